@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/memory/coffer.h"
+
+#include <sodium.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define GENERATIONS 2
+#define LEFT_SIZE ((size_t)COFFER_MASTERS * COFFER_KEY_SIZE)
+
+/* A master's mask and the whole of left are one hash long. */
+_Static_assert(LEFT_SIZE == crypto_generichash_BYTES_MAX, "left is masked by one BLAKE2b-512");
+
+/* Sixteen bytes, as BLAKE2b's personalisation wants them. */
+static const uint8_t ledger_personal[crypto_generichash_blake2b_PERSONALBYTES] = "mg ledger key 1";
+
+/*
+ * The parts at rest. Each left stands between canaries; the pre-keys follow in pages (or runs) of
+ * their own. `index` names the generation that counts; the other one is wiped.
+ */
+struct coffer_keys {
+	_Atomic uint32_t index;
+	uint32_t alive;
+	uint8_t left_slot[GENERATIONS][GUARD_SIZE + LEFT_SIZE + GUARD_SIZE];
+};
+
+static size_t header_size(size_t prekey)
+{
+	return prekey; /* the same room as a pre-key: a page in the daemon */
+}
+
+size_t coffer_keys_size(size_t prekey)
+{
+	return header_size(prekey) + GENERATIONS * prekey;
+}
+
+size_t coffer_view_size(void)
+{
+	return guard_span(sizeof(struct coffer_view));
+}
+
+static uint8_t *left_of(const struct coffer *coffer, uint32_t generation)
+{
+	return coffer->keys->left_slot[generation] + GUARD_SIZE;
+}
+
+static uint8_t *right_of(const struct coffer *coffer, uint32_t generation)
+{
+	return (uint8_t *)coffer->keys + header_size(coffer->prekey) + generation * coffer->prekey;
+}
+
+static uint32_t current(const struct coffer *coffer)
+{
+	uint32_t index = atomic_load_explicit(&coffer->keys->index, memory_order_acquire);
+
+	if (index >= GENERATIONS)
+		abort();
+	return index;
+}
+
+static void mask_of(const struct coffer *coffer, uint32_t generation, uint8_t mask[LEFT_SIZE])
+{
+	crypto_generichash(mask, LEFT_SIZE, right_of(coffer, generation), coffer->prekey, NULL, 0);
+}
+
+static void exclusive_or(uint8_t *out, const uint8_t *a, const uint8_t *b)
+{
+	for (size_t i = 0; i < LEFT_SIZE; i++)
+		out[i] = a[i] ^ b[i];
+}
+
+static void wipe_generation(struct coffer *coffer, uint32_t generation)
+{
+	sodium_memzero(left_of(coffer, generation), LEFT_SIZE);
+	sodium_memzero(right_of(coffer, generation), coffer->prekey);
+}
+
+static void check_canaries(const struct coffer *coffer)
+{
+	guard_check(coffer->guard, left_of(coffer, 0), LEFT_SIZE);
+	guard_check(coffer->guard, left_of(coffer, 1), LEFT_SIZE);
+	guard_check(coffer->guard, (uint8_t *)coffer->view, sizeof(*coffer->view));
+}
+
+/* Lets `next` count, and only then wipes the older one: a crash before leaves that one whole. */
+static void advance(struct coffer *coffer, uint32_t next)
+{
+	atomic_store_explicit(&coffer->keys->index, next, memory_order_release);
+	wipe_generation(coffer, !next);
+}
+
+bool coffer_alive(const struct coffer *coffer)
+{
+	return coffer->keys && coffer->keys->alive;
+}
+
+void coffer_init(
+	struct coffer *coffer, void *keys, size_t prekey, void *view, const struct guard *guard)
+{
+	uint8_t mask[LEFT_SIZE];
+	uint8_t masters[LEFT_SIZE];
+
+	if (prekey < sizeof(struct coffer_keys))
+		abort();
+	*coffer = (struct coffer){ .keys = keys, .prekey = prekey, .guard = guard };
+	memset(keys, 0, coffer_keys_size(prekey));
+	for (uint32_t i = 0; i < GENERATIONS; i++)
+		guard_arm(guard, coffer->keys->left_slot[i], LEFT_SIZE);
+	coffer->view = (struct coffer_view *)(void *)guard_arm(guard, view, sizeof(*coffer->view));
+	sodium_memzero(coffer->view, sizeof(*coffer->view));
+	randombytes_buf(masters, sizeof(masters));
+	randombytes_buf(right_of(coffer, 0), prekey);
+	mask_of(coffer, 0, mask);
+	exclusive_or(left_of(coffer, 0), masters, mask);
+	coffer->keys->alive = 1;
+	sodium_memzero(mask, sizeof(mask));
+	sodium_memzero(masters, sizeof(masters));
+}
+
+/* The ledger key hangs on the vault master, so that a purge kills it too. */
+static void derive_ledger_key(struct coffer_view *view)
+{
+	static const uint8_t salt[crypto_generichash_blake2b_SALTBYTES];
+
+	crypto_generichash_blake2b_salt_personal(view->ledger, sizeof(view->ledger), NULL, 0,
+		view->master[COFFER_VAULT], COFFER_KEY_SIZE, salt, ledger_personal);
+}
+
+const struct coffer_view *coffer_view(struct coffer *coffer)
+{
+	uint8_t mask[LEFT_SIZE];
+	uint32_t generation;
+
+	if (!coffer_alive(coffer))
+		return NULL;
+	if (coffer->viewing)
+		return coffer->view;
+	check_canaries(coffer);
+	generation = current(coffer);
+	mask_of(coffer, generation, mask);
+	exclusive_or((uint8_t *)coffer->view->master, left_of(coffer, generation), mask);
+	sodium_memzero(mask, sizeof(mask));
+	derive_ledger_key(coffer->view);
+	coffer->viewing = true;
+	return coffer->view;
+}
+
+void coffer_forget(struct coffer *coffer)
+{
+	if (!coffer->view)
+		return;
+	guard_check(coffer->guard, (uint8_t *)coffer->view, sizeof(*coffer->view));
+	sodium_memzero(coffer->view, sizeof(*coffer->view));
+	coffer->viewing = false;
+}
+
+/*
+ * The old mask is taken off and the new one put on in one step, so that the masters are in one
+ * piece nowhere meanwhile. `change` is what the masters change by; NULL for a re-mask.
+ */
+static void renew(struct coffer *coffer, const uint8_t change[LEFT_SIZE])
+{
+	uint32_t now = current(coffer);
+	uint32_t next = !now;
+	uint8_t old_mask[LEFT_SIZE];
+	uint8_t new_mask[LEFT_SIZE];
+	uint8_t *left = left_of(coffer, next);
+
+	check_canaries(coffer);
+	randombytes_buf(right_of(coffer, next), coffer->prekey);
+	mask_of(coffer, now, old_mask);
+	mask_of(coffer, next, new_mask);
+	exclusive_or(old_mask, old_mask, new_mask);
+	if (change)
+		exclusive_or(old_mask, old_mask, change);
+	exclusive_or(left, left_of(coffer, now), old_mask);
+	sodium_memzero(old_mask, sizeof(old_mask));
+	sodium_memzero(new_mask, sizeof(new_mask));
+	advance(coffer, next);
+}
+
+void coffer_remask(struct coffer *coffer)
+{
+	if (coffer_alive(coffer))
+		renew(coffer, NULL);
+}
+
+/* A random change of a master is a random master: whatever it was, nobody can tell. */
+void coffer_replace(struct coffer *coffer, enum coffer_master master)
+{
+	uint8_t change[LEFT_SIZE] = { 0 };
+
+	if (!coffer_alive(coffer))
+		return;
+	coffer_forget(coffer);
+	randombytes_buf(change + (size_t)master * COFFER_KEY_SIZE, COFFER_KEY_SIZE);
+	renew(coffer, change);
+	sodium_memzero(change, sizeof(change));
+}
+
+void coffer_destroy(struct coffer *coffer)
+{
+	if (!coffer->keys)
+		return;
+	coffer_forget(coffer);
+	coffer->keys->alive = 0;
+	wipe_generation(coffer, 0);
+	wipe_generation(coffer, 1);
+}

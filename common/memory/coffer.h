@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "common/memory/guard.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * Two 32-byte masters that are nowhere in one piece at rest: left is both masters side by side
+ * XOR the 64 bytes of BLAKE2b-512 of right, right being a pre-key of random bytes. Both parts
+ * change at every re-mask; the masters do not. There are two generations of the parts and an
+ * atomic index, so that a crash in the middle of a re-mask loses nothing.
+ *
+ * The method is MemGuard's Coffer; the pre-key instead of a 32-byte right half is what defeats an
+ * image of memory that is smeared or has bit errors.
+ *
+ * Everything here touches keys: call it on the locked stack. Not safe for several threads at once;
+ * the owner serialises.
+ */
+enum coffer_master { COFFER_VAULT, COFFER_CHANNEL, COFFER_MASTERS };
+
+#define COFFER_KEY_SIZE 32 /* bytes of a master */
+
+/* The masters in one piece. Exists in secret memory only, for the instant of use. */
+struct coffer_view {
+	uint8_t master[COFFER_MASTERS][COFFER_KEY_SIZE];
+	uint8_t ledger[COFFER_KEY_SIZE]; /* authenticates record headers; derived from the vault's
+					  */
+};
+
+struct coffer_keys;
+
+struct coffer {
+	struct coffer_keys *keys; /* in secret memory: the parts */
+	size_t prekey;            /* bytes of the pre-key */
+	struct coffer_view *view; /* in secret memory */
+	const struct guard *guard;
+	bool viewing; /* the view holds the masters now */
+};
+
+/* Bytes of secret memory that the parts take with a pre-key of `prekey` bytes (512 or more). */
+size_t coffer_keys_size(size_t prekey);
+
+/* Bytes of secret memory that the view takes with its canaries. */
+size_t coffer_view_size(void);
+
+/*
+ * Draws both masters. `keys` is page or 16-byte aligned memory of coffer_keys_size bytes, `view` of
+ * coffer_view_size bytes; both are secret memory and outlive the coffer.
+ */
+void coffer_init(
+	struct coffer *coffer, void *keys, size_t prekey, void *view, const struct guard *guard);
+
+/*
+ * The masters, joined now or still joined from a moment ago; NULL once the coffer is destroyed.
+ * Valid until coffer_forget. Nothing allocates, logs or purges while it uses the view.
+ */
+const struct coffer_view *coffer_view(struct coffer *coffer);
+
+/* Wipes the view. */
+void coffer_forget(struct coffer *coffer);
+
+/* Draws a new pre-key: both parts change, the masters stay. */
+void coffer_remask(struct coffer *coffer);
+
+/* Draws one master anew, and a new pre-key with it. What rested under the old one is dead. */
+void coffer_replace(struct coffer *coffer, enum coffer_master master);
+
+/* Wipes everything. Later calls of coffer_view give NULL, the others do nothing. */
+void coffer_destroy(struct coffer *coffer);
+
+/* Whether coffer_view will still give a view. */
+bool coffer_alive(const struct coffer *coffer);

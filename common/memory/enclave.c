@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/memory/enclave.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <string.h>
+
+#include "common/bytes.h"
+
+_Static_assert(ENCLAVE_KEY_SIZE == crypto_secretbox_KEYBYTES, "a data key is a secretbox key");
+_Static_assert(ENCLAVE_TAG_SIZE == crypto_secretbox_MACBYTES, "a tag is a secretbox tag");
+_Static_assert(ENCLAVE_SALT_SIZE == crypto_generichash_blake2b_SALTBYTES, "BLAKE2b's own salt");
+
+static const uint8_t wrap_personal[crypto_generichash_blake2b_PERSONALBYTES] = "mg wrapping key";
+
+/* Every wrapping key is used once: its salt is fresh. So is then the nonce of zeros. */
+static const uint8_t zero_nonce[crypto_secretbox_NONCEBYTES];
+
+static int wrapping_key(uint8_t key[ENCLAVE_KEY_SIZE], const uint8_t salt[ENCLAVE_SALT_SIZE],
+	struct enclave_binding binding, struct coffer *coffer, enum coffer_master master)
+{
+	const struct coffer_view *view = coffer_view(coffer);
+	uint8_t context[16];
+
+	if (!view)
+		return -EKEYEXPIRED;
+	bytes_put64(context, binding.secret);
+	bytes_put64(context + 8, binding.version);
+	crypto_generichash_blake2b_salt_personal(key, ENCLAVE_KEY_SIZE, context, sizeof(context),
+		view->master[master], COFFER_KEY_SIZE, salt, wrap_personal);
+	return 0;
+}
+
+int enclave_wrap(uint8_t *out, const uint8_t *secret, size_t size, struct enclave_binding binding,
+	struct coffer *coffer, enum coffer_master master)
+{
+	uint8_t key[ENCLAVE_KEY_SIZE];
+	int r;
+
+	randombytes_buf(out, ENCLAVE_SALT_SIZE);
+	r = wrapping_key(key, out, binding, coffer, master);
+	if (r == 0)
+		crypto_secretbox_easy(out + ENCLAVE_SALT_SIZE, secret, size, zero_nonce, key);
+	sodium_memzero(key, sizeof(key));
+	return r;
+}
+
+int enclave_unwrap(uint8_t *out, const uint8_t *wrapped, size_t size,
+	struct enclave_binding binding, struct coffer *coffer, enum coffer_master master)
+{
+	uint8_t key[ENCLAVE_KEY_SIZE];
+	int r = wrapping_key(key, wrapped, binding, coffer, master);
+
+	if (r == 0 &&
+		crypto_secretbox_open_easy(out, wrapped + ENCLAVE_SALT_SIZE,
+			ENCLAVE_TAG_SIZE + size, zero_nonce, key) != 0)
+		r = -EBADMSG;
+	sodium_memzero(key, sizeof(key));
+	return r;
+}
+
+static void chunk_nonce(uint8_t nonce[crypto_secretbox_NONCEBYTES], uint64_t number, bool final)
+{
+	memset(nonce, 0, crypto_secretbox_NONCEBYTES);
+	bytes_put64(nonce, number);
+	nonce[8] = final;
+}
+
+void enclave_seal_chunk(uint8_t *out, const uint8_t *plain, size_t size, uint64_t number,
+	bool final, const uint8_t key[static ENCLAVE_KEY_SIZE])
+{
+	uint8_t nonce[crypto_secretbox_NONCEBYTES];
+
+	chunk_nonce(nonce, number, final);
+	crypto_secretbox_easy(out, plain, size, nonce, key);
+}
+
+int enclave_open_chunk(uint8_t *out, const uint8_t *chunk, size_t size, uint64_t number, bool final,
+	const uint8_t key[static ENCLAVE_KEY_SIZE])
+{
+	uint8_t nonce[crypto_secretbox_NONCEBYTES];
+
+	/* A chunk is never empty, to whoever opens it as to whoever checks it. */
+	if (size <= ENCLAVE_TAG_SIZE)
+		return -EBADMSG;
+	chunk_nonce(nonce, number, final);
+	return crypto_secretbox_open_easy(out, chunk, size, nonce, key) == 0 ? 0 : -EBADMSG;
+}
+
+/*
+ * secretbox is XSalsa20, whose first 32 bytes of key stream are the key of Poly1305 over the
+ * ciphertext: the tag can be checked with those alone, and nothing is decrypted.
+ */
+int enclave_check_chunk(const uint8_t *chunk, size_t size, uint64_t number, bool final,
+	const uint8_t key[static ENCLAVE_KEY_SIZE])
+{
+	uint8_t nonce[crypto_secretbox_NONCEBYTES];
+	uint8_t tag_key[crypto_onetimeauth_KEYBYTES];
+	int r;
+
+	if (size <= ENCLAVE_TAG_SIZE)
+		return -EBADMSG;
+	chunk_nonce(nonce, number, final);
+	crypto_stream_xsalsa20(tag_key, sizeof(tag_key), nonce, key);
+	r = crypto_onetimeauth_verify(
+		chunk, chunk + ENCLAVE_TAG_SIZE, size - ENCLAVE_TAG_SIZE, tag_key);
+	sodium_memzero(tag_key, sizeof(tag_key));
+	return r == 0 ? 0 : -EBADMSG;
+}
+
+void enclave_draw_key(uint8_t key[static ENCLAVE_KEY_SIZE])
+{
+	randombytes_buf(key, ENCLAVE_KEY_SIZE);
+}
+
+uint64_t enclave_sealed_size(uint64_t size)
+{
+	uint64_t chunks = size / ENCLAVE_CHUNK_PLAIN + (size % ENCLAVE_CHUNK_PLAIN != 0);
+
+	return size + chunks * ENCLAVE_TAG_SIZE;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <stddef.h>
+
+/*
+ * What os_memory_posix.c asks of the kernel it runs on: the few calls that POSIX does not have.
+ * Each returns 0 or a negative errno; -ENOSYS where the kernel has no such thing.
+ */
+
+/* A descriptor for `size` bytes of memory that the kernel itself cannot read, or negative errno. */
+int os_platform_secret(size_t size);
+
+/* Keeps the range from being swapped out. */
+int os_platform_lock(void *data, size_t size);
+
+/* Keeps the range out of core files and away from children; best effort. */
+void os_platform_hide(void *data, size_t size, int shared);
+
+/* Forbids later changes of the mapping. */
+int os_platform_seal(void *data, size_t size);

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/memory/os_memory.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "common/memory/os_memory_platform.h"
+
+size_t os_memory_page(void)
+{
+	return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* `size` in whole pages; 0 when that is 0 or does not fit. */
+static size_t round_up(size_t size)
+{
+	size_t page = os_memory_page();
+
+	return size > SIZE_MAX - page ? 0 : (size + page - 1) / page * page;
+}
+
+/*
+ * Bytes of all regions together, 0 when a size is bad or the sum leaves no address space: a sum
+ * that wrapped would make a reservation that the regions run out of.
+ */
+static size_t total_size(struct os_memory *memory)
+{
+	size_t total = 0;
+
+	for (size_t i = 0; i < memory->count; i++) {
+		size_t size = round_up(memory->regions[i].size);
+
+		if (size == 0 || size > SIZE_MAX / 2 || total > SIZE_MAX / 2 - size)
+			return 0;
+		memory->regions[i].size = size;
+		total += size;
+	}
+	return total;
+}
+
+/*
+ * Address space for everything, with a hole before each region and behind the last: a hole takes
+ * no memory and counts against no limit, and whoever runs into it gets SIGSEGV.
+ */
+static int reserve(struct os_memory *memory, size_t total)
+{
+	size_t size = total + (memory->count + 1) * os_memory_page();
+	uint8_t *base;
+
+	base = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (base == MAP_FAILED)
+		return -ENOMEM;
+	memory->reservation = base;
+	memory->reserved = size;
+	for (size_t i = 0; i < memory->count; i++) {
+		base += os_memory_page();
+		memory->regions[i].data = base;
+		base += memory->regions[i].size;
+	}
+	return 0;
+}
+
+/* Puts holes back over everything, so that the next backend starts afresh. */
+static int clear(struct os_memory *memory)
+{
+	void *base = mmap(memory->reservation, memory->reserved, PROT_NONE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+
+	return base == MAP_FAILED ? -ENOMEM : 0;
+}
+
+/*
+ * memfd_secret pages. The descriptor is closed before anything is written: root takes an open one
+ * with pidfd_getfd and maps it. No mlock: these pages are locked by nature, and mlock fails. Nor
+ * does MAP_POPULATE reach them, so map_secret's caller touches them.
+ */
+static int map_secret(struct os_memory *memory, size_t total)
+{
+	int fd = os_platform_secret(total);
+	off_t offset = 0;
+	int r = 0;
+
+	if (fd < 0)
+		return fd;
+	for (size_t i = 0; i < memory->count && r == 0; i++) {
+		struct os_region *region = &memory->regions[i];
+
+		if (mmap(region->data, region->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+			    fd, offset) == MAP_FAILED)
+			r = -errno;
+		else
+			os_platform_hide(region->data, region->size, 1);
+		offset += (off_t)region->size;
+	}
+	close(fd);
+	return r;
+}
+
+static int map_anonymous(struct os_memory *memory, bool lock)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < memory->count && r == 0; i++) {
+		struct os_region *region = &memory->regions[i];
+
+		if (mmap(region->data, region->size, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+			return -errno;
+		os_platform_hide(region->data, region->size, 0);
+		if (lock)
+			r = os_platform_lock(region->data, region->size);
+	}
+	return r;
+}
+
+/* Every page is taken at once: a lack of memory shows at start and not under a request. */
+static void touch(struct os_memory *memory)
+{
+	for (size_t i = 0; i < memory->count; i++)
+		sodium_memzero(memory->regions[i].data, memory->regions[i].size);
+}
+
+/* Tries the backends from the strongest down to the weakest that `need` allows. */
+static int map_best(struct os_memory *memory, enum os_memory_need need, size_t total)
+{
+	memory->secret_error = -map_secret(memory, total);
+	if (memory->secret_error == 0) {
+		memory->backend = OS_MEMORY_SECRET;
+		touch(memory);
+		return 0;
+	}
+	if (need == OS_MEMORY_REQUIRE_SECRET)
+		return -EPERM;
+	if (clear(memory) < 0)
+		return -ENOMEM;
+	memory->lock_error = -map_anonymous(memory, true);
+	if (memory->lock_error == 0) {
+		memory->backend = OS_MEMORY_LOCKED;
+		return 0;
+	}
+	if (need == OS_MEMORY_REQUIRE_LOCK)
+		return -EPERM;
+	memory->backend = OS_MEMORY_PLAIN;
+	return clear(memory) < 0 || map_anonymous(memory, false) < 0 ? -ENOMEM : 0;
+}
+
+/* Forgets where the regions were: nothing of ours is behind these addresses any more. */
+static void forget_addresses(struct os_memory *memory)
+{
+	memory->reservation = NULL;
+	memory->reserved = 0;
+	memory->locked = 0;
+	for (size_t i = 0; i < OS_MEMORY_REGIONS_MAX; i++)
+		memory->regions[i].data = NULL;
+}
+
+static void unmap_reservation(struct os_memory *memory)
+{
+	if (memory->reservation)
+		munmap(memory->reservation, memory->reserved);
+	forget_addresses(memory);
+}
+
+int os_memory_map(struct os_memory *memory, enum os_memory_need need)
+{
+	size_t total;
+	int r;
+
+	forget_addresses(memory);
+	memory->backend = OS_MEMORY_PLAIN;
+	memory->secret_error = memory->lock_error = 0;
+	memory->sealed = false;
+	if (memory->count == 0 || memory->count > OS_MEMORY_REGIONS_MAX)
+		return -EINVAL;
+	total = total_size(memory);
+	if (total == 0)
+		return -EINVAL;
+	r = reserve(memory, total);
+	if (r == 0)
+		r = map_best(memory, need, total);
+	if (r < 0) {
+		unmap_reservation(memory);
+		return r;
+	}
+	for (size_t i = 0; i < memory->count; i++)
+		memory->regions[i].access = OS_MEMORY_WRITE;
+	memory->locked = memory->backend == OS_MEMORY_PLAIN ? 0 : total;
+	return 0;
+}
+
+int os_memory_protect(struct os_memory *memory, size_t region, enum os_memory_access access)
+{
+	static const int protections[] = {
+		[OS_MEMORY_NONE] = PROT_NONE,
+		[OS_MEMORY_READ] = PROT_READ,
+		[OS_MEMORY_WRITE] = PROT_READ | PROT_WRITE,
+	};
+	struct os_region *r;
+
+	if (!memory->reservation || region >= memory->count)
+		return -EINVAL;
+	r = &memory->regions[region];
+	if (mprotect(r->data, r->size, protections[access]) < 0)
+		return -errno;
+	r->access = access;
+	return 0;
+}
+
+int os_memory_seal(struct os_memory *memory)
+{
+	int r;
+
+	if (!memory->reservation)
+		return -EINVAL;
+	r = os_platform_seal(memory->reservation, memory->reserved);
+	memory->sealed = r == 0;
+	return r;
+}
+
+void os_memory_unmap(struct os_memory *memory)
+{
+	if (!memory->reservation)
+		return;
+	for (size_t i = 0; i < memory->count; i++) {
+		struct os_region *region = &memory->regions[i];
+
+		if (region->access != OS_MEMORY_WRITE)
+			(void)os_memory_protect(memory, i, OS_MEMORY_WRITE);
+		/* What was protected before it was sealed stays so: a write would be fatal. */
+		if (region->access == OS_MEMORY_WRITE)
+			sodium_memzero(region->data, region->size);
+	}
+	if (memory->sealed)
+		forget_addresses(memory);
+	else
+		unmap_reservation(memory);
+}
+
+const char *os_memory_backend_name(enum os_memory_backend backend)
+{
+	static const char *const names[] = {
+		[OS_MEMORY_PLAIN] = "not locked",
+		[OS_MEMORY_LOCKED] = "mlock",
+		[OS_MEMORY_SECRET] = "memfd_secret",
+	};
+
+	return names[backend];
+}
+
+/* A limit of 0 gives EPERM, as a filter does; any other limit gives ENOMEM, on the BSDs EAGAIN. */
+static bool is_limit(int error)
+{
+	struct rlimit limit;
+
+	if (error == EPERM)
+		return getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur == 0;
+	return error == ENOMEM || error == EAGAIN;
+}
+
+static const char *advice_unlocked(int error)
+{
+	if (is_limit(error))
+		return "memory is not locked: raise the limit of locked memory (ulimit -l, "
+		       "LimitMEMLOCK=) to 64 KiB or more";
+	return "memory is not locked: mlock is refused; allow it in the container's or "
+	       "service's system call filter";
+}
+
+static const char *advice_readable(int error)
+{
+	switch (error) {
+	case ENOSYS:
+		return "memfd_secret is missing: root can read this memory; boot Linux 5.14 or "
+		       "later with secretmem.enable=1 (6.5 and later have it on)";
+	case EPERM:
+	case EACCES:
+		return "memfd_secret is refused: root can read this memory; allow it in the "
+		       "container's or service's system call filter";
+	case EAGAIN:
+	case ENOMEM:
+		return "memfd_secret is over the limit: root can read this memory; raise the limit "
+		       "of locked memory (ulimit -l, LimitMEMLOCK=) to 64 KiB or more";
+	default:
+		return "memfd_secret failed: root can read this memory";
+	}
+}
+
+/* The errors decide, not the backend: after a failure to map they tell why there is none. */
+const char *os_memory_advice(const struct os_memory *memory)
+{
+	if (memory->lock_error != 0)
+		return advice_unlocked(memory->lock_error);
+	return memory->secret_error != 0 ? advice_readable(memory->secret_error) : "";
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/memory/workbench.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+
+/*
+ * The bench is a chain of objects, each behind a note of its size and of the object before it, so
+ * that giving back can check every canary on the way.
+ */
+struct note {
+	uint64_t size;
+	uint64_t before; /* `used` before this object was taken */
+};
+
+/* Notes lie between objects and must not upset their alignment. */
+_Static_assert(sizeof(struct note) == 16, "a note keeps objects 16-byte aligned");
+
+/* Bytes that an object takes beside its own, rounded up to 16. */
+#define OVERHEAD (sizeof(struct note) + (size_t)2 * GUARD_SIZE)
+
+void workbench_init(struct workbench *bench, void *memory, size_t size, const struct guard *guard)
+{
+	*bench = (struct workbench){ .base = memory, .size = size, .guard = guard };
+	sodium_memzero(memory, size);
+}
+
+void *workbench_take(struct workbench *bench, size_t size)
+{
+	struct note *note;
+	size_t span;
+
+	/* No room at all and room for an empty object are both 0 to ask for, but not the same. */
+	if (size > workbench_room(bench) || bench->size - bench->used < OVERHEAD)
+		return NULL;
+	span = sizeof(struct note) + guard_span(size);
+	note = (struct note *)(void *)(bench->base + bench->used);
+	note->size = size;
+	note->before = bench->last ? (uint64_t)(bench->last - bench->base) : UINT64_MAX;
+	bench->last = (uint8_t *)note;
+	bench->used += span;
+	if (bench->used > bench->dirty)
+		bench->dirty = bench->used;
+	return guard_arm(bench->guard, (uint8_t *)(note + 1), size);
+}
+
+size_t workbench_room(const struct workbench *bench)
+{
+	size_t left = bench->size - bench->used;
+
+	return left < OVERHEAD ? 0 : (left - OVERHEAD) / 16 * 16;
+}
+
+size_t workbench_mark(const struct workbench *bench)
+{
+	return bench->used;
+}
+
+/*
+ * Takes the newest object off, with a look at its canaries. Each object must end where the one
+ * after it begins: else a write over a note could lead the way around the canary it broke.
+ */
+static void drop_last(struct workbench *bench)
+{
+	struct note *note = (struct note *)(void *)bench->last;
+	size_t begin = (size_t)(bench->last - bench->base);
+
+	if (note->size > bench->size ||
+		begin + sizeof(*note) + guard_span(note->size) != bench->used ||
+		(note->before != UINT64_MAX && note->before >= begin))
+		abort();
+	guard_check(bench->guard, (uint8_t *)(note + 1) + GUARD_SIZE, note->size);
+	bench->used = begin;
+	bench->last = note->before == UINT64_MAX ? NULL : bench->base + note->before;
+}
+
+void workbench_release(struct workbench *bench, size_t mark)
+{
+	size_t end = bench->used;
+
+	while (bench->used > mark)
+		drop_last(bench);
+	sodium_memzero(bench->base + bench->used, end - bench->used);
+}
+
+void workbench_wipe(struct workbench *bench)
+{
+	workbench_release(bench, 0);
+	sodium_memzero(bench->base, bench->dirty);
+	bench->dirty = 0;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "common/memory/guard.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * The one place where decrypted messages and data keys lie while a request is served: a bump
+ * allocator over a fixed region of secret memory. What is taken is given back all at once, by
+ * going back to a mark or by wiping; each object has canaries on both sides.
+ */
+struct workbench {
+	uint8_t *base;
+	size_t size;   /* bytes */
+	size_t used;   /* bytes taken now */
+	size_t dirty;  /* bytes that were taken since the last wipe */
+	uint8_t *last; /* the newest object */
+	const struct guard *guard;
+};
+
+/* Takes over `size` bytes of secret memory, which must outlive the bench. */
+void workbench_init(struct workbench *bench, void *memory, size_t size, const struct guard *guard);
+
+/* `size` zeroed bytes, 16-byte aligned, until the mark before it; NULL when the bench is full. */
+void *workbench_take(struct workbench *bench, size_t size);
+
+/* Bytes that the next workbench_take may ask for. */
+size_t workbench_room(const struct workbench *bench);
+
+/* Where the bench stands, to go back to with workbench_release. */
+size_t workbench_mark(const struct workbench *bench);
+
+/* Gives back, wiped, everything taken since the mark. Aborts on a broken canary. */
+void workbench_release(struct workbench *bench, size_t mark);
+
+/* Gives everything back and wipes every byte that was used. Aborts on a broken canary. */
+void workbench_wipe(struct workbench *bench);

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "common/memory/workbench.h"
+#include "common/span.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * Messages as the house knows them. Parse, don't validate: a struct request or reply that exists is
+ * well-formed; its spans point into the workbench or the read buffer. The generated code of
+ * proto/memguard.proto stays behind message.c.
+ */
+#define MESSAGE_NUMBER_SIZE 16
+#define MESSAGE_TAGS_MAX 16
+#define MESSAGE_TAG_KEY_MAX 64
+#define MESSAGE_TAG_VALUE_MAX 256
+#define MESSAGE_LEVEL 1 /* the feature level that this build understands */
+
+/* More than a client that pipelines needs, few enough that one frame's answers stay small. */
+#define MESSAGE_FRAME_MAX 64 /* messages in a frame */
+
+#define MESSAGE_DETAIL_MAX 256
+#define MESSAGE_GROUPS_MAX 256
+
+struct tag {
+	struct span key;
+	struct span value;
+};
+
+struct tags {
+	const struct tag *tag;
+	size_t count;
+};
+
+/* Chunks of one value that follow a sealed part. */
+struct chunks {
+	uint64_t first;
+	uint32_t count;
+	uint32_t last; /* bytes of the last one, tag included */
+	bool final;
+	bool abort;
+};
+
+struct conditions {
+	bool create_only;
+	bool compare;
+	uint64_t version;
+};
+
+enum charset { CHARSET_ALNUM, CHARSET_HEX, CHARSET_BASE64, CHARSET_BYTES, CHARSETS };
+
+enum verb {
+	VERB_NONE, /* only chunks, for a set under way */
+	VERB_UNKNOWN,
+	VERB_PING,
+	VERB_GET,
+	VERB_SET,
+	VERB_REMOVE,
+	VERB_LIST,
+	VERB_STAT,
+	VERB_GENERATE,
+	VERB_STATUS,
+	VERB_WHOAMI,
+	VERB_CANCEL,
+	VERBS
+};
+
+struct request {
+	uint64_t id;
+	bool numbered;
+	uint8_t number[MESSAGE_NUMBER_SIZE];
+	bool chunked;
+	struct chunks chunks;
+	struct span bytes; /* of those chunks */
+	enum verb verb;
+	const char *fault; /* why the request is answered with `fault_status`; NULL: well-formed */
+	int fault_status;
+	struct span name;             /* get, set, remove, stat, generate; the prefix in list */
+	uint64_t version;             /* get */
+	uint32_t wait_ms;             /* get */
+	uint64_t size;                /* set, 0 when not known; generate */
+	const uint8_t *key;           /* set: 32 bytes on the workbench */
+	struct conditions conditions; /* set, remove, generate */
+	struct tags tags;             /* set, generate; the filter in list */
+	enum charset charset;         /* generate */
+	struct span after;            /* list */
+	uint32_t limit;               /* list */
+	bool details;                 /* list */
+	uint64_t target;              /* cancel */
+};
+
+/* One secret's outside. */
+struct info {
+	struct span name;
+	uint64_t version;
+	uint64_t size; /* bytes */
+	int64_t created_ms;
+	int64_t changed_ms;
+	struct tags tags;
+};
+
+struct state {
+	struct span version;
+	uint32_t pid;
+	uint64_t uptime_ms;
+	uint32_t backend;
+	struct span advice;
+	uint64_t locked; /* bytes */
+	bool locked_stack;
+	bool sealed;
+	bool dumpable;
+	uint64_t core_limit; /* bytes */
+	struct span cipher;
+	uint32_t rekey_ms;
+	uint64_t sessions;
+	bool counts;
+	uint64_t secrets;
+	uint64_t ledger;    /* bytes */
+	uint64_t max_value; /* bytes */
+	bool pidfd;
+};
+
+struct caller {
+	uint32_t uid;
+	uint32_t gid;
+	uint32_t pid;
+	const uint32_t *groups;
+	size_t group_count;
+	struct span label;
+	bool pidfd;
+	bool privileged;
+};
+
+enum body {
+	BODY_NONE,
+	BODY_VALUE,
+	BODY_STORED,
+	BODY_LISTING, /* the last answer to a list; each secret before it is a BODY_INFO */
+	BODY_INFO,
+	BODY_STATE,
+	BODY_CALLER,
+};
+
+struct reply {
+	uint64_t id;
+	int code;
+	struct span detail;
+	bool chunked;
+	struct chunks chunks;
+	struct span bytes; /* of those chunks; filled in by message_next_reply */
+	enum body body;
+	uint64_t version;   /* value, stored */
+	uint64_t size;      /* value */
+	const uint8_t *key; /* value: 32 bytes on the workbench */
+	bool more;          /* listing: ask again with `after` = next */
+	struct span next;   /* listing */
+	struct info info;
+	struct state state;
+	struct caller caller;
+};
+
+/* Bytes that the announced chunks take on the wire. */
+uint64_t chunks_size(const struct chunks *chunks);
+
+/* NULL when the tag may be stored, else what is wrong with it. */
+const char *tag_fault(const struct tag *tag);
+
+/* What an opened frame still holds. */
+struct messages {
+	struct span plain;  /* messages not read yet */
+	struct span chunks; /* chunk bytes not claimed yet */
+	unsigned read;
+};
+
+/*
+ * Takes the next request off an opened frame. Returns 1, 0 at the end, or -EPROTO when the bytes
+ * are no message, claim chunks that are not there, or leave some over. A request that is a message
+ * but asks for something that cannot be carries `fault`. -ENOBUFS when the bench is full.
+ */
+int message_next_request(
+	struct request *request, struct messages *messages, struct workbench *bench);
+
+/* The same for the client's side. */
+int message_next_reply(struct reply *reply, struct messages *messages, struct workbench *bench);
+
+/*
+ * Appends a message with its length prefix at out[*used], where `room` bytes are in all. Returns 0,
+ * or -ENOSPC when it does not fit; nothing is written then.
+ */
+int message_append_request(uint8_t *out, size_t *used, size_t room, const struct request *request);
+int message_append_reply(uint8_t *out, size_t *used, size_t room, const struct reply *reply);

@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/wire/message.h"
+
+#include <errno.h>
+
+#include <memguard.pb-c.h>
+
+#include "common/bytes.h"
+#include "common/memory/enclave.h"
+#include "common/wire/frame.h"
+
+#define PB(name) Memguard__V1__##name
+
+static int append(uint8_t *out, size_t *used, size_t room, const ProtobufCMessage *message)
+{
+	size_t size = protobuf_c_message_get_packed_size(message);
+
+	if (*used > room || size > UINT16_MAX || size + FRAME_PREFIX_SIZE > room - *used)
+		return -ENOSPC;
+	bytes_put16(out + *used, (uint16_t)size);
+	protobuf_c_message_pack(message, out + *used + FRAME_PREFIX_SIZE);
+	*used += FRAME_PREFIX_SIZE + size;
+	return 0;
+}
+
+/* The generated structs do not know const; packing only reads. */
+static ProtobufCBinaryData data_from(struct span span)
+{
+	return (ProtobufCBinaryData){ .len = span.size, .data = (uint8_t *)(uintptr_t)span.data };
+}
+
+static void write_chunks(PB(Chunks) * raw, const struct chunks *chunks)
+{
+	memguard__v1__chunks__init(raw);
+	raw->first = chunks->first;
+	raw->count = chunks->count;
+	raw->last = chunks->last;
+	raw->final = chunks->final;
+	raw->abort = chunks->abort;
+}
+
+/* Tags as the generated code wants them: an array of pointers to structs. */
+struct raw_tags {
+	PB(Tag) tag[MESSAGE_TAGS_MAX];
+	PB(Tag) * pointer[MESSAGE_TAGS_MAX];
+	size_t count;
+};
+
+static int write_tags(struct raw_tags *raw, const struct tags *tags)
+{
+	if (tags->count > MESSAGE_TAGS_MAX)
+		return -EINVAL;
+	raw->count = tags->count;
+	for (size_t i = 0; i < tags->count; i++) {
+		memguard__v1__tag__init(&raw->tag[i]);
+		raw->tag[i].key = data_from(tags->tag[i].key);
+		raw->tag[i].value = data_from(tags->tag[i].value);
+		raw->pointer[i] = &raw->tag[i];
+	}
+	return 0;
+}
+
+/* -- requests ------------------------------------------------------------------------------ */
+
+/* Room for whichever verb is written. */
+struct raw_request {
+	PB(Request) request;
+	PB(Chunks) chunks;
+	PB(Conditions) conditions;
+	struct raw_tags tags;
+	union {
+		PB(Ping) ping;
+		PB(Get) get;
+		PB(Set) set;
+		PB(Remove) remove;
+		PB(List) list;
+		PB(Stat) stat;
+		PB(Generate) generate;
+		PB(Status) status;
+		PB(Whoami) whoami;
+		PB(Cancel) cancel;
+	};
+};
+
+static void write_conditions(struct raw_request *raw, const struct conditions *conditions)
+{
+	memguard__v1__conditions__init(&raw->conditions);
+	raw->conditions.create_only = conditions->create_only;
+	raw->conditions.compare = conditions->compare;
+	raw->conditions.version = conditions->version;
+}
+
+static void write_ping(struct raw_request *raw, const struct request *request)
+{
+	(void)request;
+	memguard__v1__ping__init(&raw->ping);
+	raw->request.ping = &raw->ping;
+}
+
+static void write_get(struct raw_request *raw, const struct request *request)
+{
+	memguard__v1__get__init(&raw->get);
+	raw->get.name = data_from(request->name);
+	raw->get.version = request->version;
+	raw->get.wait_ms = request->wait_ms;
+	raw->request.get = &raw->get;
+}
+
+static void write_set(struct raw_request *raw, const struct request *request)
+{
+	memguard__v1__set__init(&raw->set);
+	raw->set.name = data_from(request->name);
+	raw->set.data_key = data_from(span_of(request->key, ENCLAVE_KEY_SIZE));
+	raw->set.size = request->size;
+	raw->set.conditions = &raw->conditions;
+	raw->set.tags = raw->tags.pointer;
+	raw->set.n_tags = raw->tags.count;
+	raw->request.set = &raw->set;
+}
+
+static void write_remove(struct raw_request *raw, const struct request *request)
+{
+	memguard__v1__remove__init(&raw->remove);
+	raw->remove.name = data_from(request->name);
+	raw->remove.conditions = &raw->conditions;
+	raw->request.remove = &raw->remove;
+}
+
+static void write_list(struct raw_request *raw, const struct request *request)
+{
+	memguard__v1__list__init(&raw->list);
+	raw->list.prefix = data_from(request->name);
+	raw->list.after = data_from(request->after);
+	raw->list.limit = request->limit;
+	raw->list.details = request->details;
+	raw->list.tags = raw->tags.pointer;
+	raw->list.n_tags = raw->tags.count;
+	raw->request.list = &raw->list;
+}
+
+static void write_stat(struct raw_request *raw, const struct request *request)
+{
+	memguard__v1__stat__init(&raw->stat);
+	raw->stat.name = data_from(request->name);
+	raw->request.stat = &raw->stat;
+}
+
+static void write_generate(struct raw_request *raw, const struct request *request)
+{
+	memguard__v1__generate__init(&raw->generate);
+	raw->generate.name = data_from(request->name);
+	raw->generate.size = request->size;
+	raw->generate.charset = (Memguard__V1__Charset)request->charset;
+	raw->generate.conditions = &raw->conditions;
+	raw->generate.tags = raw->tags.pointer;
+	raw->generate.n_tags = raw->tags.count;
+	raw->request.generate = &raw->generate;
+}
+
+static void write_status(struct raw_request *raw, const struct request *request)
+{
+	(void)request;
+	memguard__v1__status__init(&raw->status);
+	raw->request.status = &raw->status;
+}
+
+static void write_whoami(struct raw_request *raw, const struct request *request)
+{
+	(void)request;
+	memguard__v1__whoami__init(&raw->whoami);
+	raw->request.whoami = &raw->whoami;
+}
+
+static void write_cancel(struct raw_request *raw, const struct request *request)
+{
+	memguard__v1__cancel__init(&raw->cancel);
+	raw->cancel.id = request->target;
+	raw->request.cancel = &raw->cancel;
+}
+
+static const struct {
+	Memguard__V1__Request__VerbCase verb_case;
+	void (*write)(struct raw_request *, const struct request *);
+} verbs[VERBS] = {
+	[VERB_PING] = { MEMGUARD__V1__REQUEST__VERB_PING, write_ping },
+	[VERB_GET] = { MEMGUARD__V1__REQUEST__VERB_GET, write_get },
+	[VERB_SET] = { MEMGUARD__V1__REQUEST__VERB_SET, write_set },
+	[VERB_REMOVE] = { MEMGUARD__V1__REQUEST__VERB_REMOVE, write_remove },
+	[VERB_LIST] = { MEMGUARD__V1__REQUEST__VERB_LIST, write_list },
+	[VERB_STAT] = { MEMGUARD__V1__REQUEST__VERB_STAT, write_stat },
+	[VERB_GENERATE] = { MEMGUARD__V1__REQUEST__VERB_GENERATE, write_generate },
+	[VERB_STATUS] = { MEMGUARD__V1__REQUEST__VERB_STATUS, write_status },
+	[VERB_WHOAMI] = { MEMGUARD__V1__REQUEST__VERB_WHOAMI, write_whoami },
+	[VERB_CANCEL] = { MEMGUARD__V1__REQUEST__VERB_CANCEL, write_cancel },
+};
+
+int message_append_request(uint8_t *out, size_t *used, size_t room, const struct request *request)
+{
+	struct raw_request raw;
+
+	memguard__v1__request__init(&raw.request);
+	raw.request.id = request->id;
+	if (request->numbered)
+		raw.request.number = data_from(span_of(request->number, MESSAGE_NUMBER_SIZE));
+	if (request->chunked) {
+		write_chunks(&raw.chunks, &request->chunks);
+		raw.request.chunks = &raw.chunks;
+	}
+	if (request->verb >= VERB_PING) {
+		write_conditions(&raw, &request->conditions);
+		if (write_tags(&raw.tags, &request->tags) < 0)
+			return -EINVAL;
+		verbs[request->verb].write(&raw, request);
+		raw.request.verb_case = verbs[request->verb].verb_case;
+	}
+	return append(out, used, room, &raw.request.base);
+}
+
+/* -- replies ------------------------------------------------------------------------------- */
+
+struct raw_reply {
+	PB(Reply) reply;
+	PB(Chunks) chunks;
+	struct raw_tags tags;
+	union {
+		PB(Value) value;
+		PB(Stored) stored;
+		PB(Listing) listing;
+		PB(Info) info;
+		PB(State) state;
+		PB(Caller) caller;
+	};
+};
+
+static void write_value(struct raw_reply *raw, const struct reply *reply)
+{
+	memguard__v1__value__init(&raw->value);
+	raw->value.version = reply->version;
+	raw->value.size = reply->size;
+	raw->value.data_key = data_from(span_of(reply->key, ENCLAVE_KEY_SIZE));
+	raw->reply.value = &raw->value;
+}
+
+static void write_stored(struct raw_reply *raw, const struct reply *reply)
+{
+	memguard__v1__stored__init(&raw->stored);
+	raw->stored.version = reply->version;
+	raw->reply.stored = &raw->stored;
+}
+
+static void write_listing(struct raw_reply *raw, const struct reply *reply)
+{
+	memguard__v1__listing__init(&raw->listing);
+	raw->listing.more = reply->more;
+	raw->listing.next = data_from(reply->next);
+	raw->reply.listing = &raw->listing;
+}
+
+static void write_info(struct raw_reply *raw, const struct reply *reply)
+{
+	memguard__v1__info__init(&raw->info);
+	raw->info.name = data_from(reply->info.name);
+	raw->info.version = reply->info.version;
+	raw->info.size = reply->info.size;
+	raw->info.created_ms = reply->info.created_ms;
+	raw->info.changed_ms = reply->info.changed_ms;
+	raw->info.tags = raw->tags.pointer;
+	raw->info.n_tags = raw->tags.count;
+	raw->reply.info = &raw->info;
+}
+
+static void write_state(struct raw_reply *raw, const struct reply *reply)
+{
+	const struct state *state = &reply->state;
+	PB(State) *out = &raw->state;
+
+	memguard__v1__state__init(out);
+	out->version = data_from(state->version);
+	out->pid = state->pid;
+	out->uptime_ms = state->uptime_ms;
+	out->backend = state->backend;
+	out->advice = data_from(state->advice);
+	out->locked = state->locked;
+	out->locked_stack = state->locked_stack;
+	out->sealed = state->sealed;
+	out->dumpable = state->dumpable;
+	out->core_limit = state->core_limit;
+	out->cipher = data_from(state->cipher);
+	out->rekey_ms = state->rekey_ms;
+	out->sessions = state->sessions;
+	out->counts = state->counts;
+	out->secrets = state->secrets;
+	out->ledger = state->ledger;
+	out->max_value = state->max_value;
+	out->pidfd = state->pidfd;
+	raw->reply.state = out;
+}
+
+static void write_caller(struct raw_reply *raw, const struct reply *reply)
+{
+	const struct caller *caller = &reply->caller;
+
+	memguard__v1__caller__init(&raw->caller);
+	raw->caller.uid = caller->uid;
+	raw->caller.gid = caller->gid;
+	raw->caller.pid = caller->pid;
+	raw->caller.groups = (uint32_t *)(uintptr_t)caller->groups;
+	raw->caller.n_groups = caller->group_count;
+	raw->caller.label = data_from(caller->label);
+	raw->caller.pidfd = caller->pidfd;
+	raw->caller.privileged = caller->privileged;
+	raw->reply.caller = &raw->caller;
+}
+
+static const struct {
+	Memguard__V1__Reply__BodyCase body_case;
+	void (*write)(struct raw_reply *, const struct reply *);
+} bodies[] = {
+	[BODY_VALUE] = { MEMGUARD__V1__REPLY__BODY_VALUE, write_value },
+	[BODY_STORED] = { MEMGUARD__V1__REPLY__BODY_STORED, write_stored },
+	[BODY_LISTING] = { MEMGUARD__V1__REPLY__BODY_LISTING, write_listing },
+	[BODY_INFO] = { MEMGUARD__V1__REPLY__BODY_INFO, write_info },
+	[BODY_STATE] = { MEMGUARD__V1__REPLY__BODY_STATE, write_state },
+	[BODY_CALLER] = { MEMGUARD__V1__REPLY__BODY_CALLER, write_caller },
+};
+
+int message_append_reply(uint8_t *out, size_t *used, size_t room, const struct reply *reply)
+{
+	struct raw_reply raw;
+
+	memguard__v1__reply__init(&raw.reply);
+	raw.reply.id = reply->id;
+	raw.reply.code = (uint32_t)reply->code;
+	raw.reply.detail = data_from(reply->detail);
+	if (reply->chunked) {
+		write_chunks(&raw.chunks, &reply->chunks);
+		raw.reply.chunks = &raw.chunks;
+	}
+	if (reply->body != BODY_NONE) {
+		if (write_tags(&raw.tags, &reply->info.tags) < 0)
+			return -EINVAL;
+		bodies[reply->body].write(&raw, reply);
+		raw.reply.body_case = bodies[reply->body].body_case;
+	}
+	return append(out, used, room, &raw.reply.base);
+}

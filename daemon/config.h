@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "common/memory/os_memory.h"
+#include "common/wire/endpoint.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/*
+ * The daemon's settings: defaults, then the file, then the command line. Keys are the same in both;
+ * one table holds them.
+ */
+#define CONFIG_FILE "/etc/memguardd/memguardd.conf"
+#define CONFIG_FAULT_MAX 512
+
+struct config {
+	struct endpoint socket;
+	bool socket_given;  /* not the default place */
+	mode_t socket_mode; /* 0666 for the system's place, else 0600, unless given */
+	bool socket_mode_given;
+	gid_t socket_group; /* (gid_t)-1: leave it as it comes */
+	enum os_memory_need memory;
+	uint64_t max_value; /* bytes of plaintext in one value */
+	uint32_t rekey_ms;  /* milliseconds between two re-masks; 10 to 60000 */
+	char **command;     /* after "--": run this and end with it; borrowed from argv, or NULL */
+	bool help;
+	bool version;
+};
+
+/* What went wrong, for people, with the file and line or the option it was in. */
+struct config_fault {
+	char text[CONFIG_FAULT_MAX];
+};
+
+/*
+ * Reads the command line, the file it names (or CONFIG_FILE if that exists) and fills in the
+ * defaults that depend on the user. Returns 0, -EINVAL for a bad option (exit 2) or -EBADMSG for a
+ * bad file (exit 78), with `fault` filled in. The configuration is unchanged after a failure.
+ */
+int config_load(struct config *config, int argc, char **argv, struct config_fault *fault);
+
+/*
+ * Reads one file's text into `config`; `path` is for messages only. All or nothing. Returns 0 or
+ * -EBADMSG. No system call: the fuzzer's entrance.
+ */
+int config_parse(struct config *config, const char *text, size_t size, const char *path,
+	struct config_fault *fault);
+
+/* The text of --help. */
+const char *config_help(void);

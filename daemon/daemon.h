@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "common/memory/coffer.h"
+#include "common/memory/guard.h"
+#include "common/memory/locked_stack.h"
+#include "common/memory/os_memory.h"
+#include "common/memory/workbench.h"
+#include "daemon/policy.h"
+#include "daemon/repeat.h"
+#include "daemon/vault.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * What every request may need and no socket does: secret memory, the vault, the policy, the limits.
+ * There is one; tests make their own.
+ *
+ * All locked memory is mapped once, here: 3 pages of key parts, 1 of views, the locked stack and 10
+ * of workbench, 64 KiB in all with pages of 4 KiB.
+ */
+struct daemon {
+	struct os_memory memory;
+	struct guard *guard; /* on the view page */
+	struct locked_stack stack;
+	struct workbench bench;
+	struct coffer coffer;
+	struct policy policy;
+	struct vault *vault;
+	struct repeats *repeats;
+	uint64_t max_value;    /* bytes of plaintext in one value */
+	uint32_t rekey_ms;     /* milliseconds between two re-masks */
+	uint64_t started_ms;   /* CLOCK_BOOTTIME */
+	uint64_t sessions;     /* open now */
+	uint64_t next_channel; /* binds wrapped channel keys */
+	uint64_t next_upload;  /* binds the wrapped data keys of sets under way */
+	bool published;        /* a version was published since the waiting gets were looked at */
+};
+
+/* What a daemon is made from. */
+struct daemon_options {
+	enum os_memory_need memory;
+	uint64_t max_value; /* bytes */
+	uint32_t rekey_ms;
+	uid_t own; /* the uid that may do everything, beside root */
+};
+
+/*
+ * Maps the memory, draws the masters and makes an empty vault. Returns 0; -EPERM when the memory is
+ * not as strong as asked for (daemon->memory says why); -ENOMEM.
+ */
+int daemon_init(struct daemon *daemon, const struct daemon_options *options);
+
+/* Wipes and frees everything. */
+void daemon_finish(struct daemon *daemon);
+
+/* Draws new parts for the masters. */
+void daemon_remask(struct daemon *daemon);
+
+/* Wipes the masters' view, if there is one. */
+void daemon_forget(struct daemon *daemon);
+
+/* Milliseconds of CLOCK_BOOTTIME: goes on in suspend, and nobody can set it. */
+uint64_t daemon_now_ms(void);

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "daemon/config.h"
+
+#include <stdbool.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+/*
+ * The listening socket: our own, or one that the service manager made. No loop here; the server
+ * polls the descriptor and accepts. listen(2) is never called on an inherited one, because that
+ * restamps the credentials that clients see.
+ */
+struct listener {
+	int fd;
+	int lock; /* of "<socket>.lock", held while we serve; -1 when inherited */
+	bool inherited;
+	bool own_only; /* the socket is 0600: foreign uids but root are turned away */
+	struct endpoint endpoint;
+	dev_t device; /* of the socket file, so that only our own is unlinked */
+	ino_t inode;
+};
+
+/*
+ * Takes the first inherited listener (LISTEN_PID, LISTEN_FDS; all others are closed and said so in
+ * the log) or binds the configured one: makes the last folder of a default place (0700, or 0755 for
+ * the system's) when it is missing, refuses a folder in which others may replace our socket
+ * (writable by group or others and not sticky, or owned by neither root nor us), replaces a stale
+ * socket file, and refuses to stand beside a daemon that serves. Returns 0; -EADDRINUSE when
+ * another daemon serves this socket; -EPERM for an unsafe folder; or a negative errno. `fault` says
+ * what and where.
+ */
+int listener_open(
+	struct listener *listener, const struct config *config, struct config_fault *fault);
+
+/* Closes, and unlinks our own socket and lock file; the struct may be closed twice. */
+void listener_close(struct listener *listener);

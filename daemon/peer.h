@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/*
+ * Who is at the other end of a socket, as the kernel vouches for it, taken once at accept. A plain
+ * value but for one descriptor: tests invent peers.
+ */
+#define PEER_GROUPS_MAX 65536 /* NGROUPS_MAX of Linux */
+#define PEER_LABEL_MAX 256
+
+struct peer {
+	uid_t uid;
+	gid_t gid;
+	pid_t pid;        /* 0 when it lies in a pid namespace that we cannot see */
+	uint32_t *groups; /* supplementary; owned */
+	size_t group_count;
+	char label[PEER_LABEL_MAX]; /* of a security module; "" without one */
+	int pidfd;                  /* -1 when not kept */
+};
+
+/*
+ * Fills in `peer` from a connected socket. Returns 0 or a negative errno; anything but "this kernel
+ * lacks it" is an error. The pidfd is kept only where peer_check can use it.
+ */
+int peer_take(struct peer *peer, int socket);
+
+/*
+ * Whether the process that connected still has the rights it connected with: 0; -EACCES when its
+ * effective uid has changed; -ESRCH when it has ended. One ioctl; 0 where the kernel has none.
+ */
+int peer_check(const struct peer *peer);
+
+/* Closes and frees what the peer holds; the struct may be finished twice. */
+void peer_finish(struct peer *peer);
+
+/* Whether this kernel can say who a pidfd is (PIDFD_GET_INFO, Linux 6.13). Asked once. */
+bool peer_checks(void);

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "common/wire/channel.h"
+#include "daemon/daemon.h"
+#include "daemon/outbox.h"
+#include "daemon/peer.h"
+#include "daemon/transfer.h"
+
+#include <stdbool.h>
+
+/*
+ * What happens to a connection's bytes between the socket and the socket: Hello in, Hello out;
+ * frames in, frames out. No loop and no socket here, so that tests and fuzzers speak to it
+ * directly. Each call visits the locked stack once, however many frames it serves.
+ */
+struct served {
+	struct daemon *daemon;
+	struct outbox *outbox;
+	struct peer peer;
+	struct channel channel;
+	struct transfers transfers;
+};
+
+/*
+ * Answers a Hello that both sides can live with: puts ours into the outbox and the frame keys to
+ * rest. Returns 0; -EPROTO for a key of low order; or another negative errno.
+ */
+int serve_hello(struct served *served, const struct hello *hello);
+
+/*
+ * Serves whole frames off `input` and goes on with what is under way; the answers are in the
+ * outbox. *stopped tells that the outbox is full and input was left for that reason. Returns 0, or
+ * a negative errno after which the connection cannot go on; the outbox is as it was then.
+ */
+int serve_frames(struct served *served, struct span *input, bool *stopped);
+
+/* Why a negative result ends the connection, as a sentence part. */
+const char *serve_words(int error);

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "daemon/config.h"
+#include "daemon/daemon.h"
+#include "daemon/listener.h"
+
+/*
+ * The loop: accepts, re-masks, ends in order. TERM, INT and QUIT are blocked and read from a
+ * descriptor; the first one drains, closes and returns, a second one ends the process at once.
+ */
+struct server_options {
+	struct daemon *daemon;
+	struct listener *listener;
+	int companion; /* pidfd of the command we run with, or -1: its end is ours */
+	void (*on_ready)(void *context); /* clients may come now */
+	void *context;
+};
+
+/* Blocks the signals that the loop reads. Call before anything that could start a thread. */
+void server_block_signals(void);
+
+/* Runs until it is told to end. Returns 0 or a negative errno. */
+int server_run(const struct server_options *options);

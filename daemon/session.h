@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <uv.h>
+
+#include "daemon/daemon.h"
+#include "daemon/outbox.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/*
+ * One connection, from accept to close: Hello, then frames. A session belongs to libuv from its
+ * pipe's init on; session_close is the only way out, and its close callback the only free.
+ */
+struct session;
+
+/* Bytes of one session in the outbox. */
+struct segment {
+	struct session *session; /* NULL: closed meanwhile */
+	size_t begin;
+	size_t end;
+};
+
+/* More sessions than this in one round are written in two. */
+#define SESSIONS_SEGMENTS 256
+
+/* What all sessions share: one read buffer, one outbox, the handles that drive them. */
+struct sessions {
+	uv_loop_t *loop;
+	struct daemon *daemon;
+	struct outbox outbox;
+	struct segment segments[SESSIONS_SEGMENTS];
+	size_t segment_count;
+	struct session *first;
+	size_t count;
+	uint8_t *read_buffer;
+	uv_prepare_t before_poll; /* both write what is in the outbox */
+	uv_check_t after_poll;
+	uv_idle_t busy;  /* runs while a get has more to send and its socket takes it */
+	uv_timer_t view; /* wipes the masters' view 2 ms after it was made */
+	bool closing;
+	void (*on_count)(struct sessions *sessions); /* a session came or went */
+	void *owner;
+};
+
+/* Returns 0 or a negative errno. `loop` and `daemon` outlive the sessions. */
+int sessions_init(struct sessions *sessions, uv_loop_t *loop, struct daemon *daemon);
+
+/* Takes over a connected socket. A failure closes it and is logged. */
+void sessions_accept(struct sessions *sessions, int socket);
+
+/* Whether every answer has left. */
+bool sessions_drained(const struct sessions *sessions);
+
+/* Closes every session and handle; the loop then runs dry. Call sessions_finish after that. */
+void sessions_close(struct sessions *sessions);
+void sessions_finish(struct sessions *sessions);

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "common/wire/message.h"
+#include "daemon/answers.h"
+#include "daemon/daemon.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * What one session has under way: values coming in (upload.h), values going out, gets that wait for
+ * a name. It ends with the session. Nothing here holds plaintext or a bare key between two calls.
+ */
+
+/* More than a client that pipelines needs; few enough to keep what a session can hold small. */
+#define TRANSFERS_MAX 64
+
+struct upload;
+struct download;
+struct waiter;
+
+struct transfers {
+	struct upload *uploads;
+	struct download *downloads; /* oldest first */
+	struct waiter *waiters;
+	size_t count;
+};
+
+/* Ends everything; what was not published is wiped. */
+void transfers_finish(struct transfers *transfers, struct daemon *daemon);
+
+/* Whether a request with this id is under way. */
+bool transfers_has(const struct transfers *transfers, uint64_t id);
+
+/* Ends the request with this id, if it is under way, with code 9. Returns 0 or a negative errno. */
+int transfers_cancel(
+	struct transfers *transfers, struct daemon *daemon, uint64_t id, struct answers *answers);
+
+/* What a get asks for; `name` is filed, version 0 is whichever is current. */
+struct wanted {
+	uint64_t id;
+	struct span name;
+	uint64_t version;
+};
+
+/*
+ * Answers a get with the value's key and, when it is one chunk, the chunk; more chunks leave with
+ * downloads_go_on. Returns 0, an enum status that is still to be answered, or a negative errno.
+ */
+int download_begin(struct transfers *transfers, struct daemon *daemon, const struct wanted *wanted,
+	struct answers *answers);
+
+/* Sends chunks as long as the other side takes them. Returns 0 or a negative errno. */
+int downloads_go_on(struct transfers *transfers, struct daemon *daemon, struct answers *answers);
+
+/* Parks a get until its name appears, at most `wait_ms`. Returns 0 or STATUS_LIMIT. */
+int waiter_park(struct transfers *transfers, const struct wanted *wanted, uint32_t wait_ms);
+
+/* Answers the waiting gets whose name is there now, or whose time is up. 0 or a negative errno. */
+int waiters_look(struct transfers *transfers, struct daemon *daemon, struct answers *answers);
+
+/* The earliest deadline of a waiting get in milliseconds of CLOCK_BOOTTIME; 0: none waits. */
+uint64_t waiters_deadline(const struct transfers *transfers);

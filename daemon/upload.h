@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "common/wire/message.h"
+#include "daemon/answers.h"
+#include "daemon/daemon.h"
+#include "daemon/transfer.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * A set whose chunks are still coming. Between two frames its data key rests wrapped under the
+ * vault master, so that a purge reaches it; its chunks lie in the ledger, where only publishing
+ * makes them reachable.
+ */
+struct upload;
+
+/*
+ * Begins a set; `name` is filed. The request's own chunks are not taken yet. Returns 0, an enum
+ * status when it cannot begin, or a negative errno.
+ */
+int upload_begin(struct transfers *transfers, struct daemon *daemon, const struct request *request,
+	struct span name, struct upload **uploadp);
+
+/*
+ * Remembers a set that has been answered already: its chunks are dropped until the last one.
+ * Returns 0, -ENOMEM, or -EPROTO when there are too many of them.
+ */
+int upload_drop(struct transfers *transfers, uint64_t id);
+
+/* The set with this id, or NULL. */
+struct upload *upload_find(const struct transfers *transfers, uint64_t id);
+
+/*
+ * Takes chunks for a set, and publishes it with the final one. `key` is the data key when the
+ * request has just brought it, NULL otherwise. Answers when the set is over, either way. Returns 0
+ * or a negative errno.
+ */
+int upload_take(struct transfers *transfers, struct daemon *daemon, uint32_t uid,
+	struct upload *upload, const struct request *request, const uint8_t *key,
+	struct answers *answers);
+
+/* Ends a set that is not over; its chunks are wiped. */
+void upload_end(struct transfers *transfers, struct daemon *daemon, struct upload *upload);
+
+/* -- the digest that tells a repeat from another request ----------------------------------- */
+
+/* The digest of a request that changes something, without its chunks. */
+void request_digest(
+	uint8_t digest[static REPEAT_DIGEST_SIZE], const struct request *request, struct span name);

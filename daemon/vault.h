@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "common/memory/coffer.h"
+#include "common/memory/enclave.h"
+#include "common/wire/message.h"
+#include "common/wire/name.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * Every secret of the daemon: a ledger of sealed records, and an index over it that is rebuilt from
+ * it. Names and metadata are in clear, values never are. A record's header carries a 16-byte keyed
+ * BLAKE2b under the ledger key, checked on every read; its data key is wrapped under the vault
+ * master and bound to the secret's identity and version.
+ *
+ * What touches keys (the functions that say so) runs on the locked stack. Positive results are
+ * enum status.
+ */
+struct vault;
+
+/* A published version of a secret. Valid until the next change of the vault unless pinned. */
+struct record;
+
+/* Chunks on their way to become a version: in the ledger, but reachable from no record. */
+struct value;
+
+/* `coffer` outlives the vault. Returns 0 or -ENOMEM. */
+int vault_new(struct vault **vaultp, struct coffer *coffer);
+
+/* Wipes and frees everything; takes NULL. */
+void vault_free(struct vault *vault);
+
+/* Secrets held, and bytes of ledger that they take. */
+uint64_t vault_count(const struct vault *vault);
+uint64_t vault_bytes(const struct vault *vault);
+
+/* -- reading ------------------------------------------------------------------------------- */
+
+/*
+ * The current version under a filed name: 0, STATUS_NOT_FOUND, or STATUS_INTEGRITY when its header
+ * is not what was written. Touches the ledger key.
+ */
+int vault_find(struct vault *vault, struct span name, struct record **recordp);
+
+/* The outside of a record. Its spans, and tags in `tags`, live as long as the record does. */
+void record_info(const struct record *record, struct info *info, struct tag tags[MESSAGE_TAGS_MAX]);
+
+/* The uid that first stored the secret. */
+uint32_t record_owner(const struct record *record);
+
+/*
+ * The data key, unwrapped into `key` (secret memory). Returns 0, STATUS_GONE when the record was
+ * purged since, or STATUS_INTEGRITY. Touches keys.
+ */
+int record_key(struct vault *vault, const struct record *record, uint8_t *key);
+
+/* Chunk `number` as it rests, tag included; empty behind the last one and after a purge. */
+struct span record_chunk(const struct vault *vault, const struct record *record, uint64_t number);
+
+/* How many chunks the value has. */
+uint64_t record_chunks(const struct record *record);
+
+/* Whether a purge has reached the record since it was pinned. */
+bool record_purged(const struct record *record);
+
+/* Keeps the record's bytes until record_unpin, even if it is superseded or removed meanwhile. */
+struct record *record_pin(struct record *record);
+void record_unpin(struct vault *vault, struct record *record);
+
+/*
+ * The first name in byte order that begins with `prefix` and sorts after `after` (empty: from the
+ * beginning): 0 or STATUS_NOT_FOUND. Costs what it returns, not what is stored. Touches the ledger
+ * key; a record whose header is broken is passed over.
+ */
+int vault_next(struct vault *vault, struct span prefix, struct span after, struct record **recordp);
+
+/* -- writing ------------------------------------------------------------------------------- */
+
+/* An empty value. Returns 0 or STATUS_LIMIT. */
+int value_new(struct vault *vault, struct value **valuep);
+
+/*
+ * Appends one chunk of 17 to ENCLAVE_CHUNK_SIZE bytes, copied; only the last one may be shorter
+ * than ENCLAVE_CHUNK_SIZE. Returns 0, STATUS_LIMIT when memory is used up, or STATUS_INTEGRITY
+ * after a short one.
+ */
+int value_append(struct vault *vault, struct value *value, struct span chunk);
+
+/* Bytes of plaintext appended so far, and chunks. */
+uint64_t value_size(const struct value *value);
+uint64_t value_chunks(const struct value *value);
+
+/* Whether a purge has reached the value; its chunks are wiped then. */
+bool value_purged(const struct value *value);
+
+/* Wipes and frees a value that is not to be published; takes NULL. */
+void value_free(struct vault *vault, struct value *value);
+
+/* What a new version is to be. */
+struct vault_put {
+	struct span name;                    /* filed */
+	uint32_t owner;                      /* uid */
+	uint8_t number[MESSAGE_NUMBER_SIZE]; /* of the request */
+	const uint8_t *key;                  /* the data key, in secret memory */
+	struct conditions conditions;
+	struct tags tags;
+};
+
+/*
+ * Publishes *valuep as the next version of the name and takes it over (*valuep becomes NULL); the
+ * version before is wiped, key first. Returns 0 and the new version; STATUS_CONFLICT and the
+ * current version (0: absent) when a condition does not hold; STATUS_LIMIT; STATUS_GONE when the
+ * value was purged. After anything but 0 the value is still the caller's. Touches keys.
+ */
+int vault_put(struct vault *vault, struct value **valuep, const struct vault_put *put,
+	uint64_t *versionp);
+
+/* Wipes a secret, key first. 0, STATUS_NOT_FOUND, or STATUS_CONFLICT and the current version. */
+int vault_remove(struct vault *vault, struct span name, const struct conditions *conditions,
+	uint64_t *versionp);
+
+/*
+ * A new vault master: every record and every value under way is dead at once, then wiped. Records
+ * that are pinned keep their memory until unpinned, wiped at that moment. Touches keys.
+ */
+void vault_purge(struct vault *vault);
