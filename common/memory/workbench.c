@@ -44,6 +44,22 @@ void *workbench_take(struct workbench *bench, size_t size)
 	return guard_arm(bench->guard, (uint8_t *)(note + 1), size);
 }
 
+void workbench_shrink(struct workbench *bench, void *object, size_t size)
+{
+	struct note *note = (struct note *)(void *)bench->last;
+	uint8_t *slot = (uint8_t *)(note + 1);
+	size_t end = bench->used;
+
+	if (!note || object != slot + GUARD_SIZE || size > note->size)
+		abort();
+	guard_check(bench->guard, object, note->size);
+	note->size = size;
+	bench->used = (size_t)(slot - bench->base) + guard_span(size);
+	sodium_memzero(
+		(uint8_t *)object + size, end - (size_t)((uint8_t *)object - bench->base) - size);
+	guard_arm(bench->guard, slot, size);
+}
+
 size_t workbench_room(const struct workbench *bench)
 {
 	size_t left = bench->size - bench->used;
@@ -67,7 +83,7 @@ static void drop_last(struct workbench *bench)
 
 	if (note->size > bench->size ||
 		begin + sizeof(*note) + guard_span(note->size) != bench->used ||
-		(note->before != UINT64_MAX && note->before >= begin))
+		(begin == 0 ? note->before != UINT64_MAX : note->before >= begin))
 		abort();
 	guard_check(bench->guard, (uint8_t *)(note + 1) + GUARD_SIZE, note->size);
 	bench->used = begin;

@@ -26,6 +26,9 @@ void workbench_init(struct workbench *bench, void *memory, size_t size, const st
 /* `size` zeroed bytes, 16-byte aligned, until the mark before it; NULL when the bench is full. */
 void *workbench_take(struct workbench *bench, size_t size);
 
+/* Gives back the end of the newest object, which keeps its first `size` bytes. */
+void workbench_shrink(struct workbench *bench, void *object, size_t size);
+
 /* Bytes that the next workbench_take may ask for. */
 size_t workbench_room(const struct workbench *bench);
 

@@ -22,23 +22,38 @@ _Static_assert((int)CHARSET_BYTES == (int)MEMGUARD__V1__CHARSET__BYTES, "the wir
 
 /* -- taking messages apart ----------------------------------------------------------------- */
 
-/* protobuf-c unpacks onto the bench; what it takes is given back with the whole bench. */
-struct bench_allocator {
-	ProtobufCAllocator base;
-	struct workbench *bench;
+/*
+ * The largest request (16 tags of the largest size) takes 8 KiB when it is unpacked. A message that
+ * takes more was made to.
+ */
+#define UNPACKED_MAX ((size_t)10 * 1024)
+
+/* protobuf-c unpacks into one object on the bench, which is given back as a whole. */
+struct arena {
+	ProtobufCAllocator allocator;
+	uint8_t *bytes;
+	size_t size;
+	size_t used;
 	bool full;
 };
 
-static void *bench_alloc(void *data, size_t size)
+static void *arena_alloc(void *data, size_t size)
 {
-	struct bench_allocator *allocator = data;
-	void *memory = workbench_take(allocator->bench, size);
+	struct arena *arena = data;
+	uint8_t *bytes = arena->bytes + arena->used;
 
-	allocator->full |= memory == NULL;
-	return memory;
+	if (size > arena->size - arena->used) {
+		arena->full = true;
+		return NULL;
+	}
+	arena->used += size;
+	arena->used = (arena->used + 15) / 16 * 16;
+	if (arena->used > arena->size)
+		arena->used = arena->size;
+	return bytes;
 }
 
-static void bench_free(void *data, void *memory)
+static void arena_free(void *data, void *memory)
 {
 	(void)data;
 	(void)memory;
@@ -47,16 +62,20 @@ static void bench_free(void *data, void *memory)
 static int unpack(ProtobufCMessage **message, const ProtobufCMessageDescriptor *descriptor,
 	struct span bytes, struct workbench *bench)
 {
-	struct bench_allocator allocator = {
-		.base = { .alloc = bench_alloc, .free = bench_free },
-		.bench = bench,
-	};
+	struct arena arena = { .allocator = { .alloc = arena_alloc, .free = arena_free },
+		.size = workbench_room(bench) };
 
-	allocator.base.allocator_data = &allocator;
-	*message = protobuf_c_message_unpack(descriptor, &allocator.base, bytes.size, bytes.data);
+	arena.allocator.allocator_data = &arena;
+	if (arena.size > UNPACKED_MAX)
+		arena.size = UNPACKED_MAX;
+	arena.bytes = workbench_take(bench, arena.size);
+	if (!arena.bytes)
+		return -ENOBUFS;
+	*message = protobuf_c_message_unpack(descriptor, &arena.allocator, bytes.size, bytes.data);
+	workbench_shrink(bench, arena.bytes, arena.used);
 	if (*message)
 		return 0;
-	return allocator.full ? -ENOBUFS : -EPROTO;
+	return arena.full ? -ENOBUFS : -EPROTO;
 }
 
 /* Takes the next length-prefixed message off the frame: 1, 0 at the end, -EPROTO. */

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MGCLIENT_H
+#define MGCLIENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/*
+ * libmgclient: store secrets in memguardd and fetch them from it.
+ *
+ * Values are sealed and opened here, in the calling process: the daemon keeps them sealed. They
+ * come back in guarded, locked, read-only memory. The library touches nothing of its host: no
+ * signals, no resource limits, no exit, no output.
+ *
+ * Functions return MG_OK (0) or one of enum mg_status. mg_last_error tells more in words. A handle
+ * may be used from several threads; calls on it are served one after the other. After fork the
+ * child cannot use the parent's handles or secrets.
+ */
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* How a call ended. The numbers are mgctl's exit statuses and never change. */
+enum mg_status {
+	MG_OK = 0,
+	MG_NO = 1,          /* the answer to a question is no */
+	MG_INVALID = 2,     /* the call itself is wrong: a bad name, an empty value */
+	MG_NOT_FOUND = 3,   /* no such secret, or it has expired */
+	MG_DENIED = 4,      /* policy says no */
+	MG_LOCKED = 5,      /* the vault is locked */
+	MG_UNREACHABLE = 6, /* no daemon, or not the one expected */
+	MG_CONFLICT = 7,    /* exists already, or another version */
+	MG_LIMIT = 8,       /* a limit, a quota or memory is used up */
+	MG_TIMEOUT = 9,     /* not within the time given */
+	MG_PROTOCOL = 10,   /* the two sides do not speak the same language */
+	MG_INTEGRITY = 11,  /* sealed bytes that do not open */
+	MG_GONE = 12,       /* consumed, revoked or purged */
+	MG_FROZEN = 13,     /* immutable */
+	MG_INTERNAL = 70    /* our fault */
+};
+
+/* The short name of a status ("not_found"); never NULL. */
+const char *mg_status_name(int status);
+
+/*
+ * One sentence part about the last call in this thread that did not return MG_OK, e.g. "no daemon
+ * at /run/memguardd/socket: Connection refused". Never NULL, never a value; valid until the next
+ * call of this thread.
+ */
+const char *mg_last_error(void);
+
+/* The version of the library, e.g. "0.1.0". */
+const char *mg_version(void);
+
+/* -- connection ---------------------------------------------------------------------------- */
+
+/* A connection to a daemon, with 40 KiB of guarded memory of its own. */
+struct mg_client;
+
+/* How strongly memory must be protected. */
+enum mg_memory {
+	MG_MEMORY_PREFER_LOCK = 0, /* the best there is */
+	MG_MEMORY_REQUIRE_LOCK = 1,
+	MG_MEMORY_REQUIRE_SECRET = 2 /* memfd_secret(2) or nothing */
+};
+
+struct mg_options {
+	/*
+	 * Where the daemon listens: "unix:/path" or an absolute path. NULL: $MEMGUARD_SOCKET
+	 * (unless the process is setuid or setgid), else the user's own daemon if its socket
+	 * exists, else the system's.
+	 */
+	const char *endpoint;
+	unsigned timeout_ms; /* milliseconds for a whole call; 0: 5000 */
+	enum mg_memory memory;
+	bool expect_uid; /* the daemon must run as daemon_uid, and nothing else is accepted */
+	uid_t daemon_uid;
+};
+
+/*
+ * Opens a handle and connects. `options` may be NULL. Before anything is sent, the daemon must
+ * prove to be root's, our own user's, or that of the owner of the socket's folder where every
+ * folder above belongs to root and is writable by root alone; else MG_UNREACHABLE. The handle is
+ * the caller's: mg_close. Errors: MG_INVALID, MG_UNREACHABLE, MG_TIMEOUT, MG_PROTOCOL, MG_LIMIT.
+ */
+int mg_open(struct mg_client **clientp, const struct mg_options *options);
+
+/* Wipes and frees; takes NULL. No other thread may be using the handle. */
+void mg_close(struct mg_client *client);
+
+/* Sets the time limit for later calls, in milliseconds; 0: 5000. */
+void mg_set_timeout(struct mg_client *client, unsigned timeout_ms);
+
+/* Asks the daemon for a sign of life. */
+int mg_ping(struct mg_client *client);
+
+/* -- secrets in memory --------------------------------------------------------------------- */
+
+/*
+ * A run of bytes in locked memory between guard pages, with canaries. One that was fetched is
+ * read-only: a direct store raises SIGSEGV.
+ */
+struct mg_secret;
+
+/*
+ * `size` zeroed, writable bytes. *secretp is the caller's: mg_secret_free. MG_INVALID for 0 bytes,
+ * MG_LIMIT when the memory cannot be had or, with a `memory` that requires it, not be locked.
+ */
+int mg_secret_new(struct mg_secret **secretp, size_t size, enum mg_memory memory);
+
+/* The bytes; NULL for NULL. Valid until mg_secret_free. */
+const void *mg_secret_data(const struct mg_secret *secret);
+
+/* The same, to write to; NULL when the secret is read-only. */
+void *mg_secret_writable(struct mg_secret *secret);
+
+/* Bytes; 0 for NULL. */
+size_t mg_secret_size(const struct mg_secret *secret);
+
+/* Makes the secret read-only, by the kernel. */
+int mg_secret_freeze(struct mg_secret *secret);
+
+/* Checks the canaries, wipes, unmaps; takes NULL. Aborts when somebody wrote past an end. */
+void mg_secret_free(struct mg_secret *secret);
+
+/* In constant time: whether the secret holds exactly these bytes. */
+bool mg_secret_equal(const struct mg_secret *secret, const void *bytes, size_t size);
+
+/* For owning locals: MG_AUTO_SECRET struct mg_secret *password = NULL; */
+void mg_secret_cleanup(struct mg_secret **secretp);
+void mg_client_cleanup(struct mg_client **clientp);
+#if defined(__GNUC__) || defined(__clang__)
+#define MG_AUTO_SECRET __attribute__((cleanup(mg_secret_cleanup)))
+#define MG_AUTO_CLIENT __attribute__((cleanup(mg_client_cleanup)))
+#endif
+
+/* -- storing and fetching ------------------------------------------------------------------ */
+
+struct mg_tag {
+	const char *key;   /* 1 to 64 bytes of UTF-8 without '=' */
+	const char *value; /* at most 256 bytes of UTF-8 */
+};
+
+/* All zero: store whatever there was before. */
+struct mg_set_options {
+	bool create_only; /* MG_CONFLICT when the name exists */
+	bool compare;     /* MG_CONFLICT when the current version is not `version` (0: absent) */
+	uint64_t version;
+	const struct mg_tag *tags; /* replace the tags of the version before */
+	size_t tag_count;          /* at most 16 */
+};
+
+/*
+ * Stores `size` bytes under `name` as a new version; tells it in *versionp unless that is NULL.
+ * The caller's bytes are only read. When the connection breaks, the same sealed bytes are sent once
+ * more under the same number, so that the value is stored once.
+ */
+int mg_set(struct mg_client *client, const char *name, const void *value, size_t size,
+	const struct mg_set_options *options, uint64_t *versionp);
+
+/*
+ * Fills `buffer`, which is guarded memory, with up to `capacity` bytes. Returns the bytes, 0 at the
+ * end, or a negative number to give up: nothing is stored then.
+ */
+typedef ssize_t (*mg_source)(void *context, void *buffer, size_t capacity);
+
+/*
+ * As mg_set for a value of any length that comes piece by piece. Not repeated when the connection
+ * breaks. MG_INVALID also when `source` gave up or had nothing.
+ */
+int mg_set_from(struct mg_client *client, const char *name, mg_source source, void *context,
+	const struct mg_set_options *options, uint64_t *versionp);
+
+enum mg_charset { MG_ALNUM = 0, MG_HEX = 1, MG_BASE64 = 2, MG_BYTES = 3 };
+
+/* Lets the daemon draw a value of `size` bytes, each uniformly from the set. */
+int mg_generate(struct mg_client *client, const char *name, size_t size, enum mg_charset charset,
+	const struct mg_set_options *options, uint64_t *versionp);
+
+/* One secret's outside. Belongs to the library; valid only where it is handed over. */
+struct mg_info {
+	const char *name; /* as the caller says it: its own space is ~/ */
+	uint64_t version;
+	uint64_t size;      /* bytes */
+	int64_t created_ms; /* milliseconds since 1970 UTC: the name's first version */
+	int64_t changed_ms; /* the same: this version */
+	const struct mg_tag *tags;
+	size_t tag_count;
+};
+
+/* All zero: the current version, now. */
+struct mg_get_options {
+	uint64_t version; /* MG_NOT_FOUND unless it is the one held; 0: whichever is */
+	unsigned wait_ms; /* milliseconds to wait for the name to appear, beside the time limit */
+};
+
+/*
+ * Fetches a value whole. *secretp is the caller's: mg_secret_free. MG_LIMIT when it does not fit
+ * locked memory: mg_get_each has no such limit. MG_TIMEOUT when a wait ended in vain.
+ */
+int mg_get(struct mg_client *client, const char *name, const struct mg_get_options *options,
+	struct mg_secret **secretp);
+
+/*
+ * Takes `size` bytes at `bytes`, which is guarded memory and is wiped after the call. A result
+ * other than 0 ends the fetch; mg_get_each then returns that result when it is positive and
+ * MG_INTERNAL when it is negative.
+ * `info` tells only version and size of the whole value here.
+ */
+typedef int (*mg_sink)(void *context, const struct mg_info *info, const void *bytes, size_t size);
+
+/*
+ * As mg_get, in order, in pieces of at most 16,384 bytes. Each piece is authentic when it is handed
+ * over; that the value is complete is known only when MG_OK is returned.
+ */
+int mg_get_each(struct mg_client *client, const char *name, const struct mg_get_options *options,
+	mg_sink sink, void *context);
+
+/* Destroys a secret and its key. With `compare`, only that version. `options` may be NULL. */
+int mg_remove(struct mg_client *client, const char *name, const struct mg_set_options *options);
+
+/* A result other than 0 ends the listing, as with mg_sink. */
+typedef int (*mg_each)(void *context, const struct mg_info *info);
+
+struct mg_list_options {
+	bool details;              /* fill in all of struct mg_info, not only the name */
+	const struct mg_tag *tags; /* only secrets that carry all of these */
+	size_t tag_count;
+};
+
+/* The names that begin with `prefix` and that the caller may list, sorted. `options` may be NULL.
+ */
+int mg_list(struct mg_client *client, const char *prefix, const struct mg_list_options *options,
+	mg_each each, void *context);
+
+/* Everything about a secret but its value, handed to `each` once. */
+int mg_stat(struct mg_client *client, const char *name, mg_each each, void *context);
+
+/* -- the daemon ---------------------------------------------------------------------------- */
+
+enum mg_backend { MG_BACKEND_PLAIN = 0, MG_BACKEND_LOCKED = 1, MG_BACKEND_SECRET = 2 };
+
+/* What is really in force in the daemon. Owned by the caller; no pointers. */
+struct mg_state {
+	char version[32];
+	uint32_t pid;
+	uint64_t uptime_ms;
+	enum mg_backend backend;
+	char advice[256];  /* why not a stronger backend and what would mend it; may be "" */
+	uint64_t locked;   /* bytes of locked memory */
+	bool locked_stack; /* keys are used on a stack in secret memory */
+	bool sealed;       /* mseal(2) holds the mappings */
+	bool dumpable;
+	uint64_t core_limit; /* bytes */
+	char cipher[32];     /* of this connection */
+	uint32_t rekey_ms;   /* milliseconds between two re-masks */
+	uint64_t sessions;
+	bool counts; /* the next two are known: for root and the daemon's own user */
+	uint64_t secrets;
+	uint64_t ledger;    /* bytes that the records take */
+	uint64_t max_value; /* bytes */
+	bool pidfd;         /* callers are checked again at every read */
+};
+
+int mg_status_of(struct mg_client *client, struct mg_state *state);
+
+#define MG_GROUPS_MAX 256
+
+/* The calling process as the daemon's kernel tells it. Owned by the caller; no pointers. */
+struct mg_caller {
+	uint32_t uid;
+	uint32_t gid;
+	uint32_t pid;
+	uint32_t groups[MG_GROUPS_MAX]; /* supplementary, as many as fit */
+	size_t group_count;
+	char label[256]; /* of a security module; may be "" */
+	bool pidfd;      /* held by a descriptor, not by its number */
+	bool privileged; /* root, or the daemon's own user */
+};
+
+int mg_whoami(struct mg_client *client, struct mg_caller *caller);
+
+/* Where the handle is connected to, e.g. "unix:/run/memguardd/socket". The handle's own. */
+const char *mg_endpoint(const struct mg_client *client);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/daemon.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#define PAGE 4096
+
+/* The daemon's share of the 16 pages; the locked stack has the other two. */
+#define PREKEY_SIZE PAGE
+#define VIEW_PAGES 1
+#define BENCH_PAGES 10
+
+enum region { REGION_KEYS, REGION_VIEW, REGION_STACK, REGION_BENCH, REGIONS };
+
+uint64_t daemon_now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static int map_memory(struct daemon *daemon, enum os_memory_need need)
+{
+	struct os_memory *memory = &daemon->memory;
+
+	memory->regions[REGION_KEYS].size = coffer_keys_size(PREKEY_SIZE);
+	memory->regions[REGION_VIEW].size = VIEW_PAGES * PAGE;
+	memory->regions[REGION_STACK].size = locked_stack_size();
+	memory->regions[REGION_BENCH].size = BENCH_PAGES * PAGE;
+	memory->count = REGIONS;
+	return os_memory_map(memory, need);
+}
+
+static void init_coffer(void *argument)
+{
+	struct daemon *daemon = argument;
+	uint8_t *view = daemon->memory.regions[REGION_VIEW].data;
+
+	/* The canary value stands on the view page too, in front of the view. */
+	coffer_init(&daemon->coffer, daemon->memory.regions[REGION_KEYS].data, PREKEY_SIZE,
+		view + sizeof(*daemon->guard), daemon->guard);
+}
+
+/* Gives each region its tenant. */
+static void furnish(struct daemon *daemon)
+{
+	struct os_region *regions = daemon->memory.regions;
+
+	daemon->guard = (struct guard *)regions[REGION_VIEW].data;
+	guard_init(daemon->guard);
+	locked_stack_init(&daemon->stack, regions[REGION_STACK].data, regions[REGION_STACK].size);
+	workbench_init(&daemon->bench, regions[REGION_BENCH].data, regions[REGION_BENCH].size,
+		daemon->guard);
+	locked_stack_call(&daemon->stack, init_coffer, daemon);
+}
+
+int daemon_init(struct daemon *daemon, const struct daemon_options *options)
+{
+	int r;
+
+	memset(daemon, 0, sizeof(*daemon));
+	r = map_memory(daemon, options->memory);
+	if (r < 0)
+		return r;
+	furnish(daemon);
+	/* The regions never change again; where the kernel can hold them in place, it does. */
+	(void)os_memory_seal(&daemon->memory);
+	daemon->policy.own = options->own;
+	daemon->max_value = options->max_value;
+	daemon->rekey_ms = options->rekey_ms;
+	daemon->started_ms = daemon_now_ms();
+	r = vault_new(&daemon->vault, &daemon->coffer);
+	if (r == 0)
+		r = repeats_new(&daemon->repeats);
+	if (r < 0)
+		daemon_finish(daemon);
+	return r;
+}
+
+static void destroy_coffer(void *argument)
+{
+	coffer_destroy(argument);
+}
+
+void daemon_finish(struct daemon *daemon)
+{
+	if (!daemon->guard)
+		return;
+	locked_stack_call(&daemon->stack, destroy_coffer, &daemon->coffer);
+	repeats_free(daemon->repeats);
+	vault_free(daemon->vault);
+	os_memory_unmap(&daemon->memory);
+	memset(daemon, 0, sizeof(*daemon));
+}
+
+static void remask(void *argument)
+{
+	coffer_remask(argument);
+}
+
+static void forget(void *argument)
+{
+	coffer_forget(argument);
+}
+
+void daemon_remask(struct daemon *daemon)
+{
+	locked_stack_call(&daemon->stack, remask, &daemon->coffer);
+}
+
+void daemon_forget(struct daemon *daemon)
+{
+	if (daemon->coffer.viewing)
+		locked_stack_call(&daemon->stack, forget, &daemon->coffer);
+}

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/serve.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "daemon/request.h"
+
+/* -- everything from here to the door runs on the locked stack ----------------------------- */
+
+/* The server's half of the handshake. */
+struct greeting {
+	struct served *served;
+	const struct hello *hello; /* the client's */
+	uint8_t ours[HELLO_SIZE];
+	int result;
+};
+
+static int agree(struct greeting *greeting, struct channel_pair *pair, struct channel_keys *keys)
+{
+	struct served *served = greeting->served;
+	struct daemon *daemon = served->daemon;
+	int r;
+
+	channel_draw(pair);
+	hello_write(greeting->ours, CHANNEL_VERSION, CHANNEL_VERSION, CHANNEL_CHACHA20_POLY1305,
+		pair->open);
+	r = channel_agree(keys, pair, true, greeting->hello->bytes,
+		span_of(greeting->ours, sizeof(greeting->ours)));
+	if (r < 0)
+		return r;
+	return channel_rest(&served->channel, daemon->next_channel++, keys, &daemon->coffer);
+}
+
+static void greet(void *argument)
+{
+	struct greeting *greeting = argument;
+	struct workbench *bench = &greeting->served->daemon->bench;
+	struct channel_pair *pair = workbench_take(bench, sizeof(*pair));
+	struct channel_keys *keys = workbench_take(bench, sizeof(*keys));
+
+	greeting->result = pair && keys ? agree(greeting, pair, keys) : -ENOBUFS;
+	workbench_wipe(bench);
+}
+
+/* One visit of a connection. */
+struct visit {
+	struct served *served;
+	struct span input;
+	bool stopped; /* the outbox is full; there is more input */
+	int result;
+};
+
+static int serve_messages(
+	struct served *served, struct messages *messages, struct outgoing *outgoing)
+{
+	struct workbench *bench = &served->daemon->bench;
+	size_t mark = workbench_mark(bench);
+	struct request request;
+	int r;
+
+	while ((r = message_next_request(&request, messages, bench)) > 0) {
+		r = request_serve(served->daemon, &served->peer, &served->transfers, &request,
+			&outgoing->answers);
+		workbench_release(bench, mark);
+		if (r < 0)
+			return r;
+	}
+	return r;
+}
+
+static int serve_frame(struct served *served, const struct frame *frame,
+	const struct channel_keys *keys, struct outgoing *outgoing)
+{
+	struct workbench *bench = &served->daemon->bench;
+	size_t mark = workbench_mark(bench);
+	uint8_t *plain = workbench_take(bench, FRAME_PLAIN_MAX);
+	struct messages messages = { .chunks = frame->chunks };
+	int r = plain ? channel_open(&served->channel, keys, frame, plain) : -ENOBUFS;
+
+	if (r > 0) {
+		messages.plain = span_of(plain, (size_t)r);
+		r = serve_messages(served, &messages, outgoing);
+	}
+	workbench_release(bench, mark);
+	return r;
+}
+
+static int serve_input(
+	struct visit *visit, const struct channel_keys *keys, struct outgoing *outgoing)
+{
+	struct frame frame;
+	int r;
+
+	while ((r = frame_next(&frame, &visit->input)) > 0) {
+		r = serve_frame(visit->served, &frame, keys, outgoing);
+		visit->stopped = !outbox_has_room(visit->served->outbox);
+		if (r < 0 || visit->stopped)
+			break;
+	}
+	return r;
+}
+
+/* What does not hang on new input: gets that wait, gets whose chunks are still leaving. */
+static int go_on(struct served *served, struct outgoing *outgoing)
+{
+	int r = 0;
+
+	if (served->transfers.waiters)
+		r = waiters_look(&served->transfers, served->daemon, &outgoing->answers);
+	if (r == 0)
+		r = downloads_go_on(&served->transfers, served->daemon, &outgoing->answers);
+	return r == 0 ? outgoing_flush(outgoing) : r;
+}
+
+static void receive(void *argument)
+{
+	struct visit *visit = argument;
+	struct served *served = visit->served;
+	struct workbench *bench = &served->daemon->bench;
+	struct channel_keys *keys = workbench_take(bench, sizeof(*keys));
+	struct outgoing outgoing;
+	int r = keys ? channel_take(&served->channel, keys, &served->daemon->coffer) : -ENOBUFS;
+
+	if (r == 0)
+		r = outgoing_begin(&outgoing, served->outbox, &served->channel, keys, bench);
+	if (r == 0)
+		r = serve_input(visit, keys, &outgoing);
+	if (r == 0)
+		r = go_on(served, &outgoing);
+	workbench_wipe(bench);
+	visit->result = r;
+}
+
+/* -- the door ------------------------------------------------------------------------------ */
+
+int serve_hello(struct served *served, const struct hello *hello)
+{
+	struct greeting greeting = { .served = served, .hello = hello };
+	struct outbox *outbox = served->outbox;
+
+	locked_stack_call(&served->daemon->stack, greet, &greeting);
+	if (greeting.result < 0)
+		return greeting.result;
+	memcpy(outbox->bytes + outbox->used, greeting.ours, sizeof(greeting.ours));
+	outbox->used += sizeof(greeting.ours);
+	return 0;
+}
+
+int serve_frames(struct served *served, struct span *input, bool *stopped)
+{
+	struct visit visit = { .served = served, .input = *input };
+	size_t begin = served->outbox->used;
+
+	locked_stack_call(&served->daemon->stack, receive, &visit);
+	if (visit.result < 0)
+		served->outbox->used = begin;
+	*input = visit.input;
+	*stopped = visit.stopped;
+	return visit.result;
+}
+
+const char *serve_words(int error)
+{
+	switch (error) {
+	case -EPROTO:
+		return "it does not speak the protocol";
+	case -EBADMSG:
+		return "a frame was forged, changed, replayed or out of order";
+	case -ENOBUFS:
+		return "a message is too large to take apart";
+	case -ENOSPC:
+		return "an answer does not fit";
+	case -ENOMEM:
+		return "out of memory";
+	default:
+		return "it cannot go on";
+	}
+}

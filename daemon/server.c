@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/server.h"
+
+#include <uv.h>
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "daemon/log.h"
+#include "daemon/notify.h"
+#include "daemon/session.h"
+
+/* Connections taken in one round, so that those who are served already get their turn. */
+#define ACCEPT_ROUND 32
+
+/* Milliseconds without accepting after descriptors or memory ran out. */
+#define ACCEPT_PAUSE_MS 100
+
+/* Milliseconds for answers that are on their way when the end is asked for. */
+#define DRAIN_MS 1000
+#define DRAIN_LOOK_MS 10
+
+struct server {
+	uv_loop_t loop;
+	const struct server_options *options;
+	struct daemon *daemon;
+	struct sessions sessions;
+	uv_poll_t listening;
+	uv_poll_t signals;
+	uv_poll_t companion;
+	uv_timer_t pause;
+	uv_timer_t rekey;
+	uv_timer_t drain;
+	int signal_fd;
+	bool exhausted; /* said once an episode */
+	bool ending;
+	uint64_t drain_until;
+};
+
+static const int end_signals[] = { SIGTERM, SIGINT, SIGQUIT };
+
+static sigset_t end_set(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < sizeof(end_signals) / sizeof(end_signals[0]); i++)
+		sigaddset(&set, end_signals[i]);
+	return set;
+}
+
+void server_block_signals(void)
+{
+	sigset_t set = end_set();
+
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	/* A reader that has gone is an error of write, not a signal. */
+	signal(SIGPIPE, SIG_IGN);
+}
+
+/* -- the end ------------------------------------------------------------------------------- */
+
+static void close_all(struct server *server)
+{
+	uv_handle_t *handles[] = { (uv_handle_t *)&server->listening,
+		(uv_handle_t *)&server->signals, (uv_handle_t *)&server->companion,
+		(uv_handle_t *)&server->pause, (uv_handle_t *)&server->rekey,
+		(uv_handle_t *)&server->drain };
+
+	sessions_close(&server->sessions);
+	for (size_t i = 0; i < sizeof(handles) / sizeof(handles[0]); i++)
+		if (handles[i]->data && !uv_is_closing(handles[i]))
+			uv_close(handles[i], NULL);
+}
+
+static void on_drain(uv_timer_t *timer)
+{
+	struct server *server = timer->data;
+
+	if (sessions_drained(&server->sessions) || uv_now(&server->loop) >= server->drain_until)
+		close_all(server);
+}
+
+/* Takes no more connections, lets answers leave that are on their way, and ends. */
+static void server_end(struct server *server)
+{
+	if (server->ending)
+		return;
+	server->ending = true;
+	notify_send("STOPPING=1");
+	uv_poll_stop(&server->listening);
+	uv_timer_stop(&server->pause);
+	server->drain_until = uv_now(&server->loop) + DRAIN_MS;
+	uv_timer_start(&server->drain, on_drain, 0, DRAIN_LOOK_MS);
+}
+
+static void on_signal(uv_poll_t *poll, int status, int events)
+{
+	struct server *server = poll->data;
+	struct signalfd_siginfo info;
+
+	(void)status;
+	(void)events;
+	if (read(server->signal_fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	if (server->ending) {
+		log_notice("ended at once, on a second signal");
+		daemon_finish(server->daemon);
+		listener_close(server->options->listener);
+		_exit(0);
+	}
+	log_notice("ending, on %s", strsignal((int)info.ssi_signo));
+	server_end(server);
+}
+
+static void on_companion(uv_poll_t *poll, int status, int events)
+{
+	struct server *server = poll->data;
+
+	(void)status;
+	(void)events;
+	uv_poll_stop(poll);
+	server_end(server);
+}
+
+/* -- accepting ----------------------------------------------------------------------------- */
+
+static void on_connection(uv_poll_t *poll, int status, int events);
+
+static void on_pause_over(uv_timer_t *timer)
+{
+	struct server *server = timer->data;
+
+	if (!server->ending)
+		uv_poll_start(&server->listening, UV_READABLE, on_connection);
+}
+
+/* Descriptors or memory ran out: whoever is connected is served on, the others wait a moment. */
+static void accept_later(struct server *server, int error)
+{
+	if (!server->exhausted)
+		log_warning("connections have to wait: %s", strerror(error));
+	server->exhausted = true;
+	uv_poll_stop(&server->listening);
+	uv_timer_start(&server->pause, on_pause_over, ACCEPT_PAUSE_MS, 0);
+}
+
+/* A listener of mode 0600 is its owner's alone, even if somebody opened the way to it. */
+static bool welcome(const struct server *server, int socket)
+{
+	struct ucred peer;
+	socklen_t size = sizeof(peer);
+
+	if (!server->options->listener->own_only)
+		return true;
+	if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
+		(peer.uid == 0 || peer.uid == geteuid()))
+		return true;
+	log_warning("turned a connection of uid %ld away: this socket is its owner's alone",
+		(long)peer.uid);
+	return false;
+}
+
+static void on_connection(uv_poll_t *poll, int status, int events)
+{
+	struct server *server = poll->data;
+
+	(void)status;
+	(void)events;
+	for (int i = 0; i < ACCEPT_ROUND; i++) {
+		int socket = accept4(
+			server->options->listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (socket < 0) {
+			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
+				errno == ENOMEM)
+				accept_later(server, errno);
+			return;
+		}
+		server->exhausted = false;
+		if (welcome(server, socket))
+			sessions_accept(&server->sessions, socket);
+		else
+			close(socket);
+	}
+}
+
+/* -- re-masking ---------------------------------------------------------------------------- */
+
+static void on_rekey(uv_timer_t *timer)
+{
+	struct server *server = timer->data;
+
+	daemon_remask(server->daemon);
+	/* The timer sleeps when nothing rests under the masters. */
+	if (server->sessions.count == 0 && vault_count(server->daemon->vault) == 0)
+		uv_timer_stop(timer);
+}
+
+static void on_count(struct sessions *sessions)
+{
+	struct server *server = sessions->owner;
+
+	if (!uv_is_active((uv_handle_t *)&server->rekey) && !server->ending)
+		uv_timer_start(&server->rekey, on_rekey, server->daemon->rekey_ms,
+			server->daemon->rekey_ms);
+}
+
+/* -- setting up ---------------------------------------------------------------------------- */
+
+static int poll_fd(struct server *server, uv_poll_t *poll, int fd, uv_poll_cb callback)
+{
+	int r = uv_poll_init(&server->loop, poll, fd);
+
+	if (r < 0)
+		return r;
+	poll->data = server;
+	return uv_poll_start(poll, UV_READABLE, callback);
+}
+
+static int open_signals(struct server *server)
+{
+	sigset_t set = end_set();
+
+	server->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	if (server->signal_fd < 0)
+		return -errno;
+	return poll_fd(server, &server->signals, server->signal_fd, on_signal);
+}
+
+static void init_timer(struct server *server, uv_timer_t *timer)
+{
+	uv_timer_init(&server->loop, timer);
+	timer->data = server;
+}
+
+static int set_up(struct server *server)
+{
+	int r = sessions_init(&server->sessions, &server->loop, server->daemon);
+
+	if (r < 0)
+		return r;
+	server->sessions.on_count = on_count;
+	server->sessions.owner = server;
+	init_timer(server, &server->pause);
+	init_timer(server, &server->rekey);
+	init_timer(server, &server->drain);
+	r = open_signals(server);
+	if (r == 0)
+		r = poll_fd(
+			server, &server->listening, server->options->listener->fd, on_connection);
+	if (r == 0 && server->options->companion >= 0)
+		r = poll_fd(server, &server->companion, server->options->companion, on_companion);
+	return r;
+}
+
+/* Runs the loop dry: whoever forgot to close something is found here. */
+static void tear_down(struct server *server)
+{
+	if (server->sessions.loop)
+		close_all(server);
+	uv_run(&server->loop, UV_RUN_DEFAULT);
+	if (uv_loop_close(&server->loop) != 0)
+		abort();
+	sessions_finish(&server->sessions);
+	if (server->signal_fd >= 0)
+		close(server->signal_fd);
+}
+
+int server_run(const struct server_options *options)
+{
+	struct server server = { .options = options, .daemon = options->daemon, .signal_fd = -1 };
+	int r = uv_loop_init(&server.loop);
+
+	if (r < 0)
+		return r;
+	r = set_up(&server);
+	if (r == 0) {
+		options->on_ready(options->context);
+		uv_run(&server.loop, UV_RUN_DEFAULT);
+	}
+	tear_down(&server);
+	return r;
+}

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/transfer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/memory/enclave.h"
+#include "common/status.h"
+#include "common/wire/frame.h"
+#include "common/wire/name.h"
+#include "daemon/upload.h"
+
+/* A get whose chunks are still leaving. */
+struct download {
+	struct download *next;
+	uint64_t id;
+	struct record *record; /* pinned */
+	uint64_t chunk;        /* the next one */
+};
+
+/* A get that waits for its name to appear. */
+struct waiter {
+	struct waiter *next;
+	uint64_t id;
+	uint64_t version;     /* 0: whichever is current */
+	uint64_t deadline_ms; /* CLOCK_BOOTTIME */
+	size_t name_size;
+	char name[NAME_FILED_MAX]; /* filed */
+};
+
+/* -- gets ---------------------------------------------------------------------------------- */
+
+static void download_end(
+	struct transfers *transfers, struct daemon *daemon, struct download *download)
+{
+	struct download **at = &transfers->downloads;
+
+	while (*at != download)
+		at = &(*at)->next;
+	*at = download->next;
+	transfers->count--;
+	record_unpin(daemon->vault, download->record);
+	free(download);
+}
+
+static int download_queue(struct transfers *transfers, uint64_t id, struct record *record)
+{
+	struct download **at = &transfers->downloads;
+	struct download *download;
+
+	if (transfers->count >= TRANSFERS_MAX)
+		return STATUS_LIMIT;
+	download = calloc(1, sizeof(*download));
+	if (!download)
+		return STATUS_LIMIT;
+	download->id = id;
+	download->record = record_pin(record);
+	while (*at)
+		at = &(*at)->next;
+	*at = download;
+	transfers->count++;
+	return 0;
+}
+
+/* Announces up to a frame of chunks from `first` on and collects them. */
+static size_t gather(const struct daemon *daemon, const struct record *record, uint64_t first,
+	struct chunks *chunks, struct span pieces[FRAME_CHUNKS])
+{
+	uint64_t total = record_chunks(record);
+	size_t count = 0;
+
+	while (count < FRAME_CHUNKS && first + count < total) {
+		pieces[count] = record_chunk(daemon->vault, record, first + count);
+		if (pieces[count].size == 0)
+			return 0;
+		count++;
+	}
+	if (count > 0)
+		*chunks = (struct chunks){ .first = first,
+			.count = (uint32_t)count,
+			.last = (uint32_t)pieces[count - 1].size,
+			.final = first + count == total };
+	return count;
+}
+
+/* The value's reply: its key, and the chunk if there is only one and it may leave now. */
+static int answer_value(struct transfers *transfers, struct daemon *daemon, uint64_t id,
+	struct record *record, struct reply *reply, struct answers *answers)
+{
+	struct span pieces[FRAME_CHUNKS];
+	size_t count = 0;
+	int r = 0;
+
+	reply->id = id;
+	reply->body = BODY_VALUE;
+	if (record_chunks(record) == 1 && answers->ready(answers)) {
+		count = gather(daemon, record, 0, &reply->chunks, pieces);
+		reply->chunked = true;
+		r = count == 1 ? 0 : STATUS_GONE;
+	} else {
+		r = download_queue(transfers, id, record);
+	}
+	return r != 0 ? r : answers->append(answers, reply, pieces, count);
+}
+
+int download_begin(struct transfers *transfers, struct daemon *daemon, const struct wanted *wanted,
+	struct answers *answers)
+{
+	struct reply reply = { 0 };
+	struct tag tags[MESSAGE_TAGS_MAX];
+	struct record *record;
+	struct info info;
+	uint8_t *key;
+	int r = vault_find(daemon->vault, wanted->name, &record);
+
+	if (r != 0)
+		return r;
+	record_info(record, &info, tags);
+	if (wanted->version != 0 && wanted->version != info.version)
+		return STATUS_NOT_FOUND;
+	key = workbench_take(&daemon->bench, ENCLAVE_KEY_SIZE);
+	if (!key)
+		return -ENOBUFS;
+	r = record_key(daemon->vault, record, key);
+	if (r != 0)
+		return r;
+	reply.version = info.version;
+	reply.size = info.size;
+	reply.key = key;
+	return answer_value(transfers, daemon, wanted->id, record, &reply, answers);
+}
+
+/* One frame of chunks of one get; its end is taken off the list. */
+static int download_step(struct transfers *transfers, struct daemon *daemon,
+	struct download *download, struct answers *answers)
+{
+	struct reply reply = { .id = download->id, .chunked = true };
+	struct span pieces[FRAME_CHUNKS];
+	size_t count = gather(daemon, download->record, download->chunk, &reply.chunks, pieces);
+
+	if (count == 0) {
+		download_end(transfers, daemon, download);
+		return answers_code(answers, reply.id, STATUS_GONE, "purged meanwhile");
+	}
+	download->chunk += count;
+	if (reply.chunks.final) {
+		/* The pieces are copied by append; the record must live until then. */
+		int r = answers->append(answers, &reply, pieces, count);
+
+		download_end(transfers, daemon, download);
+		return r;
+	}
+	return answers->append(answers, &reply, pieces, count);
+}
+
+int downloads_go_on(struct transfers *transfers, struct daemon *daemon, struct answers *answers)
+{
+	int r = 0;
+
+	while (r == 0 && transfers->downloads && answers->ready(answers))
+		r = download_step(transfers, daemon, transfers->downloads, answers);
+	return r;
+}
+
+/* -- waiting gets -------------------------------------------------------------------------- */
+
+int waiter_park(struct transfers *transfers, const struct wanted *wanted, uint32_t wait_ms)
+{
+	struct waiter *waiter;
+
+	if (transfers->count >= TRANSFERS_MAX)
+		return STATUS_LIMIT;
+	waiter = calloc(1, sizeof(*waiter));
+	if (!waiter)
+		return STATUS_LIMIT;
+	waiter->id = wanted->id;
+	waiter->version = wanted->version;
+	waiter->deadline_ms = daemon_now_ms() + wait_ms;
+	waiter->name_size = wanted->name.size;
+	memcpy(waiter->name, wanted->name.data, wanted->name.size);
+	waiter->next = transfers->waiters;
+	transfers->waiters = waiter;
+	transfers->count++;
+	return 0;
+}
+
+static void waiter_end(struct transfers *transfers, struct waiter *waiter)
+{
+	struct waiter **at = &transfers->waiters;
+
+	while (*at != waiter)
+		at = &(*at)->next;
+	*at = waiter->next;
+	transfers->count--;
+	free(waiter);
+}
+
+static const char *words_for_waiter(int status)
+{
+	return status == STATUS_TIMEOUT ? "no such secret appeared in time" : NULL;
+}
+
+/* Answers one waiting get if there is an answer, and ends it. Returns 0 or a negative errno. */
+static int waiter_look(struct transfers *transfers, struct daemon *daemon, struct waiter *waiter,
+	uint64_t now_ms, struct answers *answers)
+{
+	struct wanted wanted = { .id = waiter->id,
+		.name = span_of(waiter->name, waiter->name_size),
+		.version = waiter->version };
+	struct record *record;
+	int r = vault_find(daemon->vault, wanted.name, &record);
+
+	if (r == STATUS_NOT_FOUND && now_ms < waiter->deadline_ms)
+		return 0;
+	if (r == STATUS_NOT_FOUND)
+		r = STATUS_TIMEOUT;
+	else if (r == 0)
+		r = download_begin(transfers, daemon, &wanted, answers);
+	waiter_end(transfers, waiter);
+	return r > 0 ? answers_code(answers, wanted.id, r, words_for_waiter(r)) : r;
+}
+
+int waiters_look(struct transfers *transfers, struct daemon *daemon, struct answers *answers)
+{
+	uint64_t now_ms = transfers->waiters ? daemon_now_ms() : 0;
+	struct waiter *next;
+
+	for (struct waiter *waiter = transfers->waiters; waiter; waiter = next) {
+		int r;
+
+		next = waiter->next;
+		r = waiter_look(transfers, daemon, waiter, now_ms, answers);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+uint64_t waiters_deadline(const struct transfers *transfers)
+{
+	uint64_t earliest = 0;
+
+	for (const struct waiter *waiter = transfers->waiters; waiter; waiter = waiter->next)
+		if (earliest == 0 || waiter->deadline_ms < earliest)
+			earliest = waiter->deadline_ms;
+	return earliest;
+}
+
+/* -- all of them --------------------------------------------------------------------------- */
+
+static struct download *download_find(const struct transfers *transfers, uint64_t id)
+{
+	struct download *download = transfers->downloads;
+
+	while (download && download->id != id)
+		download = download->next;
+	return download;
+}
+
+static struct waiter *waiter_find(const struct transfers *transfers, uint64_t id)
+{
+	struct waiter *waiter = transfers->waiters;
+
+	while (waiter && waiter->id != id)
+		waiter = waiter->next;
+	return waiter;
+}
+
+bool transfers_has(const struct transfers *transfers, uint64_t id)
+{
+	return upload_find(transfers, id) || download_find(transfers, id) ||
+		waiter_find(transfers, id);
+}
+
+int transfers_cancel(
+	struct transfers *transfers, struct daemon *daemon, uint64_t id, struct answers *answers)
+{
+	struct upload *upload = upload_find(transfers, id);
+	struct download *download = download_find(transfers, id);
+	struct waiter *waiter = waiter_find(transfers, id);
+
+	if (upload)
+		upload_end(transfers, daemon, upload);
+	else if (download)
+		download_end(transfers, daemon, download);
+	else if (waiter)
+		waiter_end(transfers, waiter);
+	else
+		return 0;
+	return answers_code(answers, id, STATUS_TIMEOUT, "cancelled");
+}
+
+void transfers_finish(struct transfers *transfers, struct daemon *daemon)
+{
+	while (transfers->uploads)
+		upload_end(transfers, daemon, transfers->uploads);
+	while (transfers->downloads)
+		download_end(transfers, daemon, transfers->downloads);
+	while (transfers->waiters)
+		waiter_end(transfers, transfers->waiters);
+}

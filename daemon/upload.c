@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/upload.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/bytes.h"
+#include "common/memory/enclave.h"
+#include "common/status.h"
+
+struct upload {
+	struct upload *next;
+	uint64_t id;
+	uint64_t binding; /* of the wrapped data key */
+	uint8_t number[MESSAGE_NUMBER_SIZE];
+	uint8_t wrapped[ENCLAVE_WRAPPED_KEY];
+	bool resting;  /* `wrapped` holds the key */
+	bool failed;   /* answered already: what still comes is dropped */
+	uint64_t size; /* bytes announced, 0 when not known */
+	struct conditions conditions;
+	struct value *value;
+	struct span name; /* both point into `bytes` */
+	struct tags tags;
+	struct tag tag[MESSAGE_TAGS_MAX];
+	crypto_generichash_state digest;
+	uint8_t bytes[];
+};
+
+/* -- the digest ---------------------------------------------------------------------------- */
+
+static void digest_span(crypto_generichash_state *state, struct span span)
+{
+	uint8_t size[8];
+
+	bytes_put64(size, span.size);
+	crypto_generichash_update(state, size, sizeof(size));
+	crypto_generichash_update(state, span.data, span.size);
+}
+
+static void digest_begin(
+	crypto_generichash_state *state, const struct request *request, struct span name)
+{
+	uint8_t fixed[32] = { (uint8_t)request->verb, (uint8_t)request->charset,
+		request->conditions.create_only, request->conditions.compare };
+
+	bytes_put64(fixed + 8, request->conditions.version);
+	bytes_put64(fixed + 16, request->size);
+	bytes_put64(fixed + 24, request->tags.count);
+	crypto_generichash_init(state, NULL, 0, REPEAT_DIGEST_SIZE);
+	crypto_generichash_update(state, fixed, sizeof(fixed));
+	digest_span(state, name);
+	for (size_t i = 0; i < request->tags.count; i++) {
+		digest_span(state, request->tags.tag[i].key);
+		digest_span(state, request->tags.tag[i].value);
+	}
+}
+
+void request_digest(
+	uint8_t digest[static REPEAT_DIGEST_SIZE], const struct request *request, struct span name)
+{
+	crypto_generichash_state state;
+
+	digest_begin(&state, request, name);
+	crypto_generichash_final(&state, digest, REPEAT_DIGEST_SIZE);
+}
+
+/* -- its life ------------------------------------------------------------------------------ */
+
+static struct span keep_bytes(uint8_t **at, struct span span)
+{
+	struct span kept = span_of(*at, span.size);
+
+	if (span.size > 0)
+		memcpy(*at, span.data, span.size);
+	*at += span.size;
+	return kept;
+}
+
+/* The request's spans lie on the workbench, which is wiped: the upload keeps copies. */
+static void keep_words(struct upload *upload, const struct request *request, struct span name)
+{
+	uint8_t *at = upload->bytes;
+
+	upload->name = keep_bytes(&at, name);
+	for (size_t i = 0; i < request->tags.count; i++) {
+		upload->tag[i].key = keep_bytes(&at, request->tags.tag[i].key);
+		upload->tag[i].value = keep_bytes(&at, request->tags.tag[i].value);
+	}
+	upload->tags = (struct tags){ .tag = upload->tag, .count = request->tags.count };
+}
+
+static size_t words_size(const struct request *request, struct span name)
+{
+	size_t size = name.size;
+
+	for (size_t i = 0; i < request->tags.count; i++)
+		size += request->tags.tag[i].key.size + request->tags.tag[i].value.size;
+	return size;
+}
+
+static struct upload *upload_new(struct transfers *transfers, uint64_t id, size_t extra)
+{
+	struct upload *upload = NULL;
+
+	/* The digest's state wants more alignment than malloc promises. */
+	if (posix_memalign((void **)&upload, 64, (sizeof(*upload) + extra + 63) / 64 * 64) != 0)
+		return NULL;
+	memset(upload, 0, sizeof(*upload));
+	upload->id = id;
+	upload->next = transfers->uploads;
+	transfers->uploads = upload;
+	transfers->count++;
+	return upload;
+}
+
+void upload_end(struct transfers *transfers, struct daemon *daemon, struct upload *upload)
+{
+	struct upload **at = &transfers->uploads;
+
+	while (*at != upload)
+		at = &(*at)->next;
+	*at = upload->next;
+	transfers->count--;
+	value_free(daemon->vault, upload->value);
+	free(upload);
+}
+
+struct upload *upload_find(const struct transfers *transfers, uint64_t id)
+{
+	struct upload *upload = transfers->uploads;
+
+	while (upload && upload->id != id)
+		upload = upload->next;
+	return upload;
+}
+
+int upload_drop(struct transfers *transfers, uint64_t id)
+{
+	struct upload *upload;
+
+	/* Whoever goes on beginning sets that are refused, without an end to any, is no client. */
+	if (transfers->count >= 2 * TRANSFERS_MAX)
+		return -EPROTO;
+	upload = upload_new(transfers, id, 0);
+	if (!upload)
+		return -ENOMEM;
+	upload->failed = true;
+	return 0;
+}
+
+int upload_begin(struct transfers *transfers, struct daemon *daemon, const struct request *request,
+	struct span name, struct upload **uploadp)
+{
+	struct upload *upload;
+
+	if (request->size > daemon->max_value || transfers->count >= TRANSFERS_MAX)
+		return STATUS_LIMIT;
+	upload = upload_new(transfers, request->id, words_size(request, name));
+	if (!upload)
+		return STATUS_LIMIT;
+	if (value_new(daemon->vault, &upload->value) != 0) {
+		upload_end(transfers, daemon, upload);
+		return STATUS_LIMIT;
+	}
+	upload->binding = daemon->next_upload++;
+	memcpy(upload->number, request->number, sizeof(upload->number));
+	upload->size = request->size;
+	upload->conditions = request->conditions;
+	keep_words(upload, request, name);
+	digest_begin(&upload->digest, request, name);
+	*uploadp = upload;
+	return 0;
+}
+
+/* -- taking chunks ------------------------------------------------------------------------- */
+
+/* Versions begin at 1: a wrap for version 0 is never mistaken for a record's. */
+static struct enclave_binding binding_of(const struct upload *upload)
+{
+	return (struct enclave_binding){ .secret = upload->binding };
+}
+
+/* Gives the data key back to the bench for one frame. Returns 0, a status, or a negative errno. */
+static int wake_key(const struct upload *upload, struct daemon *daemon, const uint8_t **keyp)
+{
+	uint8_t *key;
+
+	if (value_purged(upload->value))
+		return STATUS_GONE;
+	key = workbench_take(&daemon->bench, ENCLAVE_KEY_SIZE);
+	if (!key)
+		return -ENOBUFS;
+	*keyp = key;
+	return enclave_unwrap(key, upload->wrapped, ENCLAVE_KEY_SIZE, binding_of(upload),
+		       &daemon->coffer, COFFER_VAULT) == 0
+		? 0
+		: STATUS_GONE;
+}
+
+static int rest_key(struct upload *upload, struct daemon *daemon, const uint8_t *key)
+{
+	if (upload->resting)
+		return 0;
+	upload->resting = true;
+	return enclave_wrap(upload->wrapped, key, ENCLAVE_KEY_SIZE, binding_of(upload),
+		&daemon->coffer, COFFER_VAULT);
+}
+
+/* One chunk into the ledger, if its tag is right under the data key. */
+static int take_chunk(struct upload *upload, struct daemon *daemon, struct span chunk, bool final,
+	const uint8_t *key)
+{
+	uint64_t number = value_chunks(upload->value);
+
+	if (chunk.size < ENCLAVE_CHUNK_SIZE && !final)
+		return STATUS_INTEGRITY;
+	if (value_size(upload->value) + chunk.size - ENCLAVE_TAG_SIZE > daemon->max_value)
+		return STATUS_LIMIT;
+	if (enclave_check_chunk(chunk.data, chunk.size, number, final, key) != 0)
+		return STATUS_INTEGRITY;
+	crypto_generichash_update(&upload->digest, chunk.data, ENCLAVE_TAG_SIZE);
+	return value_append(daemon->vault, upload->value, chunk);
+}
+
+static int take_chunks(struct upload *upload, struct daemon *daemon, const struct request *request,
+	const uint8_t *key)
+{
+	const struct chunks *chunks = &request->chunks;
+	struct span left = request->bytes;
+	int r = 0;
+
+	if (chunks->first != value_chunks(upload->value))
+		return STATUS_INTEGRITY;
+	for (uint32_t i = 0; i < chunks->count && r == 0; i++) {
+		bool last = i + 1 == chunks->count;
+		size_t size = last ? chunks->last : ENCLAVE_CHUNK_SIZE;
+
+		r = take_chunk(
+			upload, daemon, span_of(left.data, size), last && chunks->final, key);
+		left = span_of(left.data + size, left.size - size);
+	}
+	if (r == 0 && upload->size > 0 && value_size(upload->value) > upload->size)
+		r = STATUS_INTEGRITY;
+	return r;
+}
+
+/* Publishes, unless the number has its answer already. */
+static int publish(struct upload *upload, struct daemon *daemon, uint32_t uid, const uint8_t *key,
+	uint64_t *versionp)
+{
+	struct vault_put put = { .name = upload->name,
+		.owner = uid,
+		.key = key,
+		.conditions = upload->conditions,
+		.tags = upload->tags };
+	struct repeat_answer answer = { 0 };
+	uint8_t digest[REPEAT_DIGEST_SIZE];
+	int r;
+
+	if (upload->size > 0 && value_size(upload->value) != upload->size)
+		return STATUS_INTEGRITY;
+	crypto_generichash_final(&upload->digest, digest, sizeof(digest));
+	r = repeats_find(daemon->repeats, uid, upload->number, digest, &answer);
+	if (r == 0) {
+		memcpy(put.number, upload->number, sizeof(put.number));
+		answer.code = vault_put(daemon->vault, &upload->value, &put, &answer.version);
+		if (answer.code < 0)
+			return answer.code;
+		daemon->published |= answer.code == 0;
+		(void)repeats_keep(daemon->repeats, uid, upload->number, digest, &answer);
+	} else if (r != 1) {
+		return r;
+	}
+	*versionp = answer.version;
+	return answer.code;
+}
+
+static const char *words_for(int status)
+{
+	switch (status) {
+	case STATUS_INTEGRITY:
+		return "a chunk is not what was sealed";
+	case STATUS_LIMIT:
+		return "the value is over the daemon's limit, or memory is used up";
+	case STATUS_GONE:
+		return "purged meanwhile";
+	case STATUS_CONFLICT:
+		return "the condition does not hold";
+	case STATUS_TIMEOUT:
+		return "given up by the sender";
+	default:
+		return NULL;
+	}
+}
+
+/* Answers a set. Unless the last chunk is here, what still comes has to be dropped. */
+static int finish(struct transfers *transfers, struct daemon *daemon, struct upload *upload,
+	int status, uint64_t version, bool over, struct answers *answers)
+{
+	struct reply reply = { .id = upload->id, .code = status, .version = version };
+	const char *words = words_for(status);
+
+	if (words)
+		reply.detail = span_text(words);
+	if (status == 0 || status == STATUS_CONFLICT)
+		reply.body = BODY_STORED;
+	if (over) {
+		upload_end(transfers, daemon, upload);
+	} else {
+		value_free(daemon->vault, upload->value);
+		upload->value = NULL;
+		upload->failed = true;
+	}
+	return answers_append(answers, &reply);
+}
+
+/* A set that was answered is over with its last chunk, which nobody reads. */
+static int drop(
+	struct transfers *transfers, struct daemon *daemon, struct upload *upload, bool over)
+{
+	if (over)
+		upload_end(transfers, daemon, upload);
+	return 0;
+}
+
+int upload_take(struct transfers *transfers, struct daemon *daemon, uint32_t uid,
+	struct upload *upload, const struct request *request, const uint8_t *key,
+	struct answers *answers)
+{
+	bool over = request->chunked && (request->chunks.final || request->chunks.abort);
+	uint64_t version = 0;
+	int r = 0;
+
+	if (upload->failed)
+		return drop(transfers, daemon, upload, over);
+	if (!key)
+		r = wake_key(upload, daemon, &key);
+	if (r == 0 && request->chunked && request->chunks.abort)
+		r = STATUS_TIMEOUT;
+	if (r == 0 && request->chunked)
+		r = take_chunks(upload, daemon, request, key);
+	if (r < 0)
+		return r;
+	if (r == 0 && !over)
+		return rest_key(upload, daemon, key);
+	if (r == 0)
+		r = publish(upload, daemon, uid, key, &version);
+	return r < 0 ? r : finish(transfers, daemon, upload, r, version, over, answers);
+}

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <check.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/memory/enclave.h"
+#include "common/status.h"
+#include "common/wire/message.h"
+#include "tests/unit/claims.h"
+#include "tests/unit/door.h"
+
+/* Frames in, frames out: everything between the socket and the socket, on the real locked stack. */
+
+static struct door door;
+static uint8_t wire[2 * FRAME_SIZE_MAX];
+static size_t wire_size;
+static uint8_t chunk[ENCLAVE_CHUNK_SIZE];
+static const uint8_t key[ENCLAVE_KEY_SIZE] = { 3 };
+static struct channel answers;
+
+static void set_up(void)
+{
+	door_open(&door, 0);
+	door_shake_hands(&door);
+	answers = (struct channel){ 0 };
+	wire_size = 0;
+}
+
+static void tear_down(void)
+{
+	door_close(&door);
+}
+
+/* Puts a frame with some requests on the wire. */
+static void say(const struct request *requests, size_t count, struct span chunks)
+{
+	static uint8_t plain[FRAME_PLAIN_MAX];
+	size_t used = 0;
+
+	for (size_t i = 0; i < count; i++)
+		ck_assert_int_eq(
+			message_append_request(plain, &used, sizeof(plain), &requests[i]), 0);
+	wire_size += channel_seal(
+		&door.channel, &door.keys, span_of(plain, used), chunks.size, wire + wire_size);
+	if (chunks.size > 0)
+		memcpy(wire + wire_size, chunks.data, chunks.size);
+	wire_size += chunks.size;
+}
+
+/* Lets the daemon serve what is on the wire. */
+static int serve(void)
+{
+	struct span input = span_of(wire, wire_size);
+	bool stopped;
+	int r = serve_frames(&door.served, &input, &stopped);
+
+	wire_size = input.size;
+	return r;
+}
+
+/* The codes of all answers, in order; gives how many. */
+static size_t codes(int *out, size_t room)
+{
+	static struct workbench bench;
+	static uint8_t memory[65536] __attribute__((aligned(64)));
+	static uint8_t plain[FRAME_PLAIN_MAX];
+	struct span input = span_of(door.outbox.bytes, door.outbox.used);
+	struct frame frame;
+	struct reply reply;
+	size_t count = 0;
+
+	workbench_init(&bench, memory, sizeof(memory), door.daemon.guard);
+	while (frame_next(&frame, &input) > 0) {
+		struct messages messages = { .chunks = frame.chunks };
+		int size = channel_open(&answers, &door.keys, &frame, plain);
+
+		ck_assert_int_gt(size, 0);
+		messages.plain = span_of(plain, (size_t)size);
+		while (message_next_reply(&reply, &messages, &bench) > 0) {
+			ck_assert_uint_lt(count, room);
+			out[count++] = reply.code;
+			workbench_wipe(&bench);
+		}
+	}
+	door.outbox.used = 0;
+	return count;
+}
+
+static struct request setting(const char *name)
+{
+	return (struct request){ .id = 1,
+		.verb = VERB_SET,
+		.numbered = true,
+		.name = span_text(name),
+		.key = key,
+		.chunked = true,
+		.chunks = { .count = 1, .last = 116, .final = true } };
+}
+
+START_TEST(many_requests_in_a_frame_get_their_answers_in_one)
+{
+	struct request requests[MESSAGE_FRAME_MAX];
+	int got[MESSAGE_FRAME_MAX];
+
+	for (size_t i = 0; i < MESSAGE_FRAME_MAX; i++)
+		requests[i] = (struct request){ .id = i + 1, .verb = VERB_PING };
+	say(requests, MESSAGE_FRAME_MAX, span_of(NULL, 0));
+	ck_assert_int_eq(serve(), 0);
+	ck_assert_int_eq(frame_size(span_of(door.outbox.bytes, door.outbox.used)),
+		(int64_t)door.outbox.used);
+	ck_assert_uint_eq(codes(got, MESSAGE_FRAME_MAX), MESSAGE_FRAME_MAX);
+}
+END_TEST
+
+START_TEST(a_frame_cut_anywhere_is_served_when_it_is_whole)
+{
+	struct request ping = { .id = 1, .verb = VERB_PING };
+	int got[1];
+	size_t whole;
+
+	say(&ping, 1, span_of(NULL, 0));
+	whole = wire_size;
+	for (size_t i = 0; i < whole; i++) {
+		wire_size = i;
+		ck_assert_int_eq(serve(), 0);
+		ck_assert_uint_eq(wire_size, i);
+		ck_assert_uint_eq(door.outbox.used, 0);
+	}
+	wire_size = whole;
+	ck_assert_int_eq(serve(), 0);
+	ck_assert_uint_eq(codes(got, 1), 1);
+}
+END_TEST
+
+START_TEST(a_value_that_is_removed_in_the_same_frame_still_leaves_whole)
+{
+	struct request requests[3] = { setting("x"),
+		{ .id = 2, .verb = VERB_GET, .name = span_text("x") },
+		{ .id = 3, .verb = VERB_REMOVE, .name = span_text("x"), .numbered = true } };
+	static uint8_t plain[FRAME_PLAIN_MAX], value[100];
+	struct span input;
+	struct frame frame;
+
+	requests[2].number[0] = 9;
+	memset(value, 'v', sizeof(value));
+	enclave_seal_chunk(chunk, value, sizeof(value), 0, true, key);
+	say(requests, 3, span_of(chunk, 116));
+	ck_assert_int_eq(serve(), 0);
+	input = span_of(door.outbox.bytes, door.outbox.used);
+	ck_assert_int_eq(frame_next(&frame, &input), 1);
+	ck_assert_int_gt(channel_open(&answers, &door.keys, &frame, plain), 0);
+	ck_assert_uint_eq(frame.chunks.size, 116);
+	ck_assert_mem_eq(frame.chunks.data, chunk, 116);
+}
+END_TEST
+
+START_TEST(an_error_takes_back_what_was_answered_before_it)
+{
+	struct request ping = { .id = 1, .verb = VERB_PING };
+
+	say(&ping, 1, span_of(NULL, 0));
+	wire[12] ^= 1;
+	ck_assert_int_eq(serve(), -EBADMSG);
+	ck_assert_uint_eq(door.outbox.used, 0);
+	door_must_be_clean(&door);
+}
+END_TEST
+
+/* -- how deep the locked stack gets -------------------------------------------------------- */
+
+static void serve_once(void *unused)
+{
+	(void)unused;
+	ck_assert_int_eq(serve(), 0);
+}
+
+static void shake_hands_once(void *unused)
+{
+	(void)unused;
+	door_shake_hands(&door);
+}
+
+static void depth_leaves_room(const char *what, void (*function)(void *))
+{
+	size_t depth = locked_stack_measure(&door.daemon.stack, function, NULL);
+
+	printf("# %s takes %zu of %zu bytes of locked stack\n", what, depth,
+		door.daemon.stack.size);
+	ck_assert_uint_lt(depth + 1024, door.daemon.stack.size);
+}
+
+static struct tag *many_tags(void)
+{
+	static struct tag tags[MESSAGE_TAGS_MAX];
+	static uint8_t text[MESSAGE_TAG_VALUE_MAX];
+	static uint8_t keys[MESSAGE_TAGS_MAX];
+
+	memset(text, 't', sizeof(text));
+	for (size_t i = 0; i < MESSAGE_TAGS_MAX; i++) {
+		keys[i] = (uint8_t)('a' + i);
+		tags[i] = (struct tag){ span_of(&keys[i], 1), span_of(text, sizeof(text)) };
+	}
+	return tags;
+}
+
+START_TEST(every_verb_leaves_room_on_the_locked_stack)
+{
+	struct request set = setting("x");
+	struct request others[] = {
+		{ .verb = VERB_GET, .name = span_text("x") },
+		{ .verb = VERB_STAT, .name = span_text("x") },
+		{ .verb = VERB_LIST, .details = true },
+		{ .verb = VERB_GENERATE, .name = span_text("g"), .size = 40000, .numbered = true },
+		{ .verb = VERB_STATUS },
+		{ .verb = VERB_WHOAMI },
+		{ .verb = VERB_REMOVE, .name = span_text("x"), .numbered = true },
+	};
+
+	set.tags = (struct tags){ many_tags(), MESSAGE_TAGS_MAX };
+	enclave_seal_chunk(chunk, wire, 100, 0, true, key);
+	say(&set, 1, span_of(chunk, 116));
+	depth_leaves_room("a set", serve_once);
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		char what[32];
+
+		others[i].id = i + 2;
+		others[i].number[0] = (uint8_t)(i + 2);
+		if (others[i].verb == VERB_GENERATE)
+			others[i].tags = set.tags;
+		say(&others[i], 1, span_of(NULL, 0));
+		snprintf(what, sizeof(what), "verb %d", (int)others[i].verb);
+		depth_leaves_room(what, serve_once);
+	}
+	depth_leaves_room("a handshake", shake_hands_once);
+}
+END_TEST
+
+int main(void)
+{
+	TCase *claims = tcase_create("serve");
+
+	tcase_add_checked_fixture(claims, set_up, tear_down);
+	tcase_add_test(claims, many_requests_in_a_frame_get_their_answers_in_one);
+	tcase_add_test(claims, a_frame_cut_anywhere_is_served_when_it_is_whole);
+	tcase_add_test(claims, a_value_that_is_removed_in_the_same_frame_still_leaves_whole);
+	tcase_add_test(claims, an_error_takes_back_what_was_answered_before_it);
+	tcase_add_test(claims, every_verb_leaves_room_on_the_locked_stack);
+	return claims_run(claims, "serve");
+}
