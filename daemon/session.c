@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "common/wire/channel.h"
+#include "daemon/backlog.h"
 #include "daemon/log.h"
 #include "daemon/peer.h"
 #include "daemon/serve.h"
@@ -39,8 +40,7 @@ struct session {
 	bool stopped;    /* not reading */
 	unsigned writes; /* under way: the socket is full */
 	struct served served;
-	uint8_t *input; /* what was read and not yet served; ciphertext */
-	size_t input_size;
+	struct backlog backlog;  /* what was read and not yet served; ciphertext */
 	uint64_t input_deadline; /* uv_now of the loop; 0: none */
 	uint64_t write_deadline;
 	uint64_t armed; /* the deadline for which the timer runs */
@@ -78,7 +78,7 @@ static void on_closed(uv_handle_t *handle)
 	if (--session->handles > 0)
 		return;
 	peer_finish(&session->served.peer);
-	free(session->input);
+	backlog_finish(&session->backlog);
 	free(session);
 }
 
@@ -286,23 +286,6 @@ static void watch_view(struct sessions *sessions)
 		uv_timer_start(&sessions->view, on_view_over, VIEW_MS, 0);
 }
 
-/* Keeps what has not been served; `bytes` may lie in the session's own buffer. */
-static int keep_input(struct session *session, struct span bytes)
-{
-	uint8_t *kept = NULL;
-
-	if (bytes.size > 0) {
-		kept = malloc(bytes.size);
-		if (!kept)
-			return -ENOMEM;
-		memcpy(kept, bytes.data, bytes.size);
-	}
-	free(session->input);
-	session->input = kept;
-	session->input_size = bytes.size;
-	return 0;
-}
-
 /* Tells a client of another version what we speak, as far as it goes at once, and closes. */
 static void turn_away(struct session *session)
 {
@@ -387,8 +370,7 @@ static void session_serve(struct session *session, struct span input)
 	else if (input.size < before || session->input_deadline == 0)
 		session->input_deadline =
 			uv_now(sessions->loop) + (session->open ? FRAME_MS : HELLO_MS);
-	if ((input.size != session->input_size || input.data != session->input) &&
-		keep_input(session, input) < 0)
+	if (backlog_keep(&session->backlog, input) < 0)
 		session_fail(session, "out of memory", 0);
 }
 
@@ -401,7 +383,7 @@ static void session_run(struct session *session)
 
 	if (session->closing || session->writes > 0)
 		return;
-	session_serve(session, span_of(session->input, session->input_size));
+	session_serve(session, backlog_span(&session->backlog));
 	if (session->closing)
 		return;
 	if (session->served.transfers.downloads && !uv_is_active((uv_handle_t *)&sessions->busy))
@@ -467,19 +449,6 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
 	*buffer = uv_buf_init((char *)session->sessions->read_buffer, READ_SIZE);
 }
 
-/* Puts new bytes behind those that wait; gives the whole. */
-static int join_input(struct session *session, struct span bytes)
-{
-	uint8_t *joined = realloc(session->input, session->input_size + bytes.size);
-
-	if (!joined)
-		return -ENOMEM;
-	memcpy(joined + session->input_size, bytes.data, bytes.size);
-	session->input = joined;
-	session->input_size += bytes.size;
-	return 0;
-}
-
 static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
 {
 	struct session *session = stream->data;
@@ -493,20 +462,16 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
 	if (size == 0 || session->closing)
 		return;
 	r = peer_check(&session->served.peer);
-	if (r == -ESRCH) {
-		session_fail(session, "the process that connected has ended", 0);
-		return;
-	}
 	if (r < 0) {
-		session_fail(session, "its rights have changed since it connected", 0);
+		session_fail(session,
+			r == -ESRCH ? "the process that connected has ended"
+				    : "its rights have changed since it connected",
+			0);
 		return;
 	}
-	if (session->input_size > 0) {
-		if (join_input(session, bytes) < 0) {
-			session_fail(session, "out of memory", 0);
-			return;
-		}
-		bytes = span_of(session->input, session->input_size);
+	if (backlog_join(&session->backlog, &bytes) < 0) {
+		session_fail(session, "out of memory", 0);
+		return;
 	}
 	session_serve(session, bytes);
 	if (!session->closing && session->served.transfers.downloads && session->writes == 0 &&

@@ -98,7 +98,7 @@ BEGIN {
 
 	# Inside the daemon a file includes only from the rows below its own; the files that serve a
 	# request also one another. Peer is a leaf.
-	split("peer;log;notify harden;answers;config;listener companion;index;ledger;policy vault repeat;" \
+	split("peer backlog;log;notify harden;answers;config;listener companion;index;ledger;policy vault repeat;" \
 		"daemon outbox;request transfer upload;serve;session;server;main", row, ";")
 	serving = "^(request|transfer|upload)$"
 	for (r in row) {
@@ -294,8 +294,9 @@ END {
 			read_c(order[n])
 		else
 			read_script(order[n])
-		if (line > 600)
-			fail("length", "a file has at most 600 lines, this one " line)
+		most = file ~ /^tests\// ? 900 : 600
+		if (line > most)
+			fail("length", "a file has at most " most " lines here, this one " line)
 	}
 	find_cycles()
 	printf "# %d files checked\n", count

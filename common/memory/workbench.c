@@ -39,8 +39,6 @@ void *workbench_take(struct workbench *bench, size_t size)
 	note->before = bench->last ? (uint64_t)(bench->last - bench->base) : UINT64_MAX;
 	bench->last = (uint8_t *)note;
 	bench->used += span;
-	if (bench->used > bench->dirty)
-		bench->dirty = bench->used;
 	return guard_arm(bench->guard, (uint8_t *)(note + 1), size);
 }
 
@@ -99,9 +97,8 @@ void workbench_release(struct workbench *bench, size_t mark)
 	sodium_memzero(bench->base + bench->used, end - bench->used);
 }
 
+/* What was given back before was wiped then: behind `used` the bench is always zero. */
 void workbench_wipe(struct workbench *bench)
 {
 	workbench_release(bench, 0);
-	sodium_memzero(bench->base, bench->dirty);
-	bench->dirty = 0;
 }

@@ -15,7 +15,6 @@ struct workbench {
 	uint8_t *base;
 	size_t size;   /* bytes */
 	size_t used;   /* bytes taken now */
-	size_t dirty;  /* bytes that were taken since the last wipe */
 	uint8_t *last; /* the newest object */
 	const struct guard *guard;
 };
@@ -38,5 +37,5 @@ size_t workbench_mark(const struct workbench *bench);
 /* Gives back, wiped, everything taken since the mark. Aborts on a broken canary. */
 void workbench_release(struct workbench *bench, size_t mark);
 
-/* Gives everything back and wipes every byte that was used. Aborts on a broken canary. */
+/* Gives everything back, wiped. Aborts on a broken canary. */
 void workbench_wipe(struct workbench *bench);

@@ -23,10 +23,13 @@ _Static_assert((int)CHARSET_BYTES == (int)MEMGUARD__V1__CHARSET__BYTES, "the wir
 /* -- taking messages apart ----------------------------------------------------------------- */
 
 /*
- * The largest request (16 tags of the largest size) takes 8 KiB when it is unpacked. A message that
- * takes more was made to.
+ * What a message may take when it is unpacked. The largest request (16 tags of the largest size)
+ * takes 8 KiB; small fields take up to 22 times their packed size. A message that takes more was
+ * made to.
  */
 #define UNPACKED_MAX ((size_t)10 * 1024)
+#define UNPACKED_BASE ((size_t)2048)
+#define UNPACKED_FACTOR 22
 
 /* protobuf-c unpacks into one object on the bench, which is given back as a whole. */
 struct arena {
@@ -63,11 +66,13 @@ static int unpack(ProtobufCMessage **message, const ProtobufCMessageDescriptor *
 	struct span bytes, struct workbench *bench)
 {
 	struct arena arena = { .allocator = { .alloc = arena_alloc, .free = arena_free },
-		.size = workbench_room(bench) };
+		.size = UNPACKED_BASE + UNPACKED_FACTOR * bytes.size };
 
 	arena.allocator.allocator_data = &arena;
 	if (arena.size > UNPACKED_MAX)
 		arena.size = UNPACKED_MAX;
+	if (arena.size > workbench_room(bench))
+		arena.size = workbench_room(bench);
 	arena.bytes = workbench_take(bench, arena.size);
 	if (!arena.bytes)
 		return -ENOBUFS;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/bytes.h"
 #include "common/cleanup.h"
 
 static void fclosep(FILE **file)
@@ -16,6 +17,45 @@ static void fclosep(FILE **file)
 }
 
 /* -- values -------------------------------------------------------------------------------- */
+
+int facts_note(struct facts *facts, const char *name, const uint8_t bytes[FACTS_MATERIAL_SIZE])
+{
+	struct fact_material *material = &facts->materials[facts->material_count];
+
+	if (facts->material_count == FACTS_MATERIALS_MAX || strlen(name) >= sizeof(material->name))
+		return -ENOSPC;
+	memcpy(material->name, name, strlen(name) + 1);
+	memcpy(material->bytes, bytes, sizeof(material->bytes));
+	facts->material_count++;
+	return 0;
+}
+
+/* XSalsa20 makes a key of its own from key and nonce, and from that one the key of the tag. */
+static int note_chunk(struct facts *facts, const uint8_t *key, uint64_t number, bool final)
+{
+	uint8_t nonce[crypto_secretbox_NONCEBYTES] = { 0 };
+	uint8_t derived[FACTS_MATERIAL_SIZE];
+	int r;
+
+	bytes_put64(nonce, number);
+	nonce[8] = final;
+	crypto_core_hsalsa20(derived, nonce, key, NULL);
+	r = facts_note(facts, "subkey", derived);
+	if (r < 0)
+		return r;
+	crypto_stream_xsalsa20(derived, sizeof(derived), nonce, key);
+	return facts_note(facts, "tag-key", derived);
+}
+
+static int note_chunks(struct facts *facts, const struct fact_value *value)
+{
+	size_t last = (value->size - 1) / ENCLAVE_CHUNK_PLAIN;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i <= last; i++)
+		r = note_chunk(facts, value->key, i, i == last);
+	return r;
+}
 
 int facts_draw(struct facts *facts, const char *name, size_t size, bool anchor)
 {
@@ -32,7 +72,7 @@ int facts_draw(struct facts *facts, const char *name, size_t size, bool anchor)
 	randombytes_buf(value->plain, size);
 	enclave_draw_key(value->key);
 	facts->value_count++;
-	return 0;
+	return note_chunks(facts, value);
 }
 
 uint8_t *fact_value_seal(const struct fact_value *value, size_t *sizep)
@@ -87,8 +127,13 @@ static void write_facts(const struct facts *facts, FILE *file)
 
 		fprintf(file, "frame %llu", (unsigned long long)frame->number);
 		write_bytes(file, frame->bytes, FRAME_HEADER_SIZE);
-		write_bytes(file, frame->bytes + FRAME_HEADER_SIZE,
-			frame->size - FRAME_HEADER_SIZE);
+		write_bytes(
+			file, frame->bytes + FRAME_HEADER_SIZE, frame->size - FRAME_HEADER_SIZE);
+		putc('\n', file);
+	}
+	for (size_t i = 0; i < facts->material_count; i++) {
+		fprintf(file, "material %s", facts->materials[i].name);
+		write_bytes(file, facts->materials[i].bytes, FACTS_MATERIAL_SIZE);
 		putc('\n', file);
 	}
 }
@@ -171,6 +216,15 @@ static int read_frame(struct facts *facts, const char *number, char *line)
 	return 0;
 }
 
+static int read_material(struct facts *facts, const char *name, char *line)
+{
+	uint8_t bytes[FACTS_MATERIAL_SIZE];
+
+	if (read_bytes(&line, bytes, sizeof(bytes)) != sizeof(bytes))
+		return -EBADMSG;
+	return facts_note(facts, name, bytes);
+}
+
 static int read_fact(struct facts *facts, char *line)
 {
 	const char *kind = strsep(&line, " ");
@@ -182,6 +236,8 @@ static int read_fact(struct facts *facts, char *line)
 		return read_value(facts, word, line, kind[0] == 'a');
 	if (strcmp(kind, "session") == 0)
 		return read_session(facts, line);
+	if (strcmp(kind, "material") == 0)
+		return read_material(facts, word, line);
 	return strcmp(kind, "frame") == 0 ? read_frame(facts, word, line) : -EBADMSG;
 }
 

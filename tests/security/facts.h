@@ -18,6 +18,8 @@
 #define FACTS_FRAMES_MAX 8
 #define FACTS_NAME_MAX 64
 #define FACTS_FRAME_MAX 512
+#define FACTS_MATERIALS_MAX 1024
+#define FACTS_MATERIAL_SIZE 32 /* bytes */
 
 /* A value that is stored, fetched and overwritten. */
 struct fact_value {
@@ -35,6 +37,12 @@ struct fact_frame {
 	uint8_t bytes[FACTS_FRAME_MAX];
 };
 
+/* What is derived from a key and as good as one: a subkey, a tag key, a shared secret. */
+struct fact_material {
+	char name[FACTS_NAME_MAX];
+	uint8_t bytes[FACTS_MATERIAL_SIZE];
+};
+
 struct facts {
 	struct fact_value values[FACTS_VALUES_MAX];
 	size_t value_count;
@@ -42,10 +50,16 @@ struct facts {
 	size_t session_count;
 	struct fact_frame frames[FACTS_FRAMES_MAX];
 	size_t frame_count;
+	struct fact_material materials[FACTS_MATERIALS_MAX];
+	size_t material_count;
 };
 
-/* Draws a value of `size` bytes and its data key. Returns 0, -ENOMEM or -ENOSPC. */
+/* Draws a value of `size` bytes and its data key, and notes what its chunks' tags hang on. Returns
+ * 0, -ENOMEM or -ENOSPC. */
 int facts_draw(struct facts *facts, const char *name, size_t size, bool anchor);
+
+/* Notes something derived. Returns 0 or -ENOSPC. */
+int facts_note(struct facts *facts, const char *name, const uint8_t bytes[FACTS_MATERIAL_SIZE]);
 
 /* The value's chunks, one after the other; *sizep is their size. NULL when memory is used up. */
 uint8_t *fact_value_seal(const struct fact_value *value, size_t *sizep);

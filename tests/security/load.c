@@ -115,7 +115,23 @@ static void connect_to(struct client *client, const char *path)
 	client->next_id = 1;
 }
 
-static void greet(struct client *client)
+/* What the frame keys come from: the shared secret, and crypto_kx's keys before the transcript. */
+static void note_agreement(
+	struct facts *facts, const struct channel_pair *pair, const struct hello *theirs)
+{
+	uint8_t shared[crypto_scalarmult_BYTES];
+	uint8_t receive[crypto_kx_SESSIONKEYBYTES];
+	uint8_t sent[crypto_kx_SESSIONKEYBYTES];
+
+	if (crypto_scalarmult(shared, pair->secret, theirs->key) != 0 ||
+		crypto_kx_client_session_keys(
+			receive, sent, pair->open, pair->secret, theirs->key) != 0 ||
+		facts_note(facts, "shared-secret", shared) < 0 ||
+		facts_note(facts, "kx-key", receive) < 0 || facts_note(facts, "kx-key", sent) < 0)
+		fail("the key agreement cannot be noted");
+}
+
+static void greet(struct client *client, struct facts *facts)
 {
 	struct channel_pair pair;
 	uint8_t ours[HELLO_SIZE];
@@ -128,9 +144,10 @@ static void greet(struct client *client)
 	while ((size = hello_read(&theirs, span_of(client->in, client->used))) == 0)
 		read_more(client);
 	if (size < 0 ||
-		channel_agree(&client->keys, &pair, false, span_of(ours, sizeof(ours)),
-			theirs.bytes) < 0)
+		channel_agree(
+			&client->keys, &pair, false, span_of(ours, sizeof(ours)), theirs.bytes) < 0)
 		fail("the Hello is none");
+	note_agreement(facts, &pair, &theirs);
 	client->taken = (size_t)size;
 }
 
@@ -304,7 +321,8 @@ static void keep_frame(struct facts *facts, uint64_t number, const uint8_t *byte
 {
 	struct fact_frame *frame = &facts->frames[facts->frame_count];
 
-	if (facts->frame_count == FACTS_FRAMES_MAX || size > sizeof(frame->bytes))
+	if (facts->frame_count == FACTS_FRAMES_MAX || size > sizeof(frame->bytes) ||
+		size < FRAME_HEADER_SIZE + FRAME_TAG_SIZE)
 		fail("a frame is too large to keep");
 	frame->number = number;
 	frame->size = size;
@@ -337,7 +355,7 @@ static struct client *client_new(const char *path, struct facts *facts)
 	if (!client)
 		fail("out of memory");
 	connect_to(client, path);
-	greet(client);
+	greet(client, facts);
 	ping(client, facts);
 	facts->sessions[facts->session_count++] = client->keys;
 	return client;
@@ -347,8 +365,8 @@ static void draw_values(struct facts *facts, size_t large)
 {
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
 		for (unsigned version = 0; version < kinds[i].versions; version++)
-			if (facts_draw(facts, kinds[i].name,
-				    kinds[i].size ? kinds[i].size : large, kinds[i].anchor) < 0)
+			if (facts_draw(facts, kinds[i].name, kinds[i].size ? kinds[i].size : large,
+				    kinds[i].anchor) < 0)
 				fail("out of memory");
 }
 
@@ -396,7 +414,7 @@ static void obey(struct client *client, const struct facts *facts)
 
 int main(int argc, char **argv)
 {
-	struct facts facts = { 0 };
+	static struct facts facts;
 	size_t large = argc > 3 ? strtoul(argv[3], NULL, 10) : LARGE_DEFAULT;
 	struct client *anchor;
 	struct client *busy;

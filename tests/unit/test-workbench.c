@@ -169,7 +169,7 @@ START_TEST(wiping_leaves_nothing_but_zeros_and_all_the_room)
 	workbench_wipe(&bench);
 	ck_assert(all_are(memory.bench, SIZE, 0));
 	ck_assert_uint_eq(workbench_room(&bench), room);
-	ck_assert_uint_eq(bench.dirty, 0);
+	ck_assert_uint_eq(bench.used, 0);
 }
 END_TEST
 

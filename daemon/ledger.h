@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * The one run of memory in which the vault keeps its records and chunks: ciphertext and clear
+ * metadata, never a bare key. Everything in it is named by its offset (0: none), so that the bytes
+ * mean the same wherever they are mapped. It grows in place and never moves what is mapped.
+ *
+ * Blocks are multiples of 16 bytes. Which ones are taken, and how long they are, is told by two
+ * bit maps outside of it; the free lists inside the free blocks only save searching. What a list
+ * says is held against the maps before it is used, and a list that lies is made anew from them.
+ */
+struct ledger;
+
+#define LEDGER_UNIT 16                          /* bytes */
+#define LEDGER_MAX (UINT64_C(64) << 30)         /* bytes: a unit's number has 32 bits */
+#define LEDGER_BLOCK_MAX (UINT64_C(16) << 20)   /* bytes in one block */
+#define LEDGER_GROWTH_MIN (UINT64_C(1) << 20)   /* bytes made writable at a time, at least */
+#define LEDGER_RESERVE_MIN (UINT64_C(64) << 20) /* bytes of address space, at least */
+
+/*
+ * Reserves address space: LEDGER_MAX bytes, or half of what the process may have, halved on until
+ * the kernel agrees. Returns 0 or -ENOMEM.
+ */
+int ledger_new(struct ledger **ledgerp);
+
+/* Wipes what is taken, unmaps and frees; takes NULL. */
+void ledger_free(struct ledger *ledger);
+
+/*
+ * A block of `size` bytes (1 to LEDGER_BLOCK_MAX) whose bytes are unspecified. Returns 0,
+ * -EINVAL for another size, or -ENOMEM; nothing is changed then.
+ */
+int ledger_take(struct ledger *ledger, size_t size, uint64_t *offsetp);
+
+/* Wipes a block and gives it back; a large one's pages go back to the kernel. */
+void ledger_give(struct ledger *ledger, uint64_t offset);
+
+/* Gives back the end of a block, of which nothing was used: it keeps its first `size` bytes. */
+void ledger_trim(struct ledger *ledger, uint64_t offset, size_t size);
+
+/*
+ * Bytes of the taken block that begins at `offset`; 0 when none does. For offsets that come out of
+ * the ledger itself and may be anything.
+ */
+size_t ledger_block(const struct ledger *ledger, uint64_t offset);
+
+/* The bytes there. A range that is not in the ledger ends the process. */
+void *ledger_at(const struct ledger *ledger, uint64_t offset, size_t size);
+
+/* Bytes taken, and bytes writable. */
+uint64_t ledger_used(const struct ledger *ledger);
+uint64_t ledger_mapped(const struct ledger *ledger);
+
+/* Bytes of bookkeeping outside of the ledger. */
+uint64_t ledger_bookkeeping(const struct ledger *ledger);

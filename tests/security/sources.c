@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/security/sources.h"
+
+#include <dirent.h>
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+
+#define PAGE 4096
+#define PIECE ((size_t)256 * PAGE)
+
+/* Linux's own number, which the C library does not have everywhere. */
+#define SECRETMEM_MAGIC 0x5345434d
+
+/* Larger than all that a daemon under test maps in one piece. */
+#define SOURCE_MAX ((size_t)1 << 30)
+
+#define SECRET_NAME "/secretmem (deleted)"
+
+static void fclosep(FILE **file)
+{
+	if (*file)
+		fclose(*file);
+}
+
+static void closedirp(DIR **folder)
+{
+	if (*folder)
+		closedir(*folder);
+}
+
+/* -- collecting ---------------------------------------------------------------------------- */
+
+static struct source *add(struct sources *sources, uint64_t address, size_t size, const char *name)
+{
+	struct source *source;
+
+	if (sources->count == sources->room) {
+		size_t room = sources->room ? 2 * sources->room : 64;
+		struct source *items = realloc(sources->items, room * sizeof(*items));
+
+		if (!items)
+			return NULL;
+		sources->items = items;
+		sources->room = room;
+	}
+	source = &sources->items[sources->count];
+	*source = (struct source){ .address = address, .size = size };
+	snprintf(source->name, sizeof(source->name), "%s", name);
+	source->bytes = calloc(1, size);
+	if (!source->bytes)
+		return NULL;
+	sources->count++;
+	return source;
+}
+
+static void drop_last(struct sources *sources)
+{
+	free(sources->items[--sources->count].bytes);
+}
+
+uint64_t sources_size(const struct sources *sources)
+{
+	uint64_t size = 0;
+
+	for (size_t i = 0; i < sources->count; i++)
+		size += sources->items[i].size;
+	return size;
+}
+
+void sources_free(struct sources *sources)
+{
+	while (sources->count > 0)
+		drop_last(sources);
+	free(sources->items);
+	*sources = (struct sources){ 0 };
+}
+
+/* -- mappings ------------------------------------------------------------------------------ */
+
+/* An entry of /proc/PID/smaps. */
+struct mapping {
+	uint64_t begin;
+	uint64_t end;
+	uint64_t offset; /* in the file */
+	bool readable;
+	bool writable;
+	uint64_t present; /* KiB in memory or swapped out */
+	char name[128];
+};
+
+/* How a route reads, and what it says to secret memory. */
+struct reader {
+	ssize_t (*read)(const struct reader *reader, void *out, size_t size, uint64_t address);
+	int refusal; /* errno */
+	int fd;
+	pid_t pid;
+};
+
+static ssize_t read_mem(const struct reader *reader, void *out, size_t size, uint64_t address)
+{
+	return pread(reader->fd, out, size, (off_t)address);
+}
+
+static ssize_t read_vm(const struct reader *reader, void *out, size_t size, uint64_t address)
+{
+	struct iovec here = { .iov_base = out, .iov_len = size };
+	struct iovec there = { .iov_base = (void *)(uintptr_t)address, .iov_len = size };
+
+	return process_vm_readv(reader->pid, &here, 1, &there, 1, 0);
+}
+
+/* The first line of an entry. */
+static bool parse_mapping(struct mapping *mapping, const char *line)
+{
+	unsigned long long begin;
+	unsigned long long end;
+	unsigned long long offset;
+	char access[5];
+	int at = 0;
+
+	if (sscanf(line, "%llx-%llx %4s %llx %*s %*s %n", &begin, &end, access, &offset, &at) < 4)
+		return false;
+	*mapping = (struct mapping){ .begin = begin,
+		.end = end,
+		.offset = offset,
+		.readable = access[0] == 'r',
+		.writable = access[1] == 'w' };
+	snprintf(mapping->name, sizeof(mapping->name), "%.*s", (int)strcspn(line + at, "\n"),
+		line + at);
+	return true;
+}
+
+/* One of the lines behind it. */
+static void parse_detail(struct mapping *mapping, const char *line)
+{
+	unsigned long long size;
+
+	if (sscanf(line, "Rss: %llu kB", &size) == 1 || sscanf(line, "Swap: %llu kB", &size) == 1)
+		mapping->present += size;
+}
+
+/*
+ * The kernel's own pages are the same in every process. A reservation that nobody may touch and
+ * nobody has touched has no pages; it may be larger than the machine's memory.
+ */
+static bool is_empty(const struct mapping *mapping)
+{
+	return strncmp(mapping->name, "[vvar", 5) == 0 ||
+		strcmp(mapping->name, "[vsyscall]") == 0 ||
+		(!mapping->readable && mapping->present == 0);
+}
+
+/* Page by page: what can be read of a mapping in which something cannot. */
+static void read_pages(struct sources *sources, const struct reader *reader, uint8_t *out,
+	size_t size, uint64_t address)
+{
+	for (size_t at = 0; at < size; at += PAGE)
+		if (reader->read(reader, out + at, PAGE, address + at) != PAGE)
+			sources->unreadable++;
+}
+
+static void read_ordinary(
+	struct sources *sources, const struct reader *reader, struct source *source)
+{
+	for (size_t at = 0; at < source->size; at += PIECE) {
+		size_t left = source->size - at;
+		size_t size = left < PIECE ? left : PIECE;
+
+		if (reader->read(reader, source->bytes + at, size, source->address + at) !=
+			(ssize_t)size)
+			read_pages(sources, reader, source->bytes + at, size, source->address + at);
+	}
+}
+
+/* Every page must be refused, with the error that says why. */
+static void read_secret(struct sources *sources, const struct reader *reader, struct source *source)
+{
+	for (size_t at = 0; at < source->size; at += PAGE) {
+		ssize_t got = reader->read(reader, source->bytes + at, PAGE, source->address + at);
+
+		sources->secret_pages++;
+		if (got >= 0)
+			sources->secret_readable++;
+		else if (errno != reader->refusal)
+			sources->secret_wrong++;
+	}
+}
+
+/* Whether the source holds what stands on disk at that place. */
+static bool same_as_file(const struct source *source, const struct mapping *mapping)
+{
+	cleanup(closep) int fd = -1;
+	cleanup(freep) uint8_t *bytes = NULL;
+	ssize_t size;
+
+	if (mapping->writable || mapping->name[0] != '/')
+		return false;
+	fd = open(mapping->name, O_RDONLY | O_CLOEXEC);
+	bytes = calloc(1, source->size);
+	if (fd < 0 || !bytes)
+		return false;
+	/* Behind the file's end the last page is zeros. */
+	size = pread(fd, bytes, source->size, (off_t)mapping->offset);
+	return size > 0 && memcmp(bytes, source->bytes, source->size) == 0;
+}
+
+static int read_mapping(
+	struct sources *sources, const struct reader *reader, const struct mapping *mapping)
+{
+	size_t size = (size_t)(mapping->end - mapping->begin);
+	struct source *source;
+
+	if (is_empty(mapping))
+		return 0;
+	if (size == 0 || size > SOURCE_MAX)
+		return -EFBIG;
+	source = add(sources, mapping->begin, size, mapping->name);
+	if (!source)
+		return -ENOMEM;
+	if (strcmp(mapping->name, SECRET_NAME) == 0) {
+		read_secret(sources, reader, source);
+		return 0;
+	}
+	read_ordinary(sources, reader, source);
+	source->file = same_as_file(source, mapping);
+	return 0;
+}
+
+static int read_mappings(struct sources *sources, const struct reader *reader)
+{
+	cleanup(fclosep) FILE *maps = NULL;
+	cleanup(freep) char *line = NULL;
+	struct mapping mapping = { 0 };
+	char path[64];
+	size_t room = 0;
+	int r = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/smaps", (int)reader->pid);
+	maps = fopen(path, "re");
+	if (!maps)
+		return -errno;
+	while (r == 0 && getline(&line, &room, maps) > 0) {
+		if (parse_mapping(&mapping, line))
+			continue;
+		parse_detail(&mapping, line);
+		/* The last line of each entry. */
+		if (strncmp(line, "VmFlags:", 8) == 0)
+			r = read_mapping(sources, reader, &mapping);
+	}
+	return r == 0 && sources->count == 0 ? -ESRCH : r;
+}
+
+int sources_read_mem(struct sources *sources, pid_t pid)
+{
+	cleanup(closep) int fd = -1;
+	struct reader reader = { .read = read_mem, .refusal = EIO, .pid = pid };
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	reader.fd = fd;
+	return read_mappings(sources, &reader);
+}
+
+int sources_read_vm(struct sources *sources, pid_t pid)
+{
+	struct reader reader = { .read = read_vm, .refusal = EFAULT, .pid = pid };
+
+	return read_mappings(sources, &reader);
+}
+
+/* -- descriptors --------------------------------------------------------------------------- */
+
+/* Maps what was taken, if it lets itself be mapped, and copies it. */
+static int map_descriptor(struct sources *sources, int fd, const char *name, bool secret)
+{
+	struct source *source;
+	struct stat status;
+	void *data;
+
+	if (fstat(fd, &status) < 0 || status.st_size <= 0 || (size_t)status.st_size > SOURCE_MAX)
+		return 0;
+	data = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_SHARED, fd, 0);
+	if (data == MAP_FAILED)
+		return 0;
+	sources->secret_mappable += secret;
+	source = add(sources, 0, (size_t)status.st_size, name);
+	if (source)
+		memcpy(source->bytes, data, source->size);
+	munmap(data, (size_t)status.st_size);
+	return source ? 0 : -ENOMEM;
+}
+
+static int take_descriptor(struct sources *sources, int process, const char *number)
+{
+	cleanup(closep) int fd =
+		(int)syscall(SYS_pidfd_getfd, process, (int)strtol(number, NULL, 10), 0);
+	struct statfs system;
+	struct stat status;
+	char name[64];
+	bool secret;
+
+	if (fd < 0)
+		return errno == EBADF ? 0 : -errno;
+	sources->descriptors++;
+	if (fstatfs(fd, &system) < 0 || fstat(fd, &status) < 0)
+		return -errno;
+	secret = system.f_type == SECRETMEM_MAGIC;
+	if (!secret && !S_ISREG(status.st_mode))
+		return 0;
+	snprintf(name, sizeof(name), "descriptor %s%s", number, secret ? ", secret memory" : "");
+	return map_descriptor(sources, fd, name, secret);
+}
+
+int sources_read_descriptors(struct sources *sources, pid_t pid)
+{
+	cleanup(closedirp) DIR *folder = NULL;
+	cleanup(closep) int process = (int)syscall(SYS_pidfd_open, pid, 0);
+	struct dirent *entry;
+	char path[64];
+	int r = 0;
+
+	if (process < 0)
+		return -errno;
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+	folder = opendir(path);
+	if (!folder)
+		return -errno;
+	while (r == 0 && (entry = readdir(folder)))
+		if (entry->d_name[0] != '.')
+			r = take_descriptor(sources, process, entry->d_name);
+	return r;
+}
+
+/* -- core files ---------------------------------------------------------------------------- */
+
+static int read_segment(struct sources *sources, int fd, const Elf64_Phdr *header)
+{
+	bool notes = header->p_type == PT_NOTE;
+	struct source *source;
+
+	if ((header->p_type != PT_LOAD && !notes) || header->p_filesz == 0)
+		return 0;
+	if (header->p_filesz > SOURCE_MAX)
+		return -EFBIG;
+	source = add(sources, header->p_vaddr, (size_t)header->p_filesz,
+		notes ? "registers and notes" : "core segment");
+	if (!source)
+		return -ENOMEM;
+	source->registers = notes;
+	return pread(fd, source->bytes, source->size, (off_t)header->p_offset) ==
+			(ssize_t)source->size
+		? 0
+		: -EIO;
+}
+
+int sources_read_core(struct sources *sources, const char *path)
+{
+	cleanup(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	Elf64_Ehdr elf;
+	Elf64_Phdr header;
+	int r = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (pread(fd, &elf, sizeof(elf), 0) != sizeof(elf) ||
+		memcmp(elf.e_ident, ELFMAG, SELFMAG) != 0 || elf.e_ident[EI_CLASS] != ELFCLASS64 ||
+		elf.e_type != ET_CORE || elf.e_phentsize != sizeof(header))
+		return -EBADMSG;
+	for (size_t i = 0; r == 0 && i < elf.e_phnum; i++) {
+		off_t at = (off_t)(elf.e_phoff + i * sizeof(header));
+
+		r = pread(fd, &header, sizeof(header), at) == sizeof(header)
+			? read_segment(sources, fd, &header)
+			: -EIO;
+	}
+	return r;
+}
