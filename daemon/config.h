@@ -21,7 +21,8 @@ struct config {
 	bool socket_given;  /* not the default place */
 	mode_t socket_mode; /* 0666 for the system's place, else 0600, unless given */
 	bool socket_mode_given;
-	gid_t socket_group; /* (gid_t)-1: leave it as it comes */
+	char socket_group_name[64]; /* as it was given, or "" */
+	gid_t socket_group;         /* (gid_t)-1: leave it as it comes */
 	enum os_memory_need memory;
 	uint64_t max_value; /* bytes of plaintext in one value */
 	uint32_t rekey_ms;  /* milliseconds between two re-masks; 10 to 60000 */

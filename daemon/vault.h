@@ -21,7 +21,10 @@
  */
 struct vault;
 
-/* A published version of a secret. Valid until the next change of the vault unless pinned. */
+/*
+ * A published version of a secret. Valid until the vault is asked for the next one, or changed,
+ * unless pinned.
+ */
 struct record;
 
 /* Chunks on their way to become a version: in the ledger, but reachable from no record. */
@@ -40,8 +43,9 @@ uint64_t vault_bytes(const struct vault *vault);
 /* -- reading ------------------------------------------------------------------------------- */
 
 /*
- * The current version under a filed name: 0, STATUS_NOT_FOUND, or STATUS_INTEGRITY when its header
- * is not what was written. Touches the ledger key.
+ * The current version under a filed name: 0, STATUS_NOT_FOUND, STATUS_INTEGRITY when its header is
+ * not what was written, or STATUS_LIMIT when memory is used up. -EKEYEXPIRED when the coffer is
+ * destroyed, as from all that touch keys. Touches the ledger key.
  */
 int vault_find(struct vault *vault, struct span name, struct record **recordp);
 
@@ -72,8 +76,8 @@ void record_unpin(struct vault *vault, struct record *record);
 
 /*
  * The first name in byte order that begins with `prefix` and sorts after `after` (empty: from the
- * beginning): 0 or STATUS_NOT_FOUND. Costs what it returns, not what is stored. Touches the ledger
- * key; a record whose header is broken is passed over.
+ * beginning): 0, STATUS_NOT_FOUND or STATUS_LIMIT. Costs what it returns, not what is stored.
+ * Touches the ledger key; a record whose header is broken is passed over.
  */
 int vault_next(struct vault *vault, struct span prefix, struct span after, struct record **recordp);
 
@@ -113,12 +117,18 @@ struct vault_put {
  * Publishes *valuep as the next version of the name and takes it over (*valuep becomes NULL); the
  * version before is wiped, key first. Returns 0 and the new version; STATUS_CONFLICT and the
  * current version (0: absent) when a condition does not hold; STATUS_LIMIT; STATUS_GONE when the
- * value was purged. After anything but 0 the value is still the caller's. Touches keys.
+ * value was purged; STATUS_INVALID when it is empty or the name or a tag is too long;
+ * STATUS_INTEGRITY when what is there is not what was written: it has to be removed first. After
+ * anything but 0 the value is still the caller's. Touches keys.
  */
 int vault_put(struct vault *vault, struct value **valuep, const struct vault_put *put,
 	uint64_t *versionp);
 
-/* Wipes a secret, key first. 0, STATUS_NOT_FOUND, or STATUS_CONFLICT and the current version. */
+/*
+ * Wipes a secret, key first: 0 and the version that was, STATUS_NOT_FOUND, or STATUS_CONFLICT and
+ * the current version. What is not what was written is wiped too (version 0), unless a version is
+ * to be compared with: STATUS_INTEGRITY. Touches the ledger key.
+ */
 int vault_remove(struct vault *vault, struct span name, const struct conditions *conditions,
 	uint64_t *versionp);
 

@@ -1,0 +1,487 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <ini.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/span.h"
+
+/* More than any configuration needs; it is read whole. */
+#define FILE_SIZE_MAX ((size_t)1 << 20)
+
+/* inih cuts longer lines (INI_MAX_LINE, 200 bytes) into two: we refuse them before that. */
+#define LINE_SIZE_MAX 198
+
+#define MAX_VALUE_DEFAULT ((uint64_t)1 << 20)
+#define MAX_VALUE_MOST ((uint64_t)1 << 30)
+#define REKEY_DEFAULT_MS 500
+#define REKEY_LEAST_MS 10
+#define REKEY_MOST_MS 60000
+
+__attribute__((format(printf, 2, 3))) static void say(
+	struct config_fault *fault, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(fault->text, sizeof(fault->text), format, arguments);
+	va_end(arguments);
+}
+
+/* -- values: each reader gives NULL, or what would be right -------------------------------- */
+
+/* A decimal number and how many times it is counted by its unit; 0 for what is none. */
+struct unit {
+	const char *name;
+	uint64_t factor;
+};
+
+static uint64_t read_quantity(const char *text, const struct unit *units, size_t count)
+{
+	unsigned long long number;
+	char *end;
+
+	if (text[0] < '0' || text[0] > '9')
+		return 0;
+	errno = 0;
+	number = strtoull(text, &end, 10);
+	for (size_t i = 0; i < count; i++)
+		if (errno == 0 && strcmp(end, units[i].name) == 0 &&
+			number <= UINT64_MAX / units[i].factor)
+			return number * units[i].factor;
+	return 0;
+}
+
+static const char *read_socket(struct config *config, const char *text)
+{
+	const char *fault = endpoint_parse(&config->socket, text);
+
+	if (!fault)
+		config->socket_given = true;
+	return fault;
+}
+
+static const char *read_socket_mode(struct config *config, const char *text)
+{
+	size_t size = strlen(text);
+
+	if (size < 3 || size > 4 || strspn(text, "01234567") != size ||
+		(size == 4 && text[0] != '0'))
+		return "is no mode such as 0600 or 0666";
+	config->socket_mode = (mode_t)strtoul(text, NULL, 8);
+	config->socket_mode_given = true;
+	return NULL;
+}
+
+/* The name of a group is looked up where system calls are allowed: in config_load. */
+static const char *read_socket_group(struct config *config, const char *text)
+{
+	if (text[0] == '\0' || strlen(text) >= sizeof(config->socket_group_name))
+		return "is no group";
+	strcpy(config->socket_group_name, text);
+	return NULL;
+}
+
+static const char *read_memory(struct config *config, const char *text)
+{
+	static const char *const needs[] = {
+		[OS_MEMORY_PREFER_LOCK] = "prefer-lock",
+		[OS_MEMORY_REQUIRE_LOCK] = "require-lock",
+		[OS_MEMORY_REQUIRE_SECRET] = "require-secretmem",
+	};
+
+	for (size_t i = 0; i < sizeof(needs) / sizeof(needs[0]); i++) {
+		if (strcmp(text, needs[i]) == 0) {
+			config->memory = (enum os_memory_need)i;
+			return NULL;
+		}
+	}
+	return "is none of prefer-lock, require-lock, require-secretmem";
+}
+
+static const char *read_max_value(struct config *config, const char *text)
+{
+	static const struct unit sizes[] = { { "", 1 }, { "k", 1 << 10 }, { "m", 1 << 20 },
+		{ "g", 1 << 30 } };
+	uint64_t size = read_quantity(text, sizes, sizeof(sizes) / sizeof(sizes[0]));
+
+	if (size == 0 || size > MAX_VALUE_MOST)
+		return "is no size from 1 to 1g, such as 64k or 1m";
+	config->max_value = size;
+	return NULL;
+}
+
+static const char *read_rekey(struct config *config, const char *text)
+{
+	static const struct unit times[] = { { "ms", 1 }, { "s", 1000 }, { "m", 60000 } };
+	uint64_t time = read_quantity(text, times, sizeof(times) / sizeof(times[0]));
+
+	if (time < REKEY_LEAST_MS || time > REKEY_MOST_MS)
+		return "is no time from 10ms to 60s, such as 500ms or 2s";
+	config->rekey_ms = (uint32_t)time;
+	return NULL;
+}
+
+/* -- the table: one row a key, for the file and for the command line ----------------------- */
+
+static const struct {
+	const char *name;
+	const char *(*read)(struct config *, const char *);
+	const char *argument;
+	const char *help;
+} keys[] = {
+	{ "socket", read_socket, "PATH",
+		"listen here (root: " ENDPOINT_SYSTEM "; others: a place of their own)" },
+	{ "socket-mode", read_socket_mode, "MODE", "rights of the socket file, octal" },
+	{ "socket-group", read_socket_group, "GROUP", "group of the socket file, name or number" },
+	{ "memory", read_memory, "NEED", "prefer-lock, require-lock or require-secretmem" },
+	{ "max-value", read_max_value, "SIZE", "largest value that is stored (1m)" },
+	{ "rekey-interval", read_rekey, "TIME",
+		"time between two re-masks of the masters (500ms)" },
+};
+
+#define KEYS (sizeof(keys) / sizeof(keys[0]))
+
+/* The row of a key, or KEYS. */
+static size_t find_key(const char *name, size_t size)
+{
+	size_t i = 0;
+
+	while (i < KEYS && (strlen(keys[i].name) != size || strncmp(keys[i].name, name, size) != 0))
+		i++;
+	return i;
+}
+
+const char *config_help(void)
+{
+	static char text[2048];
+	size_t used = (size_t)snprintf(text, sizeof(text),
+		"usage: memguardd [OPTION...] [-- COMMAND [ARGUMENT...]]\n"
+		"\n"
+		"Holds secrets in guarded, encrypted memory for the processes of this machine.\n"
+		"With a COMMAND: serves it alone, on a socket of its own, and ends with it.\n"
+		"\n");
+
+	for (size_t i = 0; i < KEYS && used < sizeof(text); i++)
+		used += (size_t)snprintf(text + used, sizeof(text) - used, "  --%-14s %-6s %s\n",
+			keys[i].name, keys[i].argument, keys[i].help);
+	if (used < sizeof(text))
+		snprintf(text + used, sizeof(text) - used,
+			"  --%-14s %-6s %s\n  --%-21s %s\n  --%-21s %s\n\n%s", "config", "FILE",
+			"read this file, not " CONFIG_FILE, "help", "say this", "version",
+			"say the version",
+			"The keys of the configuration file have the same names: "
+			"memguardd.conf(5).\n");
+	return text;
+}
+
+/* -- the file ------------------------------------------------------------------------------ */
+
+struct reading {
+	struct config *config;
+	struct config_fault *fault;
+	const char *path;
+	struct span text;     /* not yet read */
+	unsigned lines[KEYS]; /* where each key stood, 0: nowhere yet */
+	unsigned line;        /* being read */
+	bool failed;
+};
+
+/* inih's view of the text, a line at a time like fgets: Debian's build tells no line numbers. */
+static char *next_line(char *out, int room, void *stream)
+{
+	struct reading *reading = stream;
+	const char *text = (const char *)reading->text.data;
+	const char *end = reading->text.size > 0 ? memchr(text, '\n', reading->text.size) : NULL;
+	size_t size = end ? (size_t)(end - text) + 1 : reading->text.size;
+
+	if (size == 0 || size >= (size_t)room)
+		return NULL;
+	memcpy(out, text, size);
+	out[size] = '\0';
+	reading->text = span_of(text + size, reading->text.size - size);
+	reading->line++;
+	return out;
+}
+
+static int on_pair(void *user, const char *section, const char *name, const char *value)
+{
+	struct reading *reading = user;
+	unsigned line = reading->line;
+	size_t key = find_key(name, strlen(name));
+	const char *wrong;
+
+	if (reading->failed)
+		return 0;
+	reading->failed = true;
+	if (section[0] == '\0')
+		say(reading->fault, "%s:%u: '%s' stands before any section; put [daemon] above it",
+			reading->path, line, name);
+	else if (strcmp(section, "daemon") != 0)
+		say(reading->fault, "%s:%u: unknown section [%s]; there is [daemon]", reading->path,
+			line, section);
+	else if (key == KEYS)
+		say(reading->fault, "%s:%u: unknown key '%s'", reading->path, line, name);
+	else if (reading->lines[key] > 0)
+		say(reading->fault, "%s:%u: '%s' is set a second time (first in line %u)",
+			reading->path, line, name, reading->lines[key]);
+	else if ((wrong = keys[key].read(reading->config, value)))
+		say(reading->fault, "%s:%u: %s: '%s' %s", reading->path, line, name, value, wrong);
+	else
+		reading->failed = false;
+	if (key < KEYS)
+		reading->lines[key] = line;
+	return !reading->failed;
+}
+
+/* What inih would cut, or would not see: long lines and NUL bytes. */
+static int check_lines(const char *text, size_t size, const char *path, struct config_fault *fault)
+{
+	unsigned line = 1;
+	size_t begin = 0;
+
+	for (size_t i = 0; i <= size; i++) {
+		if (i < size && text[i] == '\0') {
+			say(fault, "%s:%u: a NUL byte", path, line);
+			return -EBADMSG;
+		}
+		if (i < size && text[i] != '\n')
+			continue;
+		if (i - begin > LINE_SIZE_MAX) {
+			say(fault, "%s:%u: the line is longer than %d bytes", path, line,
+				LINE_SIZE_MAX);
+			return -EBADMSG;
+		}
+		begin = i + 1;
+		line++;
+	}
+	return 0;
+}
+
+int config_parse(struct config *config, const char *text, size_t size, const char *path,
+	struct config_fault *fault)
+{
+	struct config draft = *config;
+	struct reading reading = {
+		.config = &draft, .fault = fault, .path = path, .text = span_of(text, size)
+	};
+	int r;
+
+	if (check_lines(text, size, path, fault) < 0)
+		return -EBADMSG;
+	r = ini_parse_stream(next_line, &reading, on_pair, &reading);
+	if (r != 0 && !reading.failed)
+		say(fault, "%s:%d: neither a [section], 'key = value' nor a comment", path,
+			r > 0 ? r : 1);
+	if (r != 0)
+		return -EBADMSG;
+	*config = draft;
+	return 0;
+}
+
+/* The file of an administrator: regular, and nobody else's to write. */
+static int check_file(int fd, const char *path, struct config_fault *fault, size_t *size)
+{
+	struct stat status;
+
+	if (fstat(fd, &status) < 0) {
+		say(fault, "%s: %s", path, strerror(errno));
+		return -EBADMSG;
+	}
+	if (!S_ISREG(status.st_mode))
+		say(fault, "%s: is no regular file", path);
+	else if ((status.st_uid != 0 && status.st_uid != geteuid()) || (status.st_mode & 0022))
+		say(fault, "%s: others may write to it; let only root or the daemon's user", path);
+	else if ((size_t)status.st_size > FILE_SIZE_MAX)
+		say(fault, "%s: is larger than 1 MiB", path);
+	else
+		return *size = (size_t)status.st_size, 0;
+	return -EBADMSG;
+}
+
+static int read_file(
+	struct config *config, const char *path, bool optional, struct config_fault *fault)
+{
+	cleanup(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	cleanup(freep) char *text = NULL;
+	size_t size;
+	ssize_t got;
+
+	if (fd < 0 && optional && errno == ENOENT)
+		return 0;
+	if (fd < 0) {
+		say(fault, "%s: %s", path, strerror(errno));
+		return -EBADMSG;
+	}
+	if (check_file(fd, path, fault, &size) < 0)
+		return -EBADMSG;
+	text = malloc(size + 1);
+	got = text ? read(fd, text, size) : -1;
+	if (got < 0 || (size_t)got != size) {
+		say(fault, "%s: cannot be read", path);
+		return -EBADMSG;
+	}
+	return config_parse(config, text, size, path, fault);
+}
+
+/* -- the command line ---------------------------------------------------------------------- */
+
+/* What the command line says; applied after the file, so that it wins. */
+struct arguments {
+	const char *values[KEYS];
+	const char *file;
+};
+
+/* The value of an option: behind '=', or the next word. */
+static const char *option_value(const char *name, const char *equals, int *at, int argc,
+	char **argv, struct config_fault *fault)
+{
+	if (equals)
+		return equals + 1;
+	if (*at + 1 < argc)
+		return argv[++*at];
+	say(fault, "--%s needs a value (try --help)", name);
+	return NULL;
+}
+
+static int read_option(struct config *config, struct arguments *arguments, int *at, int argc,
+	char **argv, struct config_fault *fault)
+{
+	const char *word = argv[*at];
+	const char *name = word + 2;
+	const char *equals = strchr(word, '=');
+	size_t size = equals ? (size_t)(equals - name) : strlen(name);
+	size_t key = find_key(name, size);
+	const char **place;
+
+	if (strcmp(word, "--help") == 0)
+		return config->help = true, 0;
+	if (strcmp(word, "--version") == 0)
+		return config->version = true, 0;
+	if (key < KEYS)
+		place = &arguments->values[key];
+	else if (size == strlen("config") && strncmp(name, "config", size) == 0)
+		place = &arguments->file;
+	else {
+		say(fault, "unknown option '%s' (try --help)", word);
+		return -EINVAL;
+	}
+	*place =
+		option_value(key < KEYS ? keys[key].name : "config", equals, at, argc, argv, fault);
+	return *place ? 0 : -EINVAL;
+}
+
+static int read_arguments(struct config *config, struct arguments *arguments, int argc, char **argv,
+	struct config_fault *fault)
+{
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--") == 0) {
+			config->command = argv + i + 1;
+			if (*config->command)
+				return 0;
+			say(fault, "no command behind '--'");
+			return -EINVAL;
+		}
+		if (strncmp(argv[i], "--", 2) != 0) {
+			say(fault, "unknown argument '%s' (try --help)", argv[i]);
+			return -EINVAL;
+		}
+		if (read_option(config, arguments, &i, argc, argv, fault) < 0)
+			return -EINVAL;
+	}
+	return 0;
+}
+
+static int apply_arguments(
+	struct config *config, const struct arguments *arguments, struct config_fault *fault)
+{
+	for (size_t i = 0; i < KEYS; i++) {
+		const char *wrong =
+			arguments->values[i] ? keys[i].read(config, arguments->values[i]) : NULL;
+
+		if (wrong) {
+			say(fault, "--%s: '%s' %s", keys[i].name, arguments->values[i], wrong);
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
+/* -- what hangs on the user ---------------------------------------------------------------- */
+
+static int default_socket(struct config *config, struct config_fault *fault)
+{
+	bool is_system;
+
+	if (!config->socket_given && geteuid() == 0) {
+		strcpy(config->socket.path, ENDPOINT_SYSTEM);
+	} else if (!config->socket_given && endpoint_user(&config->socket) < 0) {
+		if (!config->command) {
+			say(fault,
+				"no place for a socket: neither XDG_RUNTIME_DIR nor HOME is a "
+				"usable path; use --socket");
+			return -EINVAL;
+		}
+	}
+	is_system = strcmp(config->socket.path, ENDPOINT_SYSTEM) == 0;
+	if (!config->socket_mode_given)
+		config->socket_mode = is_system ? 0666 : 0600;
+	return 0;
+}
+
+static int find_group(struct config *config, struct config_fault *fault)
+{
+	const char *name = config->socket_group_name;
+	struct group *group;
+	char *end;
+
+	if (name[0] == '\0')
+		return 0;
+	group = getgrnam(name);
+	if (group) {
+		config->socket_group = group->gr_gid;
+		return 0;
+	}
+	config->socket_group = (gid_t)strtoul(name, &end, 10);
+	if (name[0] >= '0' && name[0] <= '9' && *end == '\0')
+		return 0;
+	say(fault, "socket-group: there is no group '%s'", name);
+	return -EBADMSG;
+}
+
+static int load(struct config *config, int argc, char **argv, struct config_fault *fault)
+{
+	struct arguments arguments = { 0 };
+	int r = read_arguments(config, &arguments, argc, argv, fault);
+
+	if (r < 0 || config->help || config->version)
+		return r;
+	r = read_file(
+		config, arguments.file ? arguments.file : CONFIG_FILE, !arguments.file, fault);
+	if (r == 0)
+		r = apply_arguments(config, &arguments, fault);
+	if (r == 0)
+		r = default_socket(config, fault);
+	return r == 0 ? find_group(config, fault) : r;
+}
+
+int config_load(struct config *config, int argc, char **argv, struct config_fault *fault)
+{
+	struct config draft = { .socket_group = (gid_t)-1,
+		.max_value = MAX_VALUE_DEFAULT,
+		.rekey_ms = REKEY_DEFAULT_MS };
+	int r = load(&draft, argc, argv, fault);
+
+	if (r == 0)
+		*config = draft;
+	return r;
+}

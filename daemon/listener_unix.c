@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/listener.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "daemon/log.h"
+
+/* Where the service manager's descriptors begin (sd_listen_fds(3)). */
+#define FIRST_INHERITED 3
+#define INHERITED_MAX 1024
+
+#define BACKLOG 1024
+
+#define LOCK_SUFFIX ".lock"
+#define LOCK_PATH_MAX (ENDPOINT_PATH_MAX + sizeof(LOCK_SUFFIX))
+
+/* As often as a lock file may be replaced under us before we give up. */
+#define LOCK_TRIES 16
+
+__attribute__((format(printf, 3, 4))) static int fail(
+	struct config_fault *fault, int error, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(fault->text, sizeof(fault->text), format, arguments);
+	va_end(arguments);
+	return error;
+}
+
+static int fail_errno(struct config_fault *fault, const char *what, const char *path)
+{
+	int error = -errno;
+
+	return fail(fault, error, "%s: %s: %s", path, what, strerror(-error));
+}
+
+/* -- a listener that the service manager made ---------------------------------------------- */
+
+static bool is_socket_option(int fd, int option, int wanted)
+{
+	socklen_t size = sizeof(int);
+	int value;
+
+	return getsockopt(fd, SOL_SOCKET, option, &value, &size) == 0 && value == wanted;
+}
+
+/* How many descriptors are ours; the words that say so are for nobody behind us. */
+static int inherited_count(void)
+{
+	const char *pid = getenv("LISTEN_PID");
+	const char *fds = getenv("LISTEN_FDS");
+	long count = 0;
+
+	if (pid && fds && strtol(pid, NULL, 10) == (long)getpid())
+		count = strtol(fds, NULL, 10);
+	unsetenv("LISTEN_PID");
+	unsetenv("LISTEN_FDS");
+	unsetenv("LISTEN_FDNAMES");
+	return count < 0 || count > INHERITED_MAX ? 0 : (int)count;
+}
+
+static int inherit(struct listener *listener, int fd, struct config_fault *fault)
+{
+	struct sockaddr_un address = { 0 };
+	socklen_t size = sizeof(address) - 1;
+	struct stat status;
+	int flags;
+
+	if (!is_socket_option(fd, SO_DOMAIN, AF_UNIX) ||
+		!is_socket_option(fd, SO_TYPE, SOCK_STREAM) ||
+		!is_socket_option(fd, SO_ACCEPTCONN, 1))
+		return fail(fault, -ENOTSOCK,
+			"descriptor %d of the service manager is no listening Unix stream socket",
+			fd);
+	flags = fcntl(fd, F_GETFL);
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
+		fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+		return fail_errno(fault, "cannot be set up", "the inherited socket");
+	if (getsockname(fd, (struct sockaddr *)&address, &size) == 0 &&
+		address.sun_path[0] == '/' &&
+		strlen(address.sun_path) < sizeof(listener->endpoint.path)) {
+		strcpy(listener->endpoint.path, address.sun_path);
+		listener->own_only =
+			stat(address.sun_path, &status) == 0 && (status.st_mode & 0777) == 0600;
+	}
+	listener->fd = fd;
+	listener->inherited = true;
+	return 0;
+}
+
+/* -- a listener of our own ----------------------------------------------------------------- */
+
+/* The folder that a path lies in. */
+static void folder_of(char folder[ENDPOINT_PATH_MAX], const char *path)
+{
+	char *slash;
+
+	strcpy(folder, path);
+	slash = strrchr(folder, '/');
+	slash[slash == folder] = '\0';
+}
+
+/* The default places may be missing their last folder: it is made, for its owner or for all. */
+static int make_folder(const char *folder, const struct config *config, struct config_fault *fault)
+{
+	mode_t mode = config->socket_mode & 0077 ? 0755 : 0700;
+
+	if (config->socket_given || mkdir(folder, mode) == 0 || errno == EEXIST)
+		return 0;
+	return fail_errno(fault, "the folder cannot be made", folder);
+}
+
+/*
+ * Whoever may write to the folder may put a socket of his own in the place of ours; unless it is
+ * sticky, where only the owner of a file may take it away.
+ */
+static int check_folder(const char *folder, struct config_fault *fault)
+{
+	struct stat status;
+
+	if (stat(folder, &status) < 0)
+		return fail_errno(fault, "the socket's folder", folder);
+	if (!S_ISDIR(status.st_mode))
+		return fail(fault, -ENOTDIR, "%s: is no folder", folder);
+	if (status.st_uid != 0 && status.st_uid != geteuid())
+		return fail(fault, -EPERM,
+			"%s: belongs to uid %ld, who could replace the socket; use a folder of "
+			"root's "
+			"or of your own",
+			folder, (long)status.st_uid);
+	if ((status.st_mode & 0022) && !(status.st_mode & S_ISVTX))
+		return fail(fault, -EPERM,
+			"%s: others may write to it and replace the socket; chmod go-w it, or use "
+			"another folder",
+			folder);
+	return 0;
+}
+
+/* Opens and locks the file beside the socket. Returns 1 when it was replaced meanwhile. */
+static int try_lock(int *fdp, const char *path, const char *socket, struct config_fault *fault)
+{
+	cleanup(closep) int fd =
+		open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+	struct stat ours, there;
+
+	if (fd < 0)
+		return fail_errno(fault, "the lock file cannot be opened", path);
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		if (errno == EWOULDBLOCK)
+			return fail(fault, -EADDRINUSE, "another memguardd serves unix:%s", socket);
+		return fail_errno(fault, "cannot be locked", path);
+	}
+	/* The one before us takes its lock file away: a lock on that one is worth nothing. */
+	if (fstat(fd, &ours) < 0 || stat(path, &there) < 0 || ours.st_ino != there.st_ino ||
+		ours.st_dev != there.st_dev)
+		return 1;
+	*fdp = fd;
+	fd = -1;
+	return 0;
+}
+
+static void lock_path(char path[LOCK_PATH_MAX], const char *socket)
+{
+	snprintf(path, LOCK_PATH_MAX, "%s%s", socket, LOCK_SUFFIX);
+}
+
+static int take_lock(struct listener *listener, struct config_fault *fault)
+{
+	char path[LOCK_PATH_MAX];
+	int r = 1;
+
+	lock_path(path, listener->endpoint.path);
+	for (int i = 0; i < LOCK_TRIES && r == 1; i++)
+		r = try_lock(&listener->lock, path, listener->endpoint.path, fault);
+	return r == 1 ? fail(fault, -EAGAIN, "%s: cannot be locked", path) : r;
+}
+
+static struct sockaddr_un address_of(const struct listener *listener)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+	strcpy(address.sun_path, listener->endpoint.path);
+	return address;
+}
+
+/* We hold the lock: a socket file that nobody serves was left behind, and is replaced. */
+static int clear_place(const struct listener *listener, struct config_fault *fault)
+{
+	const char *path = listener->endpoint.path;
+	struct sockaddr_un address = address_of(listener);
+	cleanup(closep) int probe = -1;
+	struct stat status;
+
+	if (lstat(path, &status) < 0)
+		return errno == ENOENT ? 0 : fail_errno(fault, "the socket's place", path);
+	if (!S_ISSOCK(status.st_mode))
+		return fail(fault, -EEXIST, "%s: is there already and is no socket", path);
+	probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (probe < 0)
+		return fail_errno(fault, "no socket to be had", path);
+	if (connect(probe, (struct sockaddr *)&address, sizeof(address)) == 0 || errno == EAGAIN)
+		return fail(fault, -EADDRINUSE, "another server listens at unix:%s", path);
+	if (unlink(path) < 0)
+		return fail_errno(fault, "the stale socket cannot be removed", path);
+	return 0;
+}
+
+/* The file is never there with wider rights than asked for: first narrow, then opened. */
+static int bind_narrow(struct listener *listener)
+{
+	struct sockaddr_un address = address_of(listener);
+	mode_t before = umask(0177);
+	int r = bind(listener->fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
+
+	umask(before);
+	return r;
+}
+
+static int open_to(const struct config *config, const char *path)
+{
+	if (config->socket_group != (gid_t)-1 && lchown(path, (uid_t)-1, config->socket_group) < 0)
+		return -errno;
+	return chmod(path, config->socket_mode) < 0 ? -errno : 0;
+}
+
+static int bind_own(
+	struct listener *listener, const struct config *config, struct config_fault *fault)
+{
+	const char *path = listener->endpoint.path;
+	struct stat status;
+
+	listener->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (listener->fd < 0)
+		return fail_errno(fault, "no socket to be had", path);
+	errno = -bind_narrow(listener);
+	if (errno != 0)
+		return fail_errno(fault, "cannot listen here", path);
+	if (lstat(path, &status) == 0) {
+		listener->device = status.st_dev;
+		listener->inode = status.st_ino;
+	}
+	if (listen(listener->fd, BACKLOG) < 0)
+		return fail_errno(fault, "cannot listen here", path);
+	errno = -open_to(config, path);
+	return errno != 0 ? fail_errno(fault, "the socket's rights cannot be set", path) : 0;
+}
+
+static int make_own(
+	struct listener *listener, const struct config *config, struct config_fault *fault)
+{
+	char folder[ENDPOINT_PATH_MAX];
+	int r;
+
+	listener->endpoint = config->socket;
+	listener->own_only = config->socket_mode == 0600;
+	folder_of(folder, listener->endpoint.path);
+	r = make_folder(folder, config, fault);
+	if (r == 0)
+		r = check_folder(folder, fault);
+	if (r == 0)
+		r = take_lock(listener, fault);
+	if (r == 0)
+		r = clear_place(listener, fault);
+	return r == 0 ? bind_own(listener, config, fault) : r;
+}
+
+int listener_open(
+	struct listener *listener, const struct config *config, struct config_fault *fault)
+{
+	int count = inherited_count();
+	int r;
+
+	*listener = (struct listener){ .fd = -1, .lock = -1 };
+	for (int i = 1; i < count; i++) {
+		log_warning(
+			"descriptor %d of the service manager is not used", FIRST_INHERITED + i);
+		close(FIRST_INHERITED + i);
+	}
+	r = count > 0 ? inherit(listener, FIRST_INHERITED, fault)
+		      : make_own(listener, config, fault);
+	if (r < 0)
+		listener_close(listener);
+	return r;
+}
+
+/* Only what we made ourselves: somebody may have put another file there. */
+static void unlink_own(const struct listener *listener)
+{
+	struct stat status;
+	char path[LOCK_PATH_MAX];
+
+	if (listener->inode != 0 && lstat(listener->endpoint.path, &status) == 0 &&
+		status.st_dev == listener->device && status.st_ino == listener->inode)
+		unlink(listener->endpoint.path);
+	if (listener->lock >= 0) {
+		lock_path(path, listener->endpoint.path);
+		unlink(path);
+	}
+}
+
+void listener_close(struct listener *listener)
+{
+	if (!listener->inherited)
+		unlink_own(listener);
+	if (listener->fd >= 0)
+		close(listener->fd);
+	if (listener->lock >= 0)
+		close(listener->lock);
+	listener->fd = listener->lock = -1;
+	listener->inode = 0;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/notify.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "common/cleanup.h"
+
+static struct sockaddr_un manager;
+static socklen_t manager_size;
+
+void notify_init(void)
+{
+	const char *path = getenv("NOTIFY_SOCKET");
+	size_t size = path ? strlen(path) : 0;
+
+	manager_size = 0;
+	if (size > 1 && (path[0] == '/' || path[0] == '@') && size < sizeof(manager.sun_path)) {
+		manager.sun_family = AF_UNIX;
+		memcpy(manager.sun_path, path, size);
+		/* An abstract name is written with '@' and sent with a zero byte. */
+		if (path[0] == '@')
+			manager.sun_path[0] = '\0';
+		manager_size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + size);
+	}
+	unsetenv("NOTIFY_SOCKET");
+}
+
+int notify_send(const char *state)
+{
+	cleanup(closep) int fd = -1;
+
+	if (manager_size == 0)
+		return 0;
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	if (sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&manager,
+		    manager_size) < 0)
+		return -errno;
+	return 0;
+}
