@@ -173,48 +173,66 @@ void bare_send(struct bare *bare, const struct request *request, struct span chu
 	bare_write(bare->fd, out, bare_seal(bare, out, request, chunks));
 }
 
-bool bare_ready(struct bare *bare)
+/* Makes room of the frame that was open, once its messages have been read. */
+static void drop_frame(struct bare *bare)
 {
-	ssize_t r = read(bare->fd, bare->input + bare->have, FRAME_SIZE_MAX - bare->have);
-	int64_t size;
+	memmove(bare->input, bare->input + bare->taken, bare->have - bare->taken);
+	bare->have -= bare->taken;
+	bare->taken = 0;
+}
 
-	if (r <= 0)
-		bare_die("read");
-	bare->have += (size_t)r;
-	size = frame_size(span_of(bare->input, bare->have));
+static bool is_whole(const struct bare *bare)
+{
+	int64_t size = frame_size(span_of(bare->input, bare->have));
+
 	return size > 0 && (size_t)size <= bare->have;
 }
 
-void bare_take(struct bare *bare, struct reply *reply)
+bool bare_ready(struct bare *bare)
 {
-	static uint8_t plain[FRAME_PLAIN_MAX], kept[FRAME_SIZE_MAX];
-	struct span input = span_of(kept, bare->have);
-	struct messages messages;
+	ssize_t r;
+
+	drop_frame(bare);
+	r = read(bare->fd, bare->input + bare->have, FRAME_SIZE_MAX - bare->have);
+	if (r <= 0)
+		bare_die("read");
+	bare->have += (size_t)r;
+	return is_whole(bare);
+}
+
+/* Makes the frame at the beginning of the input the open one. */
+static void open_frame(struct bare *bare)
+{
+	struct span input = span_of(bare->input, bare->have);
 	struct frame frame;
 	int r;
 
-	memcpy(kept, bare->input, bare->have);
 	if (frame_next(&frame, &input) != 1)
 		bare_die("a frame");
-	r = channel_open(&bare->channel, &bare->keys, &frame, plain);
+	r = channel_open(&bare->channel, &bare->keys, &frame, bare->plain);
 	if (r < 0)
 		bare_die("an answer does not open");
-	messages = (struct messages){ .plain = span_of(plain, (size_t)r), .chunks = frame.chunks };
-	workbench_wipe(&bench);
-	if (message_next_reply(reply, &messages, &bench) <= 0)
-		bare_die("an answer");
-	memmove(bare->input, input.data, input.size);
-	bare->have = input.size;
+	bare->taken = bare->have - input.size;
+	bare->messages = (struct messages){ .plain = span_of(bare->plain, (size_t)r),
+		.chunks = frame.chunks };
+}
+
+/* Drops the open frame, and waits until the next one is there. */
+static void next_frame(struct bare *bare)
+{
+	drop_frame(bare);
+	while (!is_whole(bare))
+		(void)bare_ready(bare);
+	open_frame(bare);
 }
 
 void bare_receive(struct bare *bare, struct reply *reply)
 {
-	int64_t size = frame_size(span_of(bare->input, bare->have));
-
-	if (size <= 0 || (size_t)size > bare->have)
-		while (!bare_ready(bare))
-			;
-	bare_take(bare, reply);
+	workbench_wipe(&bench);
+	if (bare->messages.plain.size == 0)
+		next_frame(bare);
+	if (message_next_reply(reply, &bare->messages, &bench) <= 0)
+		bare_die("an answer");
 }
 
 /* -- values -------------------------------------------------------------------------------- */

@@ -21,6 +21,9 @@ struct bare {
 	struct channel_keys keys;
 	uint8_t *input; /* FRAME_SIZE_MAX bytes */
 	size_t have;
+	size_t taken;             /* bytes of input that the open frame takes */
+	struct messages messages; /* of that frame */
+	uint8_t plain[FRAME_PLAIN_MAX];
 };
 
 /* Says what failed, with errno, and ends the process. */
@@ -56,13 +59,7 @@ void bare_send(struct bare *bare, const struct request *request, struct span chu
 /* Reads once what has come; whether a whole frame is there. */
 bool bare_ready(struct bare *bare);
 
-/*
- * Opens the frame that is there and takes its first message. What the reply points to is good until
- * the next call.
- */
-void bare_take(struct bare *bare, struct reply *reply);
-
-/* Waits for a frame and takes its first message. */
+/* The next reply; waits for a frame if need be. What it points to is good until the next call. */
 void bare_receive(struct bare *bare, struct reply *reply);
 
 /* Stores `size` bytes of `value`, sealed under a fresh key. Returns the answer's code. */

@@ -73,7 +73,7 @@ static void open_answer(struct link *link)
 	struct reply reply;
 
 	answer_size = link->bare.have;
-	bare_take(&link->bare, &reply);
+	bare_receive(&link->bare, &reply);
 	if (reply.code != 0 ||
 		enclave_open_chunk(value, reply.bytes.data, reply.bytes.size, 0, true, reply.key) <
 			0)
