@@ -27,6 +27,24 @@
 #define LEFT_STRIDE 8
 #define QUICK_STRIDE 8
 
+/*
+ * Where things stand in a record's header (daemon/vault.c), which ends where the name begins.
+ * Should it change, the scan finds no record any more and fails as blind.
+ */
+enum {
+	RECORD_TAG_SIZE = 16,
+	RECORD_WRAPPED = 16,
+	RECORD_SECRET = 96,
+	RECORD_VERSION = 102,
+	RECORD_SIZE = 126,
+	RECORD_NAME_SIZE = 140,
+	RECORD_TAGS_SIZE = 142,
+	RECORD_FORMAT = 145,
+	RECORD_LIFETIME_SIZE = 147,
+};
+#define RECORD_NUMBER_BYTES 6
+#define RECORD_FORMAT_KNOWN 1
+
 /* Numbers that count something in the daemon under test are smaller than this. */
 #define COUNTER_MAX 100000
 
@@ -41,6 +59,7 @@ static const char *const find_names[FINDS] = {
 	[FIND_WRAPPING_KEY] = "wrapping-key",
 	[FIND_VAULT_MASTER] = "vault-master",
 	[FIND_CHANNEL_MASTER] = "channel-master",
+	[FIND_LEDGER_KEY] = "ledger-key",
 	[FIND_SPLIT_KEY] = "split-key",
 };
 
@@ -52,7 +71,6 @@ const char *find_name(enum find what)
 static void found(struct hunt *hunt, enum find what, const struct source *source, size_t offset,
 	const char *words)
 {
-	hunt->finds[what]++;
 	hunt->on_find(hunt, what, source, offset, words);
 }
 
@@ -338,10 +356,53 @@ static void look_for_channel(struct hunt *hunt, const uint8_t *bytes)
 	add_target(hunt, &target);
 }
 
+static uint64_t read_number(const uint8_t *bytes, size_t size)
+{
+	uint64_t number = 0;
+
+	while (size-- > 0)
+		number = number << 8 | bytes[size];
+	return number;
+}
+
+/* The anchor's header, if this is it: `bytes` holds header and name. */
+static void look_for_record(struct hunt *hunt, const uint8_t *bytes)
+{
+	size_t name_size = strlen(hunt->anchor->name);
+	struct target target = { .size = ENCLAVE_KEY_SIZE, .master = COFFER_VAULT };
+
+	if (bytes[RECORD_FORMAT] != RECORD_FORMAT_KNOWN || bytes[RECORD_LIFETIME_SIZE] != 0 ||
+		read_number(bytes + RECORD_NAME_SIZE, 2) != name_size ||
+		read_number(bytes + RECORD_TAGS_SIZE, 2) != 0 ||
+		read_number(bytes + RECORD_SIZE, RECORD_NUMBER_BYTES) != hunt->anchor->size)
+		return;
+	memcpy(target.wrapped, bytes + RECORD_WRAPPED, ENCLAVE_WRAPPED_KEY);
+	target.binding.secret = read_number(bytes + RECORD_SECRET, RECORD_NUMBER_BYTES);
+	target.binding.version = read_number(bytes + RECORD_VERSION, RECORD_NUMBER_BYTES);
+	add_target(hunt, &target);
+	hunt->record_size = HUNT_HEADER_SIZE + name_size;
+	memcpy(hunt->record, bytes, hunt->record_size);
+}
+
+static void look_for_records(struct hunt *hunt, const struct source *source)
+{
+	const char *name = hunt->anchor->name;
+	size_t size = strlen(name);
+	const uint8_t *at = source->bytes;
+	const uint8_t *end = source->bytes + source->size;
+
+	while ((at = memmem(at, (size_t)(end - at), name, size))) {
+		if (at - source->bytes >= HUNT_HEADER_SIZE)
+			look_for_record(hunt, at - HUNT_HEADER_SIZE);
+		at += size;
+	}
+}
+
 static void look_for_targets(struct hunt *hunt, const struct source *source)
 {
 	for (size_t at = 0; at + sizeof(struct channel) <= source->size; at += 8)
 		look_for_channel(hunt, source->bytes + at);
+	look_for_records(hunt, source);
 }
 
 /* -- trying -------------------------------------------------------------------------------- */
@@ -391,6 +452,15 @@ static bool is_master(struct hunt *hunt, const struct target *target, const uint
 		proves(hunt, target, inside);
 }
 
+static bool is_ledger_key(const struct hunt *hunt, const uint8_t *key)
+{
+	uint8_t tag[RECORD_TAG_SIZE];
+
+	crypto_generichash(tag, sizeof(tag), hunt->record + RECORD_TAG_SIZE,
+		hunt->record_size - RECORD_TAG_SIZE, key, COFFER_KEY_SIZE);
+	return memcmp(tag, hunt->record, sizeof(tag)) == 0;
+}
+
 static size_t target_count(const struct hunt *hunt)
 {
 	return hunt->target_count[COFFER_VAULT] + hunt->target_count[COFFER_CHANNEL];
@@ -426,6 +496,11 @@ static void try_key(struct hunt *hunt, const struct source *source, size_t at)
 	for (size_t i = 0; i < hunt->facts->frame_count; i++)
 		if (opens_frame(&hunt->facts->frames[i], key))
 			found(hunt, FIND_FRAME_KEY, source, at, "opens a captured frame");
+	if (hunt->record_size > 0) {
+		hunt->tries++;
+		if (is_ledger_key(hunt, key))
+			found(hunt, FIND_LEDGER_KEY, source, at, "makes a record's tag");
+	}
 	try_on_targets(hunt, source, at, key);
 }
 

@@ -25,11 +25,14 @@ enum find {
 	FIND_WRAPPING_KEY,   /* opens a wrapped key */
 	FIND_VAULT_MASTER,   /* unwraps a data key */
 	FIND_CHANNEL_MASTER, /* unwraps a session's frame keys */
+	FIND_LEDGER_KEY,     /* authenticates a record's header */
 	FIND_SPLIT_KEY,      /* two parts that join to a master */
 	FINDS
 };
 
 #define HUNT_TARGETS_MAX 16
+#define HUNT_HEADER_SIZE 148 /* bytes of a record's header, in front of the name */
+#define HUNT_RECORD_MAX (HUNT_HEADER_SIZE + FACTS_NAME_MAX)
 #define HUNT_OWNERS_MAX (FACTS_VALUES_MAX * 2 + FACTS_SESSIONS_MAX * 2 + FACTS_MATERIALS_MAX)
 
 /* What a window of the set belongs to. */
@@ -69,12 +72,13 @@ struct hunt {
 	size_t anchor_size;
 	struct target targets[HUNT_TARGETS_MAX];
 	size_t target_count[COFFER_MASTERS];
+	uint8_t record[HUNT_RECORD_MAX]; /* the anchor's, as it lies in the ledger */
+	size_t record_size;              /* bytes; 0 until it is found */
 	struct stand_in stand_in;
 	/* What came of it, added up over all calls of hunt_run. */
 	uint64_t known; /* bytes of the test's own ciphertext */
 	uint64_t tries;
 	uint64_t prekeys; /* pages that could have been one */
-	uint64_t finds[FINDS];
 	void (*on_find)(struct hunt *hunt, enum find what, const struct source *source,
 		size_t offset, const char *words);
 	void *context;

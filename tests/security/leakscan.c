@@ -4,7 +4,7 @@
  * leakscan --pid PID --facts FILE [OPTION...]: looks for known values and unknown keys in a
  * process, from outside. README.md describes the routes and what is looked for.
  *
- *   --routes LIST   of mem, vm, fd (default: all three)
+ *   --routes LIST   of mem, vm, stack, fd (default: all of them)
  *   --core FILE     also a core file of the process
  *   --for SECONDS   goes on and begins anew until the time is over
  *   --thorough      every byte offset, and the pages that are the same as on disk
@@ -33,8 +33,8 @@
 #define EXIT_LEAK 1
 #define EXIT_BLIND 2
 
-/* Finds of a route that are told one by one. */
-#define SHOWN_MAX 12
+/* Finds of a kind on a route that are told one by one. */
+#define SHOWN_MAX 3
 
 struct options {
 	pid_t pid;
@@ -59,7 +59,7 @@ struct result {
 	uint64_t mappable; /* secret memory that a descriptor gives away */
 	uint64_t leaks;    /* finds that must not be */
 	uint64_t excused;  /* finds that may be: keys in the fallback, registers at work */
-	uint64_t shown;
+	uint64_t finds[FINDS];
 	int error;
 };
 
@@ -85,6 +85,11 @@ static int read_vm(struct sources *sources, const struct options *options)
 	return sources_read_vm(sources, options->pid);
 }
 
+static int read_stack(struct sources *sources, const struct options *options)
+{
+	return sources_read_stack(sources, options->pid);
+}
+
 static int read_descriptors(struct sources *sources, const struct options *options)
 {
 	return sources_read_descriptors(sources, options->pid);
@@ -100,6 +105,7 @@ static const struct route {
 } routes[] = {
 	{ "mem", read_mem, true, true, false },
 	{ "vm", read_vm, true, true, false },
+	{ "stack", read_stack, false, false, false },
 	{ "fd", read_descriptors, false, false, false },
 	{ "core", read_core, false, false, true },
 };
@@ -118,7 +124,7 @@ static void on_find(struct hunt *hunt, enum find what, const struct source *sour
 		scan->result->excused++;
 	else
 		scan->result->leaks++;
-	if (scan->result->shown++ >= SHOWN_MAX)
+	if (scan->result->finds[what]++ >= SHOWN_MAX)
 		return;
 	printf("%s %s %s at %#" PRIx64 " in %s: %s\n", excused ? "excused" : "leak", scan->route,
 		find_name(what), source->address + offset,
@@ -235,10 +241,12 @@ static int judge_route(
 	int status = judge_secrecy(scan, route, result);
 
 	printf("route %s rounds=%" PRIu64 " bytes=%" PRIu64 " secret-pages=%" PRIu64
-	       " unreadable=%" PRIu64 " descriptors=%" PRIu64 " leaks=%" PRIu64 " excused=%" PRIu64
-	       "\n",
+	       " unreadable=%" PRIu64 " descriptors=%" PRIu64 " leaks=%" PRIu64 " excused=%" PRIu64,
 		route->name, result->rounds, result->bytes, result->secret_pages,
 		result->unreadable, result->descriptors, result->leaks, result->excused);
+	for (int what = 0; what < FINDS; what++)
+		printf(" %s=%" PRIu64, find_name((enum find)what), result->finds[what]);
+	putchar('\n');
 	if (result->leaks > 0)
 		status = EXIT_LEAK;
 	if (result->error < 0)
@@ -277,8 +285,6 @@ static int judge(const struct scan *scan, const struct result results[ROUTES])
 	       " channels=%zu",
 		scan->hunt.tries, scan->hunt.known, scan->hunt.prekeys,
 		scan->hunt.target_count[COFFER_VAULT], scan->hunt.target_count[COFFER_CHANNEL]);
-	for (int what = 0; what < FINDS; what++)
-		printf(" %s=%" PRIu64, find_name((enum find)what), scan->hunt.finds[what]);
 	putchar('\n');
 	return worse(status, judge_hunt(scan));
 }
@@ -345,7 +351,7 @@ static bool parse(struct options *options, int argc, char **argv)
 {
 	int letter;
 
-	*options = (struct options){ .routes = "mem,vm,fd" };
+	*options = (struct options){ .routes = "mem,vm,stack,fd" };
 	while ((letter = getopt_long(argc, argv, "", long_options, NULL)) != -1)
 		if (!take_option(options, letter))
 			return false;

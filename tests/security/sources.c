@@ -27,6 +27,10 @@
 #define SOURCE_MAX ((size_t)1 << 30)
 
 #define SECRET_NAME "/secretmem (deleted)"
+#define STACK_NAME "[stack]"
+
+/* Looks at the ordinary stack: what lies there lies there for microseconds. */
+#define STACK_LOOKS 64
 
 static void fclosep(FILE **file)
 {
@@ -238,7 +242,27 @@ static int read_mapping(
 	return 0;
 }
 
-static int read_mappings(struct sources *sources, const struct reader *reader)
+/* The ordinary stack, again and again; nothing of the other mappings. */
+static int read_stack(
+	struct sources *sources, const struct reader *reader, const struct mapping *mapping)
+{
+	if (strcmp(mapping->name, STACK_NAME) != 0)
+		return 0;
+	for (int look = 0; look < STACK_LOOKS; look++) {
+		struct source *source = add(sources, mapping->begin,
+			(size_t)(mapping->end - mapping->begin), mapping->name);
+
+		if (!source)
+			return -ENOMEM;
+		read_ordinary(sources, reader, source);
+	}
+	return 0;
+}
+
+typedef int (*take_fn)(
+	struct sources *sources, const struct reader *reader, const struct mapping *mapping);
+
+static int read_mappings(struct sources *sources, const struct reader *reader, take_fn take)
 {
 	cleanup(fclosep) FILE *maps = NULL;
 	cleanup(freep) char *line = NULL;
@@ -257,12 +281,12 @@ static int read_mappings(struct sources *sources, const struct reader *reader)
 		parse_detail(&mapping, line);
 		/* The last line of each entry. */
 		if (strncmp(line, "VmFlags:", 8) == 0)
-			r = read_mapping(sources, reader, &mapping);
+			r = take(sources, reader, &mapping);
 	}
 	return r == 0 && sources->count == 0 ? -ESRCH : r;
 }
 
-int sources_read_mem(struct sources *sources, pid_t pid)
+static int read_through_mem(struct sources *sources, pid_t pid, take_fn take)
 {
 	cleanup(closep) int fd = -1;
 	struct reader reader = { .read = read_mem, .refusal = EIO, .pid = pid };
@@ -273,14 +297,24 @@ int sources_read_mem(struct sources *sources, pid_t pid)
 	if (fd < 0)
 		return -errno;
 	reader.fd = fd;
-	return read_mappings(sources, &reader);
+	return read_mappings(sources, &reader, take);
+}
+
+int sources_read_mem(struct sources *sources, pid_t pid)
+{
+	return read_through_mem(sources, pid, read_mapping);
+}
+
+int sources_read_stack(struct sources *sources, pid_t pid)
+{
+	return read_through_mem(sources, pid, read_stack);
 }
 
 int sources_read_vm(struct sources *sources, pid_t pid)
 {
 	struct reader reader = { .read = read_vm, .refusal = EFAULT, .pid = pid };
 
-	return read_mappings(sources, &reader);
+	return read_mappings(sources, &reader, read_mapping);
 }
 
 /* -- descriptors --------------------------------------------------------------------------- */
@@ -322,7 +356,7 @@ static int take_descriptor(struct sources *sources, int process, const char *num
 	secret = system.f_type == SECRETMEM_MAGIC;
 	if (!secret && !S_ISREG(status.st_mode))
 		return 0;
-	snprintf(name, sizeof(name), "descriptor %s%s", number, secret ? ", secret memory" : "");
+	snprintf(name, sizeof(name), "descriptor %.16s%s", number, secret ? ", secret memory" : "");
 	return map_descriptor(sources, fd, name, secret);
 }
 

@@ -36,6 +36,7 @@ struct sources {
 /* Each returns 0 or a negative errno; -EPERM and the like when the route is closed to us. */
 int sources_read_mem(struct sources *sources, pid_t pid);
 int sources_read_vm(struct sources *sources, pid_t pid);
+int sources_read_stack(struct sources *sources, pid_t pid); /* many looks, one after the other */
 int sources_read_descriptors(struct sources *sources, pid_t pid);
 int sources_read_core(struct sources *sources, const char *path);
 

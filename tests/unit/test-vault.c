@@ -27,6 +27,7 @@ static int rationed_insert(struct index *index, struct span name, uint64_t refer
 #undef index_insert
 
 #include <check.h>
+#include <signal.h>
 #include <stdio.h>
 
 #include "tests/unit/claims.h"
@@ -316,7 +317,7 @@ START_TEST(every_value_comes_back_as_it_was_stored)
 {
 	struct kept *kept = store_new("app/key", value_sizes[_i]);
 
-	store("app/another", draw(100));
+	forget(store_new("app/another", 100));
 	check_stored("app/key", kept);
 	ck_assert_int_eq(find_status("app/ke"), STATUS_NOT_FOUND);
 	ck_assert_int_eq(find_status("app/key2"), STATUS_NOT_FOUND);
@@ -806,7 +807,7 @@ START_TEST(a_put_without_memory_leaves_everything_as_it_was)
 			ck_assert_int_eq(r, STATUS_LIMIT);
 			ck_assert_ptr_nonnull(value);
 			ck_assert_uint_eq(vault_bytes(vault), used);
-			ck_assert_uint_eq(vault_count(vault), 1 + (i == 1 ? 0 : 0));
+			ck_assert_uint_eq(vault_count(vault), 1);
 			if (i == 0)
 				check_stored("x", old);
 			else
@@ -847,7 +848,7 @@ END_TEST
 
 /* -- bytes that were overwritten ----------------------------------------------------------- */
 
-/* A secret with every kind of field in its record; _x sizes its table. */
+/* A secret with every kind of field in its record. */
 static struct kept *store_marked(const char *name, size_t size)
 {
 	struct kept *kept = draw(size);

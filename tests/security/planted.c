@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Leaks for the scan to find. Linked with the daemon's own main and libraries into a program that
+ * is never installed; the linker puts these functions in front of the daemon's (--wrap), and the
+ * environment variable LEAK says which of them leaks. Without it the program is the daemon.
+ */
+#include <fcntl.h>
+#include <sodium.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "common/memory/coffer.h"
+#include "common/memory/enclave.h"
+#include "common/memory/locked_stack.h"
+#include "common/memory/os_memory_platform.h"
+#include "common/wire/channel.h"
+#include "daemon/vault.h"
+
+#define PAGE 4096
+#define VALUE_MAX 64 /* bytes of a value that leak */
+#define PLANTS_MAX 256
+
+int __real_record_key(struct vault *vault, const struct record *record, uint8_t *key);
+int __wrap_record_key(struct vault *vault, const struct record *record, uint8_t *key);
+int __real_enclave_unwrap(uint8_t *out, const uint8_t *wrapped, size_t size,
+	struct enclave_binding binding, struct coffer *coffer, enum coffer_master master);
+int __wrap_enclave_unwrap(uint8_t *out, const uint8_t *wrapped, size_t size,
+	struct enclave_binding binding, struct coffer *coffer, enum coffer_master master);
+int __real_channel_take(
+	const struct channel *channel, struct channel_keys *keys, struct coffer *coffer);
+int __wrap_channel_take(
+	const struct channel *channel, struct channel_keys *keys, struct coffer *coffer);
+void __real_coffer_init(
+	struct coffer *coffer, void *keys, size_t prekey, void *view, const struct guard *guard);
+void __wrap_coffer_init(
+	struct coffer *coffer, void *keys, size_t prekey, void *view, const struct guard *guard);
+void __real_locked_stack_call(struct locked_stack *stack, void (*function)(void *), void *argument);
+void __wrap_locked_stack_call(struct locked_stack *stack, void (*function)(void *), void *argument);
+int __real_os_platform_secret(size_t size);
+int __wrap_os_platform_secret(size_t size);
+int __real_crypto_secretbox_open_easy(unsigned char *m, const unsigned char *c,
+	unsigned long long clen, const unsigned char *n, const unsigned char *k);
+int __wrap_crypto_secretbox_open_easy(unsigned char *m, const unsigned char *c,
+	unsigned long long clen, const unsigned char *n, const unsigned char *k);
+
+/*
+ * What leaks stays reachable, as a forgotten buffer would. Volatile, or the compiler sees that
+ * nobody reads the copies and leaves them out.
+ */
+static void *volatile plants[PLANTS_MAX];
+static size_t plant_count;
+
+static bool leaks(const char *what)
+{
+	const char *leak = getenv("LEAK");
+
+	return leak && strcmp(leak, what) == 0;
+}
+
+static uint8_t *plant(const void *bytes, size_t size)
+{
+	uint8_t *copy = plant_count < PLANTS_MAX ? malloc(size) : NULL;
+
+	if (copy) {
+		memcpy(copy, bytes, size);
+		plants[plant_count++] = copy;
+	}
+	return copy;
+}
+
+static void plant_if(const char *what, const void *bytes, size_t size)
+{
+	if (leaks(what))
+		plant(bytes, size);
+}
+
+/* -- values and data keys ------------------------------------------------------------------ */
+
+static void plant_inverted(const uint8_t *value)
+{
+	uint8_t *copy = plant(value, VALUE_MAX);
+
+	for (size_t i = 0; copy && i < VALUE_MAX; i++)
+		copy[i] = (uint8_t)~copy[i];
+}
+
+static void plant_reversed(const uint8_t *value)
+{
+	uint8_t *copy = plant(value, VALUE_MAX);
+
+	for (size_t i = 0; copy && i < VALUE_MAX; i++)
+		copy[i] = value[VALUE_MAX - 1 - i];
+}
+
+/* A page without any access: hidden from the process itself, and from nobody else. */
+static void plant_hidden(const uint8_t *value)
+{
+	void *page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (page == MAP_FAILED)
+		return;
+	memcpy(page, value, VALUE_MAX);
+	mprotect(page, PAGE, PROT_NONE);
+}
+
+/* A system call with plaintext in it. */
+static void plant_call(const uint8_t *value)
+{
+	int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, value, VALUE_MAX) < 0)
+		abort();
+	close(fd);
+}
+
+static void plant_value(struct vault *vault, const struct record *record, const uint8_t *key)
+{
+	static uint8_t plain[ENCLAVE_CHUNK_PLAIN];
+	struct span chunk = record_chunk(vault, record, 0);
+
+	if (enclave_open_chunk(plain, chunk.data, chunk.size, 0, record_chunks(record) == 1, key) !=
+		0)
+		return;
+	plant_if("value", plain, VALUE_MAX);
+	if (leaks("inverted"))
+		plant_inverted(plain);
+	if (leaks("reversed"))
+		plant_reversed(plain);
+	if (leaks("hidden"))
+		plant_hidden(plain);
+	if (leaks("system-call"))
+		plant_call(plain);
+	sodium_memzero(plain, sizeof(plain));
+}
+
+int __wrap_record_key(struct vault *vault, const struct record *record, uint8_t *key)
+{
+	int r = __real_record_key(vault, record, key);
+
+	if (r != 0)
+		return r;
+	plant_if("data-key", key, ENCLAVE_KEY_SIZE);
+	if (leaks("value") || leaks("inverted") || leaks("reversed") || leaks("hidden") ||
+		leaks("system-call"))
+		plant_value(vault, record, key);
+	return r;
+}
+
+/* -- masters, and what hangs on them ------------------------------------------------------- */
+
+int __wrap_enclave_unwrap(uint8_t *out, const uint8_t *wrapped, size_t size,
+	struct enclave_binding binding, struct coffer *coffer, enum coffer_master master)
+{
+	int r = __real_enclave_unwrap(out, wrapped, size, binding, coffer, master);
+
+	if (r == 0 && plant_count == 0) {
+		plant_if("vault-master", coffer->view->master[COFFER_VAULT], COFFER_KEY_SIZE);
+		plant_if("ledger-key", coffer->view->ledger, COFFER_KEY_SIZE);
+		plant_if("channel-master", coffer->view->master[COFFER_CHANNEL], COFFER_KEY_SIZE);
+	}
+	return r;
+}
+
+/* The daemon opens nothing with it on set and get but wrapped keys. */
+int __wrap_crypto_secretbox_open_easy(unsigned char *m, const unsigned char *c,
+	unsigned long long clen, const unsigned char *n, const unsigned char *k)
+{
+	plant_if("wrapping-key", k, ENCLAVE_KEY_SIZE);
+	return __real_crypto_secretbox_open_easy(m, c, clen, n, k);
+}
+
+int __wrap_channel_take(
+	const struct channel *channel, struct channel_keys *keys, struct coffer *coffer)
+{
+	int r = __real_channel_take(channel, keys, coffer);
+
+	if (r == 0)
+		plant_if("channel-key", keys, sizeof(*keys));
+	return r;
+}
+
+/* -- the parts of the masters -------------------------------------------------------------- */
+
+/* One generation of both halves: every later re-mask leaves it as good as it was. */
+void __wrap_coffer_init(
+	struct coffer *coffer, void *keys, size_t prekey, void *view, const struct guard *guard)
+{
+	__real_coffer_init(coffer, keys, prekey, view, guard);
+	plant_if("halves", keys, coffer_keys_size(prekey));
+}
+
+/* -- where all of it happens --------------------------------------------------------------- */
+
+void __wrap_locked_stack_call(struct locked_stack *stack, void (*function)(void *), void *argument)
+{
+	if (leaks("stack"))
+		function(argument);
+	else
+		__real_locked_stack_call(stack, function, argument);
+}
+
+int __wrap_os_platform_secret(size_t size)
+{
+	int fd = __real_os_platform_secret(size);
+
+	if (fd >= 0 && leaks("descriptor") && dup(fd) < 0)
+		abort();
+	return fd;
+}
