@@ -19,6 +19,10 @@
  * child cannot use the parent's handles or secrets.
  */
 
+#if defined(__GNUC__) || defined(__clang__)
+#pragma GCC visibility push(default)
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -288,6 +292,10 @@ const char *mg_endpoint(const struct mg_client *client);
 
 #ifdef __cplusplus
 }
+#endif
+
+#if defined(__GNUC__) || defined(__clang__)
+#pragma GCC visibility pop
 #endif
 
 #endif

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "client/lib/trust.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "client/lib/error.h"
+#include "client/lib/peer.h"
 #include "common/cleanup.h"
 
 static int parse(struct endpoint *endpoint, const char *text)
@@ -66,26 +65,9 @@ static bool owns_place(const char *path, uid_t uid)
 	return true;
 }
 
-static int peer_uid(int socket, uid_t *uid)
-{
-#ifdef SO_PEERCRED
-	struct ucred peer;
-	socklen_t size = sizeof(peer);
-
-	if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
-		return -errno;
-	*uid = peer.uid;
-	return 0;
-#else
-	gid_t gid;
-
-	return getpeereid(socket, uid, &gid) < 0 ? -errno : 0;
-#endif
-}
-
 int trust_check(int socket, const char *path, const struct mg_options *options)
 {
-	uid_t uid;
+	uid_t uid = 0;
 	int r = peer_uid(socket, &uid);
 
 	if (r < 0)
@@ -102,7 +84,6 @@ int trust_check(int socket, const char *path, const struct mg_options *options)
 		return MG_OK;
 	return error_say(MG_UNREACHABLE,
 		"%s is served by uid %ld, who is neither root, nor you, nor the owner of a safe "
-		"folder "
-		"that it lies in; nothing was sent",
+		"folder that it lies in; nothing was sent",
 		path, (long)uid);
 }

@@ -51,6 +51,19 @@ static const char *space_fault(struct span segment)
 	return "begins with '~' but is neither ~/... nor ~UID/...";
 }
 
+/*
+ * The size as its owner says the name, "~" for "~UID": otherwise a long name of somebody's own
+ * space could be stored, but not be named by anybody else.
+ */
+static size_t said_size(struct span name)
+{
+	struct span first = first_segment(name);
+
+	if (first.size <= 1 || first.data[0] != '~' || space_fault(first))
+		return name.size;
+	return name.size - (first.size - 1);
+}
+
 /* Goes through all segments but, when asked, the last. */
 static const char *segments_fault(struct span name, bool last_too)
 {
@@ -74,7 +87,7 @@ const char *name_fault(struct span name)
 
 	if (name.size == 0)
 		return "is empty";
-	if (name.size > NAME_MAX_SIZE)
+	if (said_size(name) > NAME_MAX_SIZE)
 		return "is longer than 255 bytes";
 	fault = text_fault(name);
 	if (!fault)
@@ -91,7 +104,7 @@ const char *name_prefix_fault(struct span prefix)
 
 	if (prefix.size == 0)
 		return NULL;
-	if (prefix.size > NAME_MAX_SIZE)
+	if (said_size(prefix) > NAME_MAX_SIZE)
 		return "is longer than 255 bytes";
 	fault = text_fault(prefix);
 	if (!fault)

@@ -10,7 +10,8 @@
 /*
  * Names of secrets: 1 to 255 bytes of UTF-8, segments parted by '/', no empty, "." or ".." segment
  * and no control characters. A first segment that begins with '~' is a user's own space: "~/x" is
- * the caller's, filed as "~UID/x"; "~UID/x" names anybody's. Other segments may hold any '~'.
+ * the caller's, filed as "~UID/x"; "~UID/x" names anybody's, and counts as long as "~/x". Other
+ * segments may hold any '~'.
  */
 #define NAME_MAX_SIZE 255
 

@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	(void)name_prefix_fault(name);
 	if (name_fault(name))
 		return 0;
-	MUST(size >= 1 && size <= NAME_MAX_SIZE && !memchr(data, 0, size));
+	MUST(size >= 1 && size <= NAME_FILED_MAX && !memchr(data, 0, size));
 	MUST(!name_prefix_fault(name));
 	filed_size = name_file(filed, name, 1000);
 	MUST(filed_size >= size && filed_size <= NAME_FILED_MAX);

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client/lib/call.h"
+
+#include <sodium.h>
+#include <time.h>
+
+#include "client/lib/error.h"
+#include "client/lib/exchange.h"
+#include "client/lib/handshake.h"
+#include "common/status.h"
+#include "common/wire/name.h"
+
+/* Milliseconds that a daemon which closed in the midst of a call may take to come back. */
+#define RETURN_MS 1000
+#define RETURN_PAUSE_MS 20
+
+/* -- the connection ------------------------------------------------------------------------ */
+
+/* A daemon says nothing unasked: whatever has come while the handle was idle is the end. */
+static int ensure_connected(struct mg_client *client, const struct call *call)
+{
+	struct connection *connection = &client->connection;
+
+	if (connection->fd >= 0 && connection_has_news(connection))
+		connection_close(connection);
+	if (connection->fd >= 0)
+		return MG_OK;
+	client->last_id = 0;
+	return handshake(client, call->deadline_ms);
+}
+
+/* A daemon that restarts is away for an instant. */
+static int reconnect(struct mg_client *client, const struct call *call)
+{
+	struct timespec pause = { .tv_nsec = RETURN_PAUSE_MS * 1000000L };
+	uint64_t give_up_ms = connection_now_ms() + RETURN_MS;
+	int r = ensure_connected(client, call);
+
+	while (r == MG_UNREACHABLE && connection_now_ms() < give_up_ms &&
+		connection_now_ms() < call->deadline_ms) {
+		nanosleep(&pause, NULL);
+		r = ensure_connected(client, call);
+	}
+	return r;
+}
+
+static bool broke(int error)
+{
+	return error == -ECONNRESET || error == -EPIPE;
+}
+
+static int try_twice(struct mg_client *client, struct call *call)
+{
+	int r = ensure_connected(client, call);
+
+	if (r == MG_OK)
+		r = call->attempt(client, call);
+	if (!broke(r) || !call->repeatable)
+		return r;
+	connection_close(&client->connection);
+	handle_clear(client);
+	r = reconnect(client, call);
+	return r == MG_OK ? call->attempt(client, call) : r;
+}
+
+int call_run(struct mg_client *client, struct call *call)
+{
+	int r = handle_enter(client);
+
+	if (r != MG_OK)
+		return r;
+	call->deadline_ms = connection_now_ms() + client->timeout_ms + (uint64_t)call->wait_ms;
+	r = try_twice(client, call);
+	/* What is half said, and an answer that may still come, would be taken for the next one's.
+	 */
+	if (r < 0 || client->messages.plain.size > 0)
+		connection_close(&client->connection);
+	if (r < 0)
+		r = error_errno(r, client->endpoint.path);
+	handle_leave(client);
+	return r;
+}
+
+/* -- what attempts share ------------------------------------------------------------------- */
+
+int call_send(struct mg_client *client, const struct call *call, struct request *request,
+	struct span chunks)
+{
+	request->id = ++client->last_id;
+	return exchange_send(client, request, chunks, call->deadline_ms);
+}
+
+int call_ask(struct mg_client *client, const struct call *call, struct request *request,
+	struct reply *reply)
+{
+	int r = call_send(client, call, request, span_of(NULL, 0));
+
+	return r < 0 ? r : exchange_receive(client, reply, call->deadline_ms);
+}
+
+int call_judge(const struct reply *reply)
+{
+	if (reply->code == STATUS_OK)
+		return MG_OK;
+	if (mg_status_name(reply->code) == mg_status_name(MG_INTERNAL))
+		return error_quote(MG_INTERNAL, reply->detail);
+	return error_quote(reply->code, reply->detail);
+}
+
+int call_check_name(const char *name)
+{
+	const char *fault = name ? name_fault(span_text(name)) : "is missing";
+
+	return fault ? error_say(MG_INVALID, "the name %s", fault) : MG_OK;
+}
+
+int call_take_tags(struct tags *tags, struct tag store[static MESSAGE_TAGS_MAX],
+	const struct mg_tag *from, size_t count)
+{
+	if (count > MESSAGE_TAGS_MAX)
+		return error_say(MG_INVALID, "a secret has at most %d tags", MESSAGE_TAGS_MAX);
+	for (size_t i = 0; i < count; i++) {
+		const char *fault = "a tag has a key and a value";
+
+		if (from[i].key && from[i].value) {
+			store[i] = (struct tag){ .key = span_text(from[i].key),
+				.value = span_text(from[i].value) };
+			fault = tag_fault(&store[i]);
+		}
+		if (fault)
+			return error_say(MG_INVALID, "%s", fault);
+	}
+	*tags = (struct tags){ .tag = store, .count = count };
+	return MG_OK;
+}
+
+struct conditions call_conditions(const struct mg_set_options *options)
+{
+	if (!options)
+		return (struct conditions){ 0 };
+	return (struct conditions){ .create_only = options->create_only,
+		.compare = options->compare,
+		.version = options->version };
+}
+
+int call_prepare_change(struct request *request, struct tag store[static MESSAGE_TAGS_MAX],
+	enum verb verb, const char *name, const struct mg_set_options *options)
+{
+	int r = call_check_name(name);
+
+	*request = (struct request){ .verb = verb, .numbered = true };
+	if (r == MG_OK && options)
+		r = call_take_tags(&request->tags, store, options->tags, options->tag_count);
+	if (r != MG_OK)
+		return r;
+	request->name = span_text(name);
+	request->conditions = call_conditions(options);
+	randombytes_buf(request->number, sizeof(request->number));
+	return MG_OK;
+}

@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client/lib/mgclient.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/lib/call.h"
+#include "client/lib/error.h"
+#include "client/lib/exchange.h"
+#include "client/lib/trust.h"
+#include "common/wire/name.h"
+
+/* A tag as C strings, both with their NUL. */
+#define TAG_TEXT (MESSAGE_TAG_KEY_MAX + 1 + MESSAGE_TAG_VALUE_MAX + 1)
+#define NAME_TEXT (NAME_FILED_MAX + 1)
+
+const char *mg_version(void)
+{
+	return MEMGUARDD_VERSION;
+}
+
+/* -- the handle ---------------------------------------------------------------------------- */
+
+#define TIMEOUT_MS 5000
+
+static int attempt_nothing(struct mg_client *client, struct call *call)
+{
+	(void)client;
+	(void)call;
+	return MG_OK;
+}
+
+/* The first connection, so that an open handle means a daemon. */
+static int connect_now(struct mg_client *client)
+{
+	struct call call = { .attempt = attempt_nothing };
+
+	return call_run(client, &call);
+}
+
+int mg_open(struct mg_client **clientp, const struct mg_options *options)
+{
+	static const struct mg_options defaults;
+	struct endpoint endpoint;
+	struct mg_client *client;
+	int r;
+
+	*clientp = NULL;
+	if (!options)
+		options = &defaults;
+	if (options->memory > MG_MEMORY_REQUIRE_SECRET)
+		return error_say(MG_INVALID, "no such protection of memory");
+	r = trust_find(&endpoint, options);
+	if (r == MG_OK)
+		r = handle_new(&client, options->memory);
+	if (r != MG_OK)
+		return r;
+	client->endpoint = endpoint;
+	snprintf(client->place, sizeof(client->place), "unix:%s", endpoint.path);
+	client->expect_uid = options->expect_uid;
+	client->daemon_uid = options->daemon_uid;
+	mg_set_timeout(client, options->timeout_ms);
+	r = connect_now(client);
+	if (r != MG_OK) {
+		handle_free(client);
+		return r;
+	}
+	*clientp = client;
+	return MG_OK;
+}
+
+void mg_close(struct mg_client *client)
+{
+	if (client)
+		handle_free(client);
+}
+
+void mg_client_cleanup(struct mg_client **clientp)
+{
+	mg_close(*clientp);
+	*clientp = NULL;
+}
+
+void mg_set_timeout(struct mg_client *client, unsigned timeout_ms)
+{
+	if (client)
+		client->timeout_ms = timeout_ms > 0 ? timeout_ms : TIMEOUT_MS;
+}
+
+const char *mg_endpoint(const struct mg_client *client)
+{
+	return client ? client->place : "";
+}
+
+/* -- one question, one answer -------------------------------------------------------------- */
+
+struct question {
+	struct call call; /* first: what attempts are given */
+	struct request request;
+	struct tag tags[MESSAGE_TAGS_MAX];
+	enum body expected;
+	/* Takes the answer. Returns a status. */
+	int (*take)(struct question *question, const struct reply *reply);
+	uint64_t version;
+	mg_each each;
+	void *target;
+};
+
+static int attempt_question(struct mg_client *client, struct call *call)
+{
+	struct question *question = (struct question *)(void *)call;
+	struct reply reply;
+	int r = call_ask(client, call, &question->request, &reply);
+
+	if (r < 0)
+		return r;
+	if (reply.code == 0 && reply.body != question->expected)
+		return -EPROTO;
+	r = call_judge(&reply);
+	return r == MG_OK && question->take ? question->take(question, &reply) : r;
+}
+
+static int ask(struct mg_client *client, struct question *question)
+{
+	question->call.attempt = attempt_question;
+	question->call.repeatable = true;
+	return call_run(client, &question->call);
+}
+
+int mg_ping(struct mg_client *client)
+{
+	struct question question = { .request = { .verb = VERB_PING } };
+
+	return ask(client, &question);
+}
+
+static int take_version(struct question *question, const struct reply *reply)
+{
+	question->version = reply->version;
+	return MG_OK;
+}
+
+int mg_generate(struct mg_client *client, const char *name, size_t size, enum mg_charset charset,
+	const struct mg_set_options *options, uint64_t *versionp)
+{
+	struct question question = { .expected = BODY_STORED, .take = take_version };
+	int r = call_prepare_change(&question.request, question.tags, VERB_GENERATE, name, options);
+
+	if (r == MG_OK && size == 0)
+		r = error_say(MG_INVALID, "a value has at least one byte");
+	if (r == MG_OK && charset > MG_BYTES)
+		r = error_say(MG_INVALID, "no such set of characters");
+	question.request.size = size;
+	question.request.charset = (enum charset)charset;
+	if (r == MG_OK)
+		r = ask(client, &question);
+	if (r == MG_OK && versionp)
+		*versionp = question.version;
+	return r;
+}
+
+int mg_remove(struct mg_client *client, const char *name, const struct mg_set_options *options)
+{
+	struct question question = { .expected = BODY_NONE };
+	int r = call_prepare_change(&question.request, question.tags, VERB_REMOVE, name, options);
+
+	/* A secret that is to be removed has no new tags, and must exist anyway. */
+	question.request.tags.count = 0;
+	question.request.conditions.create_only = false;
+	return r == MG_OK ? ask(client, &question) : r;
+}
+
+/* -- the outside of secrets ---------------------------------------------------------------- */
+
+/* One secret's outside as C strings. */
+struct shown {
+	char name[NAME_TEXT];
+	char tags[MESSAGE_TAGS_MAX][TAG_TEXT];
+	struct mg_tag tag[MESSAGE_TAGS_MAX];
+};
+
+/* Spans from the wire hold no NUL: they are checked when they are read. */
+static char *copy_text(char *out, struct span text)
+{
+	if (text.size > 0)
+		memcpy(out, text.data, text.size);
+	out[text.size] = '\0';
+	return out;
+}
+
+static void show_tag(struct shown *shown, size_t i, const struct tag *tag)
+{
+	shown->tag[i].key = copy_text(shown->tags[i], tag->key);
+	shown->tag[i].value = copy_text(shown->tags[i] + tag->key.size + 1, tag->value);
+}
+
+/* Hands one secret's outside to the caller. Returns a status. */
+static int hand_over(const struct info *info, mg_each each, void *context)
+{
+	struct shown shown;
+	struct mg_info out = { .name = copy_text(shown.name, info->name),
+		.version = info->version,
+		.size = info->size,
+		.created_ms = info->created_ms,
+		.changed_ms = info->changed_ms,
+		.tags = shown.tag,
+		.tag_count = info->tags.count };
+	int r;
+
+	for (size_t i = 0; i < info->tags.count; i++)
+		show_tag(&shown, i, &info->tags.tag[i]);
+	r = each(context, &out);
+	if (r == 0)
+		return MG_OK;
+	return error_say(r > 0 ? r : MG_INTERNAL, "the caller gave up");
+}
+
+static int take_info(struct question *question, const struct reply *reply)
+{
+	return hand_over(&reply->info, question->each, question->target);
+}
+
+int mg_stat(struct mg_client *client, const char *name, mg_each each, void *context)
+{
+	struct question question = {
+		.expected = BODY_INFO, .take = take_info, .each = each, .target = context
+	};
+	int r = call_check_name(name);
+
+	if (r != MG_OK)
+		return r;
+	question.request = (struct request){ .verb = VERB_STAT, .name = span_text(name) };
+	return ask(client, &question);
+}
+
+/* -- listing ------------------------------------------------------------------------------- */
+
+struct listing {
+	struct call call; /* first: what attempts are given */
+	struct request request;
+	struct tag tags[MESSAGE_TAGS_MAX];
+	char after[NAME_FILED_MAX]; /* where it stands: also where a repeat goes on */
+	bool more;
+	mg_each each;
+	void *context;
+};
+
+static void stand_at(struct listing *listing, struct span name)
+{
+	size_t size = name.size < sizeof(listing->after) ? name.size : sizeof(listing->after);
+
+	if (size > 0)
+		memcpy(listing->after, name.data, size);
+	listing->request.after = span_of(listing->after, size);
+}
+
+/* One answer to a page: a secret, or the end. Returns -EINPROGRESS when there is more to come. */
+static int take_entry(struct listing *listing, const struct reply *reply)
+{
+	int r;
+
+	if (reply->code != 0)
+		return call_judge(reply);
+	if (reply->body == BODY_LISTING) {
+		listing->more = reply->more;
+		stand_at(listing, reply->next);
+		return MG_OK;
+	}
+	if (reply->body != BODY_INFO)
+		return -EPROTO;
+	stand_at(listing, reply->info.name);
+	r = hand_over(&reply->info, listing->each, listing->context);
+	return r == MG_OK ? -EINPROGRESS : r;
+}
+
+static int take_page(struct mg_client *client, struct listing *listing)
+{
+	struct reply reply;
+	int r = call_ask(client, &listing->call, &listing->request, &reply);
+
+	if (r == 0)
+		r = take_entry(listing, &reply);
+	while (r == -EINPROGRESS) {
+		r = exchange_receive(client, &reply, listing->call.deadline_ms);
+		if (r == 0)
+			r = take_entry(listing, &reply);
+	}
+	return r;
+}
+
+static int attempt_listing(struct mg_client *client, struct call *call)
+{
+	struct listing *listing = (struct listing *)(void *)call;
+	int r;
+
+	do {
+		r = take_page(client, listing);
+	} while (r == MG_OK && listing->more);
+	return r;
+}
+
+static int take_filter(struct listing *listing, const struct mg_list_options *options)
+{
+	if (!options)
+		return MG_OK;
+	listing->request.details = options->details;
+	return call_take_tags(
+		&listing->request.tags, listing->tags, options->tags, options->tag_count);
+}
+
+int mg_list(struct mg_client *client, const char *prefix, const struct mg_list_options *options,
+	mg_each each, void *context)
+{
+	struct listing listing = { .call = { .attempt = attempt_listing, .repeatable = true },
+		.each = each,
+		.context = context };
+	const char *fault = name_prefix_fault(span_text(prefix ? prefix : ""));
+	int r;
+
+	if (fault)
+		return error_say(MG_INVALID, "the prefix %s", fault);
+	listing.request =
+		(struct request){ .verb = VERB_LIST, .name = span_text(prefix ? prefix : "") };
+	r = take_filter(&listing, options);
+	return r == MG_OK ? call_run(client, &listing.call) : r;
+}
+
+/* -- the daemon ---------------------------------------------------------------------------- */
+
+/* As much of the text as there is room for. */
+static void cut_text(char *out, size_t room, struct span text)
+{
+	copy_text(out, span_of(text.data, text.size < room ? text.size : room - 1));
+}
+
+static int take_state(struct question *question, const struct reply *reply)
+{
+	const struct state *from = &reply->state;
+	struct mg_state *state = question->target;
+
+	*state = (struct mg_state){ .pid = from->pid,
+		.uptime_ms = from->uptime_ms,
+		.backend = from->backend <= MG_BACKEND_SECRET ? (enum mg_backend)from->backend
+							      : MG_BACKEND_PLAIN,
+		.locked = from->locked,
+		.locked_stack = from->locked_stack,
+		.sealed = from->sealed,
+		.dumpable = from->dumpable,
+		.core_limit = from->core_limit,
+		.rekey_ms = from->rekey_ms,
+		.sessions = from->sessions,
+		.counts = from->counts,
+		.secrets = from->secrets,
+		.ledger = from->ledger,
+		.max_value = from->max_value,
+		.pidfd = from->pidfd };
+	cut_text(state->version, sizeof(state->version), from->version);
+	cut_text(state->advice, sizeof(state->advice), from->advice);
+	cut_text(state->cipher, sizeof(state->cipher), from->cipher);
+	return MG_OK;
+}
+
+int mg_status_of(struct mg_client *client, struct mg_state *state)
+{
+	struct question question = { .request = { .verb = VERB_STATUS },
+		.expected = BODY_STATE,
+		.take = take_state,
+		.target = state };
+
+	return ask(client, &question);
+}
+
+static int take_caller(struct question *question, const struct reply *reply)
+{
+	const struct caller *from = &reply->caller;
+	struct mg_caller *caller = question->target;
+
+	*caller = (struct mg_caller){ .uid = from->uid,
+		.gid = from->gid,
+		.pid = from->pid,
+		.pidfd = from->pidfd,
+		.privileged = from->privileged };
+	while (caller->group_count < from->group_count && caller->group_count < MG_GROUPS_MAX) {
+		caller->groups[caller->group_count] = from->groups[caller->group_count];
+		caller->group_count++;
+	}
+	cut_text(caller->label, sizeof(caller->label), from->label);
+	return MG_OK;
+}
+
+int mg_whoami(struct mg_client *client, struct mg_caller *caller)
+{
+	struct question question = { .request = { .verb = VERB_WHOAMI },
+		.expected = BODY_CALLER,
+		.take = take_caller,
+		.target = caller };
+
+	return ask(client, &question);
+}

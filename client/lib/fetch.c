@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <string.h>
+
+#include "client/lib/call.h"
+#include "client/lib/error.h"
+#include "client/lib/exchange.h"
+
+/* A value on its way in. */
+struct fetch {
+	struct call call; /* first: what attempts are given */
+	struct request request;
+	const char *name;
+	uint64_t version;
+	uint64_t size;   /* bytes that the value has */
+	uint64_t opened; /* bytes of it that are here */
+	uint64_t due;    /* number of the next chunk */
+	bool final;      /* the last chunk was among them */
+
+	/* Gives room for a piece of `size` bytes, or NULL when there is none. */
+	uint8_t *(*place)(struct mg_client *client, struct fetch *fetch, size_t size);
+	/* Takes the piece that was opened there. 0, or a status that ends the fetch. */
+	int (*taken)(struct mg_client *client, struct fetch *fetch, uint8_t *piece, size_t size);
+	/* Begins, once version and size are known. Returns a status. */
+	int (*begin)(struct mg_client *client, struct fetch *fetch);
+
+	struct mg_secret *secret; /* mg_get */
+	mg_sink sink;             /* mg_get_each */
+	void *context;
+};
+
+static int say_broken(const struct fetch *fetch, const char *what)
+{
+	return error_say(MG_INTEGRITY, "the value of '%s' is not whole: %s", fetch->name, what);
+}
+
+/* -- one chunk ----------------------------------------------------------------------------- */
+
+struct opening {
+	struct mg_client *client;
+	struct fetch *fetch;
+	struct span chunk;
+	bool final;
+	uint8_t *piece;
+	int result;
+};
+
+static void open_chunk(void *argument)
+{
+	struct opening *opening = argument;
+
+	opening->result =
+		enclave_open_chunk(opening->piece, opening->chunk.data, opening->chunk.size,
+			opening->fetch->due, opening->final, opening->client->keys->value);
+}
+
+/* What a chunk of this size may be where the value stands now; NULL: all right. */
+static const char *chunk_fault(const struct fetch *fetch, size_t plain, bool final)
+{
+	if (plain > fetch->size - fetch->opened)
+		return "there is more of it than was announced";
+	if (!final && plain != ENCLAVE_CHUNK_PLAIN)
+		return "a chunk in the midst is short";
+	if (final != (fetch->opened + plain == fetch->size))
+		return "its end is not where it was announced";
+	return NULL;
+}
+
+static int take_chunk(struct mg_client *client, struct fetch *fetch, struct span chunk, bool final)
+{
+	size_t plain = chunk.size - ENCLAVE_TAG_SIZE;
+	const char *fault = chunk_fault(fetch, plain, final);
+	struct opening opening = {
+		.client = client, .fetch = fetch, .chunk = chunk, .final = final
+	};
+
+	if (fault)
+		return say_broken(fetch, fault);
+	opening.piece = fetch->place(client, fetch, plain);
+	if (!opening.piece)
+		return error_say(MG_PROTOCOL, "the daemon's answer leaves no room for a value");
+	handle_run(client, open_chunk, &opening);
+	if (opening.result < 0)
+		return say_broken(fetch, "a chunk does not open");
+	fetch->due++;
+	fetch->opened += plain;
+	fetch->final = final;
+	return fetch->taken(client, fetch, opening.piece, plain);
+}
+
+/* -- the answers --------------------------------------------------------------------------- */
+
+/* All chunks of one message, which lie in the connection's input. */
+static int take_chunks(struct mg_client *client, struct fetch *fetch, const struct chunks *chunks,
+	struct span bytes)
+{
+	size_t at = 0;
+	int r = MG_OK;
+
+	if (chunks->count == 0 || chunks->first != fetch->due)
+		return say_broken(fetch, "chunks are out of order");
+	for (uint32_t i = 0; r == MG_OK && i < chunks->count; i++) {
+		bool last = i + 1 == chunks->count;
+		size_t size = last ? chunks->last : ENCLAVE_CHUNK_SIZE;
+
+		r = take_chunk(
+			client, fetch, span_of(bytes.data + at, size), last && chunks->final);
+		at += size;
+	}
+	return r;
+}
+
+static int begin(struct mg_client *client, struct fetch *fetch, const struct reply *reply)
+{
+	if (reply->body != BODY_VALUE)
+		return -EPROTO;
+	fetch->version = reply->version;
+	fetch->size = reply->size;
+	return fetch->begin(client, fetch);
+}
+
+static int take_reply(struct mg_client *client, struct fetch *fetch, bool first)
+{
+	struct reply reply;
+	struct chunks chunks;
+	int r = exchange_receive(client, &reply, fetch->call.deadline_ms);
+
+	if (r < 0)
+		return r;
+	if (reply.code != 0)
+		return call_judge(&reply);
+	chunks = reply.chunks;
+	if (first)
+		r = begin(client, fetch, &reply);
+	else if (reply.body != BODY_NONE || !reply.chunked)
+		r = -EPROTO;
+	exchange_forget(client);
+	if (r == MG_OK && reply.chunked)
+		r = take_chunks(client, fetch, &chunks, reply.bytes);
+	/* The rest of the value would come still. */
+	if (r > 0)
+		connection_close(&client->connection);
+	return r;
+}
+
+static int attempt(struct mg_client *client, struct call *call)
+{
+	struct fetch *fetch = (struct fetch *)(void *)call;
+	bool first = true;
+	int r = call_send(client, call, &fetch->request, span_of(NULL, 0));
+
+	fetch->opened = fetch->due = 0;
+	fetch->final = false;
+	while (r == MG_OK && !fetch->final) {
+		r = take_reply(client, fetch, first);
+		first = false;
+	}
+	return r;
+}
+
+static int run(struct mg_client *client, struct fetch *fetch, const char *name,
+	const struct mg_get_options *options)
+{
+	int r = call_check_name(name);
+
+	if (r != MG_OK)
+		return r;
+	fetch->name = name;
+	fetch->request = (struct request){ .verb = VERB_GET, .name = span_text(name) };
+	if (options) {
+		fetch->request.version = options->version;
+		fetch->request.wait_ms = options->wait_ms;
+		fetch->call.wait_ms = options->wait_ms;
+	}
+	fetch->call.attempt = attempt;
+	fetch->call.repeatable = true;
+	return call_run(client, &fetch->call);
+}
+
+/* -- whole --------------------------------------------------------------------------------- */
+
+static int begin_whole(struct mg_client *client, struct fetch *fetch)
+{
+	mg_secret_free(fetch->secret);
+	fetch->secret = NULL;
+	if (fetch->size > SIZE_MAX / 4)
+		return error_say(MG_LIMIT, "the value is too large for this machine");
+	return mg_secret_new(&fetch->secret, (size_t)fetch->size, client->need);
+}
+
+/* In place: the value is never anywhere else. */
+static uint8_t *place_whole(struct mg_client *client, struct fetch *fetch, size_t size)
+{
+	(void)client;
+	(void)size;
+	return (uint8_t *)mg_secret_writable(fetch->secret) + fetch->opened;
+}
+
+static int taken_whole(struct mg_client *client, struct fetch *fetch, uint8_t *piece, size_t size)
+{
+	(void)client;
+	(void)fetch;
+	(void)piece;
+	(void)size;
+	return MG_OK;
+}
+
+int mg_get(struct mg_client *client, const char *name, const struct mg_get_options *options,
+	struct mg_secret **secretp)
+{
+	struct fetch fetch = { .begin = begin_whole, .place = place_whole, .taken = taken_whole };
+	int r;
+
+	*secretp = NULL;
+	r = run(client, &fetch, name, options);
+	if (r == MG_OK)
+		r = mg_secret_freeze(fetch.secret);
+	if (r != MG_OK) {
+		mg_secret_free(fetch.secret);
+		return r;
+	}
+	*secretp = fetch.secret;
+	return MG_OK;
+}
+
+/* -- in pieces ----------------------------------------------------------------------------- */
+
+static int begin_each(struct mg_client *client, struct fetch *fetch)
+{
+	(void)client;
+	(void)fetch;
+	return MG_OK;
+}
+
+static uint8_t *place_each(struct mg_client *client, struct fetch *fetch, size_t size)
+{
+	(void)fetch;
+	return workbench_take(&client->bench, size);
+}
+
+static int taken_each(struct mg_client *client, struct fetch *fetch, uint8_t *piece, size_t size)
+{
+	struct mg_info info = {
+		.name = fetch->name, .version = fetch->version, .size = fetch->size
+	};
+	int r;
+
+	/* What was handed over cannot be taken back. */
+	fetch->call.repeatable = false;
+	r = fetch->sink(fetch->context, &info, piece, size);
+	exchange_forget(client);
+	if (r < 0)
+		return error_say(MG_INTERNAL, "the caller gave up");
+	return r > 0 ? error_say(r, "the caller gave up") : MG_OK;
+}
+
+int mg_get_each(struct mg_client *client, const char *name, const struct mg_get_options *options,
+	mg_sink sink, void *context)
+{
+	struct fetch fetch = { .begin = begin_each,
+		.place = place_each,
+		.taken = taken_each,
+		.sink = sink,
+		.context = context };
+
+	return run(client, &fetch, name, options);
+}

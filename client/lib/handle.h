@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "client/lib/connection.h"
+#include "client/lib/mgclient.h"
+#include "common/memory/coffer.h"
+#include "common/memory/locked_stack.h"
+#include "common/memory/os_memory.h"
+#include "common/memory/workbench.h"
+#include "common/wire/channel.h"
+#include "common/wire/message.h"
+
+#include <pthread.h>
+
+/* What lies in the key page of a handle, beside the coffer. */
+struct handle_keys {
+	struct guard guard;
+	struct channel_pair pair;        /* during the handshake */
+	uint8_t value[ENCLAVE_KEY_SIZE]; /* the data key of the value under way */
+};
+
+/*
+ * A handle: secret memory for keys, stack and bench; one connection with its channel. All but the
+ * secret memory is ciphertext, counters and names.
+ */
+struct mg_client {
+	pthread_mutex_t lock; /* one call at a time; finds a call from within a callback */
+	pid_t owner;          /* after fork the memory is not there */
+	enum mg_memory need;
+	unsigned timeout_ms;
+	bool expect_uid;
+	uid_t daemon_uid;
+	struct endpoint endpoint;
+	char place[ENDPOINT_PATH_MAX + 8]; /* the endpoint as a text */
+
+	struct os_memory memory;
+	struct handle_keys *keys;
+	struct coffer coffer;
+	struct workbench bench;
+	struct locked_stack stack;
+	uint64_t remasked_ms;
+
+	struct connection connection;
+	struct channel channel;
+	uint64_t channels;        /* drawn so far: each has a number of its own */
+	uint64_t last_id;         /* of a request */
+	struct messages messages; /* what the open frame still holds */
+	size_t floor;             /* the bench below the open frame */
+	size_t parsed;            /* the bench above it, below the message that was read last */
+	uint8_t out[FRAME_HEADER_SIZE + FRAME_SEALED_MAX];
+};
+
+/* Maps the secret memory and draws the masters. Returns a status, with the words said. */
+int handle_new(struct mg_client **clientp, enum mg_memory need);
+
+/* Wipes and frees; the connection is closed. */
+void handle_free(struct mg_client *client);
+
+/*
+ * Runs function(argument) on the locked stack. Signals that can wait do: a handler of the host
+ * would run on that stack, which is not made for it, and would leave its frame there.
+ */
+void handle_run(struct mg_client *client, void (*function)(void *), void *argument);
+
+/* Begins a call: the handle is this thread's until handle_leave. Returns a status. */
+int handle_enter(struct mg_client *client);
+
+/* Wipes the bench and forgets the open frame; a data key stays. */
+void handle_clear(struct mg_client *client);
+
+/* Wipes what the call left in secret memory, and gives the handle free. */
+void handle_leave(struct mg_client *client);
