@@ -49,14 +49,14 @@ static int answer_stored(const struct desk *desk, int code, uint64_t version)
 	struct reply reply = { .code = code, .body = BODY_STORED, .version = version };
 
 	if (code == STATUS_CONFLICT)
-		reply.detail = span_text("the condition does not hold");
+		reply.detail = span_text(conflict_words(&desk->request->conditions));
 	return answer(desk, &reply);
 }
 
 /* A number that was used for something else. */
 static int answer_reused(const struct desk *desk)
 {
-	return answer_code(desk, STATUS_CONFLICT, "the request's number was used for another one");
+	return answer_code(desk, STATUS_CONFLICT, NUMBER_REUSED);
 }
 
 /*
@@ -198,8 +198,6 @@ static int serve_generate(struct desk *desk)
 
 	if (request->size == 0)
 		return answer_code(desk, STATUS_INVALID, "the value is empty");
-	if (request->size > daemon->max_value)
-		return STATUS_LIMIT;
 	request_digest(digest, request, desk->name);
 	r = repeats_find(daemon->repeats, uid, request->number, digest, &first);
 	if (r == STATUS_CONFLICT)
@@ -501,6 +499,9 @@ static int serve_verb(struct desk *desk)
 	if (!policy_allows(
 		    &desk->daemon->policy, desk->peer, verbs[request->verb].right, desk->name))
 		return refuse(desk, STATUS_DENIED, words_for(STATUS_DENIED));
+	/* Of what is asked, only a set and a generate have a size. */
+	if (request->size > desk->daemon->max_value)
+		return refuse(desk, STATUS_LIMIT, OVER_LIMIT);
 	r = verbs[request->verb].serve(desk);
 	return r > 0 ? refuse(desk, r, words_for(r)) : r;
 }

@@ -16,9 +16,10 @@ struct upload {
 	uint64_t binding; /* of the wrapped data key */
 	uint8_t number[MESSAGE_NUMBER_SIZE];
 	uint8_t wrapped[ENCLAVE_WRAPPED_KEY];
-	bool resting;  /* `wrapped` holds the key */
-	bool failed;   /* answered already: what still comes is dropped */
-	uint64_t size; /* bytes announced, 0 when not known */
+	bool resting;      /* `wrapped` holds the key */
+	bool failed;       /* answered already: what still comes is dropped */
+	const char *words; /* for the answer, where the status alone does not say it */
+	uint64_t size;     /* bytes announced, 0 when not known */
 	struct conditions conditions;
 	struct value *value;
 	struct span name; /* both point into `bytes` */
@@ -64,6 +65,13 @@ void request_digest(
 
 	digest_begin(&state, request, name);
 	crypto_generichash_final(&state, digest, REPEAT_DIGEST_SIZE);
+}
+
+const char *conflict_words(const struct conditions *conditions)
+{
+	if (conditions->create_only || (conditions->compare && conditions->version == 0))
+		return "the name exists already";
+	return "the current version is another one";
 }
 
 /* -- its life ------------------------------------------------------------------------------ */
@@ -216,8 +224,10 @@ static int take_chunk(struct upload *upload, struct daemon *daemon, struct span 
 
 	if (chunk.size < ENCLAVE_CHUNK_SIZE && !final)
 		return STATUS_INTEGRITY;
-	if (value_size(upload->value) + chunk.size - ENCLAVE_TAG_SIZE > daemon->max_value)
+	if (value_size(upload->value) + chunk.size - ENCLAVE_TAG_SIZE > daemon->max_value) {
+		upload->words = OVER_LIMIT;
 		return STATUS_LIMIT;
+	}
 	if (enclave_check_chunk(chunk.data, chunk.size, number, final, key) != 0)
 		return STATUS_INTEGRITY;
 	crypto_generichash_update(&upload->digest, chunk.data, ENCLAVE_TAG_SIZE);
@@ -268,9 +278,12 @@ static int publish(struct upload *upload, struct daemon *daemon, uint32_t uid, c
 		answer.code = vault_put(daemon->vault, &upload->value, &put, &answer.version);
 		if (answer.code < 0)
 			return answer.code;
+		if (answer.code == STATUS_CONFLICT)
+			upload->words = conflict_words(&upload->conditions);
 		daemon->published |= answer.code == 0;
 		(void)repeats_keep(daemon->repeats, uid, upload->number, digest, &answer);
 	} else if (r != 1) {
+		upload->words = NUMBER_REUSED;
 		return r;
 	}
 	*versionp = answer.version;
@@ -283,11 +296,9 @@ static const char *words_for(int status)
 	case STATUS_INTEGRITY:
 		return "a chunk is not what was sealed";
 	case STATUS_LIMIT:
-		return "the value is over the daemon's limit, or memory is used up";
+		return "memory is used up";
 	case STATUS_GONE:
 		return "purged meanwhile";
-	case STATUS_CONFLICT:
-		return "the condition does not hold";
 	case STATUS_TIMEOUT:
 		return "given up by the sender";
 	default:
@@ -300,7 +311,7 @@ static int finish(struct transfers *transfers, struct daemon *daemon, struct upl
 	int status, uint64_t version, bool over, struct answers *answers)
 {
 	struct reply reply = { .id = upload->id, .code = status, .version = version };
-	const char *words = words_for(status);
+	const char *words = upload->words ? upload->words : words_for(status);
 
 	if (words)
 		reply.detail = span_text(words);

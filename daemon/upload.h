@@ -49,3 +49,11 @@ void upload_end(struct transfers *transfers, struct daemon *daemon, struct uploa
 /* The digest of a request that changes something, without its chunks. */
 void request_digest(
 	uint8_t digest[static REPEAT_DIGEST_SIZE], const struct request *request, struct span name);
+
+/* -- what is told of a change that was refused --------------------------------------------- */
+
+#define OVER_LIMIT "the value is over the daemon's limit (max_value)"
+#define NUMBER_REUSED "the request's number was used for another one"
+
+/* Which of the conditions did not hold. */
+const char *conflict_words(const struct conditions *conditions);

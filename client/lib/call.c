@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "client/lib/call.h"
 
+#include <inttypes.h>
 #include <sodium.h>
 #include <time.h>
 
@@ -98,12 +99,25 @@ int call_ask(struct mg_client *client, const struct call *call, struct request *
 	return r < 0 ? r : exchange_receive(client, reply, call->deadline_ms);
 }
 
+/* A condition did not hold: the version tells what to say the next time. */
+static int say_conflict(const struct reply *reply)
+{
+	int size = (int)reply->detail.size;
+	const char *words = (const char *)reply->detail.data;
+
+	if (reply->version == 0)
+		return error_say(MG_CONFLICT, "%.*s: there is none", size, words);
+	return error_say(MG_CONFLICT, "%.*s: version %" PRIu64, size, words, reply->version);
+}
+
 int call_judge(const struct reply *reply)
 {
 	if (reply->code == STATUS_OK)
 		return MG_OK;
 	if (mg_status_name(reply->code) == mg_status_name(MG_INTERNAL))
 		return error_quote(MG_INTERNAL, reply->detail);
+	if (reply->code == STATUS_CONFLICT && reply->body == BODY_STORED)
+		return say_conflict(reply);
 	return error_quote(reply->code, reply->detail);
 }
 

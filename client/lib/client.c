@@ -162,7 +162,7 @@ int mg_generate(struct mg_client *client, const char *name, size_t size, enum mg
 
 int mg_remove(struct mg_client *client, const char *name, const struct mg_set_options *options)
 {
-	struct question question = { .expected = BODY_NONE };
+	struct question question = { .expected = BODY_STORED };
 	int r = call_prepare_change(&question.request, question.tags, VERB_REMOVE, name, options);
 
 	/* A secret that is to be removed has no new tags, and must exist anyway. */

@@ -58,8 +58,12 @@ int mg_secret_new(struct mg_secret **secretp, size_t size, enum mg_memory memory
 	int r;
 
 	*secretp = NULL;
-	if (size == 0 || size > SIZE_MAX / 4 || memory > MG_MEMORY_REQUIRE_SECRET)
+	if (size == 0)
 		return error_say(MG_INVALID, "a secret has at least one byte");
+	if (memory > MG_MEMORY_REQUIRE_SECRET)
+		return error_say(MG_INVALID, "no such protection of memory");
+	if (size > SIZE_MAX / 4)
+		return error_say(MG_LIMIT, "%zu bytes are more than this machine has", size);
 	if (sodium_init() < 0)
 		return error_say(MG_INTERNAL, "libsodium does not start");
 	secret = calloc(1, sizeof(*secret));

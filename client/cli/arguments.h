@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <mgclient.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* As many tags as a secret may have. */
+#define ARGUMENTS_TAGS_MAX 16
+
+enum encoding { ENCODING_NONE, ENCODING_BASE64, ENCODING_HEX };
+enum newline { NEWLINE_AUTO, NEWLINE_YES, NEWLINE_NO };
+
+/* A number that may be left out. */
+struct given {
+	bool given;
+	uint64_t number;
+};
+
+/*
+ * Everything that a person can say on the command line. Which of it a command knows stands in its
+ * table in commands.c. Texts belong to the caller of main, keys of tags to this struct.
+ */
+struct arguments {
+	/* all commands */
+	const char *socket;  /* NULL: what the library takes by itself */
+	unsigned timeout_ms; /* 0: the library's own */
+	struct given daemon_uid;
+	bool json;
+	bool no_input;
+	bool quiet;
+	bool verbose;
+	bool help;
+	bool version;
+
+	/* where a value comes from or goes to */
+	int fd; /* -1: not given */
+	const char *file;
+	const char *out;
+	bool once;
+	bool trim;
+	bool force;
+	enum encoding encoding;
+	enum newline newline;
+	const char *field; /* a JSON pointer, NULL: the whole value */
+
+	/* what is done with it */
+	struct given generate; /* bytes */
+	bool charset_given;
+	enum mg_charset charset;
+	bool create_only;
+	struct given cas;
+	struct given wanted;    /* version of a get */
+	unsigned wait_ms;       /* for a name to appear */
+	unsigned wait_ready_ms; /* for the daemon to answer */
+	bool if_exists;
+	bool details;
+	struct mg_tag tags[ARGUMENTS_TAGS_MAX];
+	size_t tag_count;
+
+	/* what is neither an option nor the command */
+	const char **operands;
+	size_t operand_count;
+};
+
+void arguments_init(struct arguments *arguments);
+void arguments_finish(struct arguments *arguments);
+
+/*
+ * Readers of one option each: `text` goes into the field that `target` points to, as its comment
+ * says. They return NULL, or what is wrong with the text as a sentence part.
+ */
+typedef const char *arguments_reader(void *target, const char *text);
+
+arguments_reader arguments_flag;     /* bool; no text */
+arguments_reader arguments_text;     /* const char * */
+arguments_reader arguments_duration; /* unsigned, milliseconds */
+arguments_reader arguments_number;   /* struct given */
+arguments_reader arguments_size;     /* struct given, bytes */
+arguments_reader arguments_generate; /* struct given, bytes; the text may be NULL */
+arguments_reader arguments_uid;      /* struct given */
+arguments_reader arguments_fd;       /* int */
+arguments_reader arguments_pointer;  /* const char * */
+arguments_reader arguments_charset;  /* struct arguments as a whole */
+arguments_reader arguments_tag;      /* struct arguments as a whole */
+arguments_reader arguments_encoding; /* enum encoding */
+arguments_reader arguments_newline;  /* enum newline */

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "client/cli/arguments.h"
+
+/*
+ * What each command does. The arguments are those that its table allows; the operands are as many
+ * as it asks for. Each returns an exit status and has said what is wrong.
+ */
+int command_set(const struct arguments *arguments);
+int command_get(const struct arguments *arguments);
+int command_rm(const struct arguments *arguments);
+int command_ls(const struct arguments *arguments);
+int command_stat(const struct arguments *arguments);
+int command_status(const struct arguments *arguments);
+int command_ping(const struct arguments *arguments);
+int command_whoami(const struct arguments *arguments);
+int command_version(const struct arguments *arguments);
+int command_help(const struct arguments *arguments);
+int command_completion(const struct arguments *arguments);

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client/cli/commands.h"
+
+#include <limits.h>
+#include <string.h>
+
+#include "client/cli/command.h"
+
+#define FIELD(name) offsetof(struct arguments, name)
+
+const struct option commands_globals[] = {
+	{ "socket", 0, "URI", arguments_text, FIELD(socket),
+		"the daemon's socket, unix:/path (else $MEMGUARD_SOCKET, else\n"
+		"your own daemon's if it runs, else the system's)" },
+	{ "timeout", 0, "D", arguments_duration, FIELD(timeout_ms),
+		"how long a call may take (5s); 500ms, 90s, 15m, 12h, 7d" },
+	{ "daemon-uid", 0, "UID", arguments_uid, FIELD(daemon_uid),
+		"talk only to a daemon of this user" },
+	{ "json", 0, NULL, arguments_flag, FIELD(json),
+		"answers and errors as JSON, one object a line" },
+	{ "no-input", 0, NULL, arguments_flag, FIELD(no_input),
+		"never ask at the terminal (also: MGCTL_NO_INPUT=1)" },
+	{ "quiet", 'q', NULL, arguments_flag, FIELD(quiet), "no messages: the exit status tells" },
+	{ "verbose", 'v', NULL, arguments_flag, FIELD(verbose), "tell what is done" },
+	{ "help", 'h', NULL, arguments_flag, FIELD(help), "explain the command" },
+	{ "version", 0, NULL, arguments_flag, FIELD(version), "say the version" },
+	{ 0 },
+};
+
+static const struct option set_options[] = {
+	{ "fd", 0, "N", arguments_fd, FIELD(fd), "read the value from this file descriptor" },
+	{ "file", 0, "PATH", arguments_text, FIELD(file), "read it from this file, - is stdin" },
+	{ "once", 0, NULL, arguments_flag, FIELD(once), "at the prompt: do not ask twice" },
+	{ "trim", 0, NULL, arguments_flag, FIELD(trim), "drop one final newline" },
+	{ "generate", 0, "[=LEN]", arguments_generate, FIELD(generate),
+		"let the daemon draw a value of LEN bytes (32)" },
+	{ "charset", 0, "hex|base64|alnum|bytes", arguments_charset, 0,
+		"what it is drawn from (alnum)" },
+	{ "create-only", 0, NULL, arguments_flag, FIELD(create_only),
+		"fail with 7 when the name exists" },
+	{ "cas", 0, "V", arguments_number, FIELD(cas),
+		"fail with 7 unless the current version is V (0: none)" },
+	{ "tag", 0, "K=V", arguments_tag, 0, "a tag; may be given 16 times" },
+	{ 0 },
+};
+
+static const struct option get_options[] = {
+	{ "version", 0, "N", arguments_number, FIELD(wanted), "this version or none" },
+	{ "field", 0, "PTR", arguments_pointer, FIELD(field),
+		"one member of a JSON value, such as /db/password" },
+	{ "encode", 0, "base64|hex", arguments_encoding, FIELD(encoding), "print it encoded" },
+	{ "newline", 0, "auto|yes|no", arguments_newline, FIELD(newline),
+		"add a newline; auto: when it goes to a terminal" },
+	{ "out", 0, "FILE", arguments_text, FIELD(out),
+		"into a file of mode 0600 that appears when it is complete" },
+	{ "fd", 0, "N", arguments_fd, FIELD(fd), "to this file descriptor" },
+	{ "wait", 0, "D", arguments_duration, FIELD(wait_ms), "wait for the name to appear" },
+	{ "force", 0, NULL, arguments_flag, FIELD(force), "control bytes to a terminal, too" },
+	{ 0 },
+};
+
+static const struct option rm_options[] = {
+	{ "if-exists", 0, NULL, arguments_flag, FIELD(if_exists),
+		"a name that does not exist is no failure" },
+	{ "cas", 0, "V", arguments_number, FIELD(cas),
+		"fail with 7 unless the current version is V" },
+	{ 0 },
+};
+
+static const struct option ls_options[] = {
+	{ "long", 'l', NULL, arguments_flag, FIELD(details),
+		"version, size in bytes, time of the change, and tags" },
+	{ "tag", 0, "K=V", arguments_tag, 0,
+		"only what carries this tag; all of them, if several" },
+	{ 0 },
+};
+
+static const struct option ready_options[] = {
+	{ "wait-ready", 0, "D", arguments_duration, FIELD(wait_ready_ms),
+		"wait until the daemon answers" },
+	{ 0 },
+};
+
+static const struct option no_options[] = { { 0 } };
+
+/*
+ * A second operand of set is a value, for all we know: it is not repeated on stderr, and neither is
+ * the first, because the two may have changed places.
+ */
+const struct command commands[] = {
+	{ "set", "NAME", OPERAND_NAME, 1, 1, set_options, "store a secret",
+		"The value comes from --fd, else --file, else stdin, else you are asked for it.\n"
+		"It is never an argument. Its bytes are kept as they are, final newline included.\n"
+		"\n"
+		"  printf %s \"$TOKEN\" | mgctl set '~/token'\n"
+		"  mgctl set --file key.pem --tag team=web web/key\n"
+		"  mgctl set --generate --create-only db/password\n",
+		"a value is never an argument, where everybody can read it: pipe it, "
+		"'... | mgctl set NAME', or let 'mgctl set NAME' ask for it",
+		command_set },
+	{ "get", "NAME", OPERAND_NAME, 1, 1, get_options, "print a secret",
+		"The bytes as they were stored.\n"
+		"\n"
+		"  mgctl get db/password | psql-login\n"
+		"  mgctl get --field /password db/login\n"
+		"  mgctl get --out key.pem --wait 30s web/key\n",
+		NULL, command_get },
+	{ "rm", "NAME...", OPERAND_NAME, 1, SIZE_MAX, rm_options, "destroy secrets",
+		"Each secret and its key are destroyed at once.\n", NULL, command_rm },
+	{ "ls", "[PREFIX]", OPERAND_NAME, 0, 1, ls_options, "list names",
+		"The names that begin with PREFIX and that you may list, one a line, sorted.\n"
+		"\n"
+		"  mgctl ls '~/'\n"
+		"  mgctl ls -l --tag team=web\n",
+		NULL, command_ls },
+	{ "stat", "NAME", OPERAND_NAME, 1, 1, no_options, "tell all about a secret but its value",
+		"", NULL, command_stat },
+	{ "status", "", OPERAND_NONE, 0, 0, ready_options, "tell what protects the secrets",
+		"What is really in force in the daemon, not what was asked for.\n", NULL,
+		command_status },
+	{ "ping", "", OPERAND_NONE, 0, 0, ready_options, "see whether the daemon answers", "", NULL,
+		command_ping },
+	{ "whoami", "", OPERAND_NONE, 0, 0, no_options, "tell how the daemon sees you", "", NULL,
+		command_whoami },
+	{ "version", "", OPERAND_NONE, 0, 0, no_options, "say the version", "", NULL,
+		command_version },
+	{ "help", "[COMMAND]", OPERAND_COMMAND, 0, 1, no_options, "explain a command", "", NULL,
+		command_help },
+	{ "completion", "bash|zsh|fish", OPERAND_SHELL, 1, 1, no_options,
+		"print what lets a shell complete commands and names",
+		"\n"
+		"  bash: source <(mgctl completion bash)\n"
+		"  zsh:  mgctl completion zsh >~/.zfunc/_mgctl\n"
+		"  fish: mgctl completion fish | source\n",
+		NULL, command_completion },
+	{ 0 },
+};
+
+const struct command *commands_find(const char *name)
+{
+	for (const struct command *command = commands; command->name; command++)
+		if (strcmp(command->name, name) == 0)
+			return command;
+	return NULL;
+}
