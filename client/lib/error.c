@@ -45,8 +45,9 @@ int error_errno(int error, const char *what)
 	switch (error) {
 	case -ETIMEDOUT:
 		return error_say(MG_TIMEOUT, "%s: not within the time limit", what);
-	case -EPROTO:
 	case -EBADMSG:
+		return error_say(MG_INTEGRITY, "%s: what came does not open", what);
+	case -EPROTO:
 		return error_say(MG_PROTOCOL, "%s: the daemon does not speak the protocol", what);
 	case -ENOMEM:
 	case -ENOBUFS:
