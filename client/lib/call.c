@@ -82,6 +82,11 @@ int call_run(struct mg_client *client, struct call *call)
 	return r;
 }
 
+void call_excuse(struct call *call, uint64_t since_ms)
+{
+	call->deadline_ms += connection_now_ms() - since_ms;
+}
+
 /* -- what attempts share ------------------------------------------------------------------- */
 
 int call_send(struct mg_client *client, const struct call *call, struct request *request,

@@ -21,6 +21,9 @@ struct call {
 	uint64_t deadline_ms; /* of CLOCK_MONOTONIC; set by call_run */
 };
 
+/* Takes the time since `since_ms`, which a callback of the host has spent, off the time limit. */
+void call_excuse(struct call *call, uint64_t since_ms);
+
 /* Returns the attempt's status, or what its errno means to the caller of the library. */
 int call_run(struct mg_client *client, struct call *call);
 

@@ -258,6 +258,7 @@ static void stand_at(struct listing *listing, struct span name)
 /* One answer to a page: a secret, or the end. Returns -EINPROGRESS when there is more to come. */
 static int take_entry(struct listing *listing, const struct reply *reply)
 {
+	uint64_t since_ms = connection_now_ms();
 	int r;
 
 	if (reply->code != 0)
@@ -271,6 +272,7 @@ static int take_entry(struct listing *listing, const struct reply *reply)
 		return -EPROTO;
 	stand_at(listing, reply->info.name);
 	r = hand_over(&reply->info, listing->each, listing->context);
+	call_excuse(&listing->call, since_ms);
 	return r == MG_OK ? -EINPROGRESS : r;
 }
 

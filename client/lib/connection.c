@@ -206,6 +206,9 @@ int connection_read(struct connection *connection, uint8_t *out, size_t size, ui
 int connection_next(struct connection *connection, struct frame *frame, uint64_t deadline_ms)
 {
 	drop(connection);
+	/* Also where bytes never cease to come. */
+	if (connection_now_ms() >= deadline_ms)
+		return -ETIMEDOUT;
 	for (;;) {
 		struct span input = span_of(connection->input, connection->have);
 		int r = frame_next(frame, &input);

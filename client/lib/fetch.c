@@ -243,11 +243,13 @@ static int taken_each(struct mg_client *client, struct fetch *fetch, uint8_t *pi
 	struct mg_info info = {
 		.name = fetch->name, .version = fetch->version, .size = fetch->size
 	};
+	uint64_t since_ms = connection_now_ms();
 	int r;
 
 	/* What was handed over cannot be taken back. */
 	fetch->call.repeatable = false;
 	r = fetch->sink(fetch->context, &info, piece, size);
+	call_excuse(&fetch->call, since_ms);
 	exchange_forget(client);
 	if (r < 0)
 		return error_say(MG_INTERNAL, "the caller gave up");

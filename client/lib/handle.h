@@ -27,7 +27,7 @@ struct mg_client {
 	pthread_mutex_t lock; /* one call at a time; finds a call from within a callback */
 	pid_t owner;          /* after fork the memory is not there */
 	enum mg_memory need;
-	unsigned timeout_ms;
+	_Atomic unsigned timeout_ms;
 	bool expect_uid;
 	uid_t daemon_uid;
 	struct endpoint endpoint;

@@ -78,7 +78,7 @@ struct mg_options {
 	 * exists, else the system's.
 	 */
 	const char *endpoint;
-	unsigned timeout_ms; /* milliseconds for a whole call; 0: 5000 */
+	unsigned timeout_ms; /* milliseconds for a call, without what callbacks take; 0: 5000 */
 	enum mg_memory memory;
 	bool expect_uid; /* the daemon must run as daemon_uid, and nothing else is accepted */
 	uid_t daemon_uid;

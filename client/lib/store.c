@@ -207,7 +207,7 @@ static int fill(struct store *store)
 		store->ended = r == 0;
 		store->have += (size_t)r;
 	}
-	store->call.deadline_ms += connection_now_ms() - since_ms;
+	call_excuse(&store->call, since_ms);
 	if (store->have == 0)
 		return error_say(MG_INVALID, "a value has at least one byte");
 	return MG_OK;

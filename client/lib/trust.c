@@ -27,8 +27,9 @@ int trust_find(struct endpoint *endpoint, const struct mg_options *options)
 
 	if (named && *named)
 		return parse(endpoint, named);
-	if (secure_getenv("PATH") && endpoint_user(endpoint) == 0 &&
-		stat(endpoint->path, &status) == 0 && S_ISSOCK(status.st_mode))
+	if ((secure_getenv("XDG_RUNTIME_DIR") || secure_getenv("HOME")) &&
+		endpoint_user(endpoint) == 0 && stat(endpoint->path, &status) == 0 &&
+		S_ISSOCK(status.st_mode))
 		return MG_OK;
 	return parse(endpoint, ENDPOINT_SYSTEM);
 }
