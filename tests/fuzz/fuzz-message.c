@@ -18,12 +18,12 @@ static void check_request(const struct request *request)
 		return;
 	switch (request->verb) {
 	case VERB_SET:
-		MUST(request->key);
-		/* fall through */
+		MUST(request->key && request->numbered && !name_fault(request->name));
+		break;
 	case VERB_REMOVE:
 	case VERB_GENERATE:
-		MUST(request->numbered);
-		/* fall through */
+		MUST(request->numbered && !name_fault(request->name));
+		break;
 	case VERB_GET:
 	case VERB_STAT:
 		MUST(!name_fault(request->name));

@@ -81,10 +81,9 @@ static inline void door_shake_hands(struct door *door)
 /* Nothing may stay behind a visit: the bench and the locked stack are empty. */
 static inline void door_must_be_clean(const struct door *door)
 {
-	for (size_t i = 0; i < door->daemon.bench.size; i++)
-		MUST(door->daemon.bench.base[i] == 0);
-	for (size_t i = 0; i < door->daemon.stack.size; i++)
-		MUST(!locked_stack_switches() || door->daemon.stack.base[i] == 0);
+	MUST(sodium_is_zero(door->daemon.bench.base, door->daemon.bench.size));
+	MUST(!locked_stack_switches() ||
+		sodium_is_zero(door->daemon.stack.base, door->daemon.stack.size));
 }
 
 static inline void door_close(struct door *door)

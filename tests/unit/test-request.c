@@ -419,7 +419,7 @@ START_TEST(a_generated_value_has_the_characters_asked_for)
 		.numbered = true,
 		.name = span_text("g"),
 		.size = 10000,
-		.charset = _i };
+		.charset = (enum charset)_i };
 	unsigned counts[256] = { 0 };
 	uint8_t plain[10000];
 	struct note_of_reply *note;
