@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 
 #include "common/memory/os_memory.h"
+#include "daemon/bitmap.h"
 
 /*
  * In here a place is the number of its unit. The method is TLSF's (Masmano, Ripoll, Crespo, Real:
@@ -17,7 +18,7 @@
  * powers of two, each split in 8, and a word of bits that tells which have any. What TLSF keeps
  * beside the blocks lies in bit maps instead, where a stray write into the ledger does not reach.
  */
-#define WORD_BITS 64
+#define WORD_BITS BITMAP_WORD
 #define RUN_MAX (LEDGER_BLOCK_MAX / LEDGER_UNIT) /* units in a free run; bounds the merging */
 #define STEP_BITS 3                              /* a power of two has 8 lists */
 #define STEPS (1u << STEP_BITS)
@@ -33,12 +34,6 @@
 _Static_assert(RUN_MAX == 1u << 20, "the classes end with the longest run");
 _Static_assert(LEDGER_MAX / LEDGER_UNIT - 1 == UINT32_MAX, "a unit's number has 32 bits");
 
-/* One bit a unit, and one bit a word of those: a long run of zeros costs few looks. */
-struct map {
-	uint64_t *words;
-	uint64_t *summary;
-};
-
 /* In the first unit of a free run; 0 is the end. Not to be believed: see the maps. */
 struct links {
 	uint64_t next;
@@ -47,126 +42,18 @@ struct links {
 
 struct ledger {
 	uint8_t *base;
-	uint64_t reserved; /* bytes */
-	uint64_t units;    /* writable */
-	uint64_t capacity; /* units that the maps have room for */
-	uint64_t used;     /* units taken */
-	uint64_t untidy;   /* bytes freed in small blocks since the pages were looked after */
-	struct map begins; /* a block or a free run begins here */
-	struct map taken;  /* and it is taken */
+	uint64_t reserved;    /* bytes */
+	uint64_t units;       /* writable */
+	uint64_t capacity;    /* units that the maps have room for */
+	uint64_t used;        /* units taken */
+	uint64_t untidy;      /* bytes freed in small blocks since the pages were looked after */
+	struct bitmap begins; /* a block or a free run begins here */
+	struct bitmap taken;  /* and it is taken */
 	uint64_t heads[LISTS];
 	uint64_t occupied[LIST_WORDS]; /* classes that have a run */
 };
 
 _Static_assert(sizeof(struct links) == LEDGER_UNIT, "links fit into the smallest run");
-
-/* -- bit maps ------------------------------------------------------------------------------ */
-
-static uint64_t words_for(uint64_t bits)
-{
-	return (bits + WORD_BITS - 1) / WORD_BITS;
-}
-
-static bool map_get(const struct map *map, uint64_t unit)
-{
-	return map->words[unit / WORD_BITS] >> (unit % WORD_BITS) & 1;
-}
-
-static void map_set(struct map *map, uint64_t unit)
-{
-	uint64_t word = unit / WORD_BITS;
-
-	map->words[word] |= UINT64_C(1) << (unit % WORD_BITS);
-	map->summary[word / WORD_BITS] |= UINT64_C(1) << (word % WORD_BITS);
-}
-
-static void map_clear(struct map *map, uint64_t unit)
-{
-	uint64_t word = unit / WORD_BITS;
-
-	map->words[word] &= ~(UINT64_C(1) << (unit % WORD_BITS));
-	if (map->words[word] == 0)
-		map->summary[word / WORD_BITS] &= ~(UINT64_C(1) << (word % WORD_BITS));
-}
-
-/* The first set bit at `from` or behind it, or `end`. */
-static uint64_t bit_after(const uint64_t *words, uint64_t from, uint64_t end)
-{
-	uint64_t word = from / WORD_BITS;
-	uint64_t bits;
-
-	if (from >= end)
-		return end;
-	bits = words[word] & UINT64_MAX << (from % WORD_BITS);
-	while (bits == 0 && ++word < words_for(end))
-		bits = words[word];
-	return bits == 0 ? end : word * WORD_BITS + (uint64_t)__builtin_ctzll(bits);
-}
-
-/* The last set bit at `from` or before it. There is one: the caller knows. */
-static uint64_t bit_before(const uint64_t *words, uint64_t from)
-{
-	uint64_t word = from / WORD_BITS;
-	uint64_t bits = words[word] & UINT64_MAX >> (WORD_BITS - 1 - from % WORD_BITS);
-
-	while (bits == 0 && word > 0)
-		bits = words[--word];
-	if (bits == 0)
-		abort();
-	return word * WORD_BITS + WORD_BITS - 1 - (uint64_t)__builtin_clzll(bits);
-}
-
-static uint64_t map_after(const struct map *map, uint64_t from, uint64_t end)
-{
-	uint64_t word = from / WORD_BITS;
-	uint64_t word_end = (word + 1) * WORD_BITS;
-	uint64_t unit = bit_after(map->words, from, word_end < end ? word_end : end);
-
-	if (unit >= end || unit < word_end)
-		return unit < end ? unit : end;
-	word = bit_after(map->summary, word + 1, words_for(end));
-	return word < words_for(end) ? bit_after(map->words, word * WORD_BITS, end) : end;
-}
-
-static uint64_t map_before(const struct map *map, uint64_t from)
-{
-	uint64_t word = from / WORD_BITS;
-	uint64_t bits = map->words[word] & UINT64_MAX >> (WORD_BITS - 1 - from % WORD_BITS);
-
-	if (bits == 0) {
-		if (word == 0)
-			abort();
-		word = bit_before(map->summary, word - 1);
-		return bit_before(map->words, word * WORD_BITS + WORD_BITS - 1);
-	}
-	return bit_before(map->words, from);
-}
-
-static int widen_words(uint64_t **wordsp, uint64_t old_bits, uint64_t new_bits)
-{
-	uint64_t old_words = words_for(old_bits);
-	uint64_t new_words = words_for(new_bits);
-	uint64_t *words = reallocarray(*wordsp, new_words, sizeof(*words));
-
-	if (!words)
-		return -ENOMEM;
-	memset(words + old_words, 0, (new_words - old_words) * sizeof(*words));
-	*wordsp = words;
-	return 0;
-}
-
-static int map_widen(struct map *map, uint64_t old_bits, uint64_t new_bits)
-{
-	int r = widen_words(&map->words, old_bits, new_bits);
-
-	return r < 0 ? r : widen_words(&map->summary, words_for(old_bits), words_for(new_bits));
-}
-
-static void map_finish(struct map *map)
-{
-	free(map->words);
-	free(map->summary);
-}
 
 /* -- free runs ----------------------------------------------------------------------------- */
 
@@ -182,13 +69,13 @@ static struct links *links_at(const struct ledger *ledger, uint64_t unit)
 
 static uint64_t run_end(const struct ledger *ledger, uint64_t unit)
 {
-	return map_after(&ledger->begins, unit + 1, ledger->units);
+	return bitmap_after(&ledger->begins, unit + 1, ledger->units);
 }
 
 static bool is_free(const struct ledger *ledger, uint64_t unit)
 {
-	return unit < ledger->units && map_get(&ledger->begins, unit) &&
-		!map_get(&ledger->taken, unit);
+	return unit < ledger->units && bitmap_get(&ledger->begins, unit) &&
+		!bitmap_get(&ledger->taken, unit);
 }
 
 /* The list for runs of `units`: below 8 one each, then 8 to a power of two. */
@@ -270,7 +157,7 @@ static void link_run(struct ledger *ledger, uint64_t unit, uint64_t end)
 
 	if (!begins_well(ledger, list))
 		relink(ledger);
-	map_clear(&ledger->taken, unit);
+	bitmap_clear(&ledger->taken, unit);
 	push(ledger, unit, list);
 }
 
@@ -302,18 +189,18 @@ static void free_run(struct ledger *ledger, uint64_t unit, uint64_t end)
 
 		if (far - unit <= RUN_MAX) {
 			unlink_run(ledger, end);
-			map_clear(&ledger->begins, end);
+			bitmap_clear(&ledger->begins, end);
 			end = far;
 		}
 	}
 	if (unit > 0) {
-		uint64_t near = map_before(&ledger->begins, unit - 1);
+		uint64_t near = bitmap_before(&ledger->begins, unit - 1);
 
 		if (is_free(ledger, near) && end - near <= RUN_MAX) {
 			unlink_run(ledger, near);
-			map_set(&ledger->taken, near);
-			map_clear(&ledger->taken, unit);
-			map_clear(&ledger->begins, unit);
+			bitmap_set(&ledger->taken, near);
+			bitmap_clear(&ledger->taken, unit);
+			bitmap_clear(&ledger->begins, unit);
 			unit = near;
 		}
 	}
@@ -323,11 +210,11 @@ static void free_run(struct ledger *ledger, uint64_t unit, uint64_t end)
 /* A free run of at least `units`, or 0. */
 static uint64_t find_run(struct ledger *ledger, uint64_t units)
 {
-	uint64_t list = bit_after(ledger->occupied, list_above(units), LISTS);
+	uint64_t list = bits_after(ledger->occupied, list_above(units), LISTS);
 
 	if (list < LISTS && !begins_well(ledger, (unsigned)list)) {
 		relink(ledger);
-		list = bit_after(ledger->occupied, list_above(units), LISTS);
+		list = bits_after(ledger->occupied, list_above(units), LISTS);
 	}
 	return list < LISTS ? ledger->heads[list] : 0;
 }
@@ -379,9 +266,9 @@ static int widen_maps(struct ledger *ledger, uint64_t units)
 
 	if (units <= ledger->capacity)
 		return 0;
-	r = map_widen(&ledger->begins, ledger->capacity, units);
+	r = bitmap_widen(&ledger->begins, ledger->capacity, units);
 	if (r == 0)
-		r = map_widen(&ledger->taken, ledger->capacity, units);
+		r = bitmap_widen(&ledger->taken, ledger->capacity, units);
 	if (r == 0)
 		ledger->capacity = units;
 	return r;
@@ -390,8 +277,8 @@ static int widen_maps(struct ledger *ledger, uint64_t units)
 /* The first unit is nobody's, so that no block begins at 0. */
 static uint64_t keep_first(struct ledger *ledger)
 {
-	map_set(&ledger->begins, 0);
-	map_set(&ledger->taken, 0);
+	bitmap_set(&ledger->begins, 0);
+	bitmap_set(&ledger->taken, 0);
 	return 1;
 }
 
@@ -411,11 +298,11 @@ static int widen(struct ledger *ledger, uint64_t size)
 		unit = keep_first(ledger);
 	for (uint64_t next; unit < end; unit = next) {
 		next = end - unit < RUN_MAX ? end : unit + RUN_MAX;
-		map_set(&ledger->begins, unit);
-		map_set(&ledger->taken, unit);
+		bitmap_set(&ledger->begins, unit);
+		bitmap_set(&ledger->taken, unit);
 		if (next < end) {
-			map_set(&ledger->begins, next);
-			map_set(&ledger->taken, next);
+			bitmap_set(&ledger->begins, next);
+			bitmap_set(&ledger->taken, next);
 		}
 		free_run(ledger, unit, next);
 	}
@@ -510,7 +397,7 @@ static void wipe_taken(struct ledger *ledger)
 
 	for (uint64_t unit = 0; unit < ledger->units; unit = end) {
 		end = run_end(ledger, unit);
-		if (map_get(&ledger->taken, unit))
+		if (bitmap_get(&ledger->taken, unit))
 			sodium_memzero(bytes_at(ledger, unit), (end - unit) * LEDGER_UNIT);
 	}
 }
@@ -522,8 +409,8 @@ void ledger_free(struct ledger *ledger)
 	wipe_taken(ledger);
 	if (ledger->base)
 		munmap(ledger->base, ledger->reserved);
-	map_finish(&ledger->begins);
-	map_finish(&ledger->taken);
+	bitmap_finish(&ledger->begins);
+	bitmap_finish(&ledger->taken);
 	free(ledger);
 }
 
@@ -533,10 +420,10 @@ static void split(struct ledger *ledger, uint64_t unit, uint64_t units)
 	uint64_t end = run_end(ledger, unit);
 
 	unlink_run(ledger, unit);
-	map_set(&ledger->taken, unit);
+	bitmap_set(&ledger->taken, unit);
 	if (end - unit > units) {
-		map_set(&ledger->begins, unit + units);
-		map_set(&ledger->taken, unit + units);
+		bitmap_set(&ledger->begins, unit + units);
+		bitmap_set(&ledger->taken, unit + units);
 		link_run(ledger, unit + units, end);
 	}
 	ledger->used += units;
@@ -599,8 +486,8 @@ void ledger_trim(struct ledger *ledger, uint64_t offset, size_t size)
 		return;
 	drop_pages(ledger, keep * LEDGER_UNIT, end * LEDGER_UNIT);
 	ledger->used -= end - keep;
-	map_set(&ledger->begins, keep);
-	map_set(&ledger->taken, keep);
+	bitmap_set(&ledger->begins, keep);
+	bitmap_set(&ledger->taken, keep);
 	free_run(ledger, keep, end);
 }
 
@@ -609,7 +496,7 @@ size_t ledger_block(const struct ledger *ledger, uint64_t offset)
 	uint64_t unit = offset / LEDGER_UNIT;
 
 	if (offset == 0 || offset % LEDGER_UNIT != 0 || unit >= ledger->units ||
-		!map_get(&ledger->begins, unit) || !map_get(&ledger->taken, unit))
+		!bitmap_get(&ledger->begins, unit) || !bitmap_get(&ledger->taken, unit))
 		return 0;
 	return (run_end(ledger, unit) - unit) * LEDGER_UNIT;
 }
@@ -635,7 +522,5 @@ uint64_t ledger_mapped(const struct ledger *ledger)
 
 uint64_t ledger_bookkeeping(const struct ledger *ledger)
 {
-	uint64_t words = words_for(ledger->capacity);
-
-	return sizeof(*ledger) + 2 * (words + words_for(words)) * sizeof(uint64_t);
+	return sizeof(*ledger) + 2 * bitmap_bytes(ledger->capacity);
 }

@@ -7,232 +7,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "common/bytes.h"
 #include "common/status.h"
-#include "daemon/index.h"
-#include "daemon/ledger.h"
-
-#define RECORD_FORMAT 1
-#define RECORD_TAG_SIZE 16
-
-/* Chunks that lie side by side. A value of more has a table of where its extents begin. */
-#define EXTENT_CHUNKS 16
-#define EXTENT_SIZE ((size_t)EXTENT_CHUNKS * ENCLAVE_CHUNK_SIZE)
-
-/* Numbers of 48 bits: enough for eight hundred years of ten thousand changes a second. */
-#define NUMBER_SIZE 6
-#define NUMBER_MAX ((UINT64_C(1) << 48) - 1)
-
-/* Chains of pinned records. Few are pinned at a time: those whose chunks are leaving. */
-#define PIN_CHAINS 1024
-
-/*
- * A record's header as it lies in the ledger: numbers little-endian, nothing aligned, so that it
- * means the same on every machine and costs little. Behind it: the lifetime, the name, the tags.
- * The tag in front covers all of that, and the table of extents if there is one.
- */
-struct header {
-	uint8_t tag[RECORD_TAG_SIZE]; /* keyed BLAKE2b under the ledger key */
-	uint8_t wrapped[ENCLAVE_WRAPPED_KEY];
-	uint8_t number[MESSAGE_NUMBER_SIZE]; /* of the request that stored this version */
-	uint8_t secret[NUMBER_SIZE];         /* the sequence number of the first version */
-	uint8_t version[NUMBER_SIZE];        /* 1, 2, 3, ... */
-	uint8_t sequence[NUMBER_SIZE];       /* of this version, among all that was stored */
-	uint8_t created[NUMBER_SIZE];        /* the first version; ms of CLOCK_REALTIME */
-	uint8_t changed[NUMBER_SIZE];        /* this version */
-	uint8_t size[NUMBER_SIZE];           /* bytes of plaintext */
-	uint8_t place[sizeof(uint32_t)];     /* of the extent or the table, in units */
-	uint8_t owner[sizeof(uint32_t)];     /* uid that stored the first version */
-	uint8_t name_size[sizeof(uint16_t)]; /* bytes */
-	uint8_t tags_size[sizeof(uint16_t)]; /* bytes */
-	uint8_t tag_count;
-	uint8_t format;
-	uint8_t flags;         /* none yet */
-	uint8_t lifetime_size; /* bytes; 0: until it is deleted, and no reads are counted */
-};
-
-/* Of a tag in a record: the sizes of key and value go before them. */
-#define TAG_PREFIX 3
-
-#define TAGS_SIZE_MAX \
-	(MESSAGE_TAGS_MAX * (TAG_PREFIX + MESSAGE_TAG_KEY_MAX + MESSAGE_TAG_VALUE_MAX))
-
-_Static_assert(sizeof(struct header) == 148, "the header has no holes");
-_Static_assert(TAGS_SIZE_MAX <= UINT16_MAX, "the size of the tags has 16 bits");
-_Static_assert(MESSAGE_TAG_KEY_MAX <= UINT8_MAX, "the size of a tag's key has 8 bits");
-_Static_assert(NAME_FILED_MAX <= INDEX_NAME_MAX, "every name has its place in the index");
-_Static_assert(EXTENT_SIZE <= LEDGER_BLOCK_MAX, "an extent is one block");
-
-/*
- * A handle to a record in the ledger, with what was read off its header while the tag was known to
- * be right. One that is not pinned serves for the next look-up.
- */
-struct record {
-	struct record *next; /* in its chain, while pinned */
-	struct vault *vault;
-	uint64_t offset; /* 0: it stands for nothing */
-	uint64_t place;
-	uint64_t size; /* bytes of plaintext */
-	uint64_t pins;
-	bool retired; /* superseded or removed: the last pin wipes it */
-	bool purged;
-};
-
-struct value {
-	struct value *next;
-	struct value *previous;
-	uint64_t size; /* bytes of plaintext */
-	uint64_t chunks;
-	uint64_t *extents; /* offsets */
-	size_t count;
-	size_t capacity;
-	size_t room; /* chunks that the last extent holds */
-	bool ended;  /* the last chunk was a short one */
-	bool purged;
-};
-
-struct vault {
-	struct coffer *coffer;
-	struct ledger *ledger;
-	struct index *index;
-	uint64_t sequence;
-	struct record *spare;  /* for the next look-up; NULL when the last one was pinned */
-	struct value *values;  /* under way */
-	uint64_t pinned_count; /* records */
-	struct record *pinned[PIN_CHAINS];
-};
-
-/* -- numbers ------------------------------------------------------------------------------- */
-
-static void put_number(uint8_t out[static NUMBER_SIZE], uint64_t number)
-{
-	bytes_put32(out, (uint32_t)number);
-	bytes_put16(out + 4, (uint16_t)(number >> 32));
-}
-
-static uint64_t get_number(const uint8_t in[static NUMBER_SIZE])
-{
-	return bytes_get32(in) | (uint64_t)bytes_get16(in + 4) << 32;
-}
-
-/* Now, in a number's range however the clock is set. */
-static uint64_t now_ms(void)
-{
-	struct timespec now;
-
-	if (clock_gettime(CLOCK_REALTIME, &now) < 0 || now.tv_sec < 0)
-		return 0;
-	return ((uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000) & NUMBER_MAX;
-}
-
-static uint64_t chunks_in(uint64_t size)
-{
-	return size / ENCLAVE_CHUNK_PLAIN + (size % ENCLAVE_CHUNK_PLAIN != 0);
-}
-
-static uint64_t extents_in(uint64_t chunks)
-{
-	return (chunks + EXTENT_CHUNKS - 1) / EXTENT_CHUNKS;
-}
-
-/* Bytes that extent `i` of a value holds. */
-static uint64_t extent_size(uint64_t size, uint64_t i)
-{
-	uint64_t sealed = enclave_sealed_size(size);
-	uint64_t before = i * EXTENT_SIZE;
-
-	return sealed - before < EXTENT_SIZE ? sealed - before : EXTENT_SIZE;
-}
-
-/* -- headers ------------------------------------------------------------------------------- */
-
-static struct header *header_at(const struct vault *vault, uint64_t offset)
-{
-	return ledger_at(vault->ledger, offset, sizeof(struct header));
-}
-
-static size_t name_start(const struct header *header)
-{
-	return sizeof(*header) + header->lifetime_size;
-}
-
-static size_t tags_start(const struct header *header)
-{
-	return name_start(header) + bytes_get16(header->name_size);
-}
-
-static size_t record_end(const struct header *header)
-{
-	return tags_start(header) + bytes_get16(header->tags_size);
-}
-
-static struct span name_in(const struct header *header)
-{
-	return span_of(
-		(const uint8_t *)header + name_start(header), bytes_get16(header->name_size));
-}
-
-static uint64_t place_in(const struct header *header)
-{
-	return (uint64_t)bytes_get32(header->place) * LEDGER_UNIT;
-}
-
-/* Whether the sizes in a header fit into the block that it lies in. */
-static bool is_well_formed(const struct vault *vault, uint64_t offset)
-{
-	size_t block = ledger_block(vault->ledger, offset);
-	const struct header *header;
-
-	if (block < sizeof(*header))
-		return false;
-	header = header_at(vault, offset);
-	return header->format == RECORD_FORMAT && record_end(header) <= block &&
-		bytes_get16(header->name_size) <= NAME_FILED_MAX;
-}
-
-/* The table of a value's extents; empty when it has one extent, or no table is there. */
-static struct span table_of(const struct vault *vault, uint64_t place, uint64_t size)
-{
-	uint64_t extents = extents_in(chunks_in(size));
-	uint64_t bytes = extents * sizeof(uint64_t);
-
-	if (extents <= 1 || ledger_block(vault->ledger, place) < bytes)
-		return span_of(NULL, 0);
-	return span_of(ledger_at(vault->ledger, place, bytes), bytes);
-}
-
-/* The tag over a well-formed record. Returns 0, or -EKEYEXPIRED without a ledger key. */
-static int compute_tag(
-	const struct vault *vault, const struct header *header, uint8_t tag[static RECORD_TAG_SIZE])
-{
-	struct span table = table_of(vault, place_in(header), get_number(header->size));
-	const struct coffer_view *view = coffer_view(vault->coffer);
-	crypto_generichash_state state;
-
-	if (!view)
-		return -EKEYEXPIRED;
-	crypto_generichash_init(&state, view->ledger, sizeof(view->ledger), RECORD_TAG_SIZE);
-	crypto_generichash_update(&state, (const uint8_t *)header + RECORD_TAG_SIZE,
-		record_end(header) - RECORD_TAG_SIZE);
-	if (table.size > 0)
-		crypto_generichash_update(&state, table.data, table.size);
-	crypto_generichash_final(&state, tag, RECORD_TAG_SIZE);
-	sodium_memzero(&state, sizeof(state));
-	return 0;
-}
-
-/* Whether a record is what was written. */
-static bool is_intact(const struct vault *vault, uint64_t offset)
-{
-	const struct header *header;
-	uint8_t tag[RECORD_TAG_SIZE];
-
-	if (!is_well_formed(vault, offset))
-		return false;
-	header = header_at(vault, offset);
-	return compute_tag(vault, header, tag) == 0 &&
-		sodium_memcmp(tag, header->tag, sizeof(tag)) == 0;
-}
+#include "daemon/vault_inside.h"
 
 /* -- what the index asks for --------------------------------------------------------------- */
 
@@ -240,148 +16,14 @@ static struct span index_name(void *context, uint64_t reference)
 {
 	const struct vault *vault = context;
 
-	if (!is_well_formed(vault, reference))
+	if (!record_well_formed(vault, reference))
 		return span_of(NULL, 0);
-	return name_in(header_at(vault, reference));
+	return record_name(record_header(vault, reference));
 }
 
 static bool index_sound(void *context, uint64_t reference)
 {
-	return is_intact(context, reference);
-}
-
-/* -- handles ------------------------------------------------------------------------------- */
-
-static struct record **chain_of(struct vault *vault, uint64_t offset)
-{
-	return &vault->pinned[offset / LEDGER_UNIT % PIN_CHAINS];
-}
-
-/* The handle of a pinned record, or NULL. */
-static struct record *find_pinned(struct vault *vault, uint64_t offset)
-{
-	struct record *record = *chain_of(vault, offset);
-
-	while (record && record->offset != offset)
-		record = record->next;
-	return record;
-}
-
-/* Sees to it that the next look-up has a handle to give. Returns 0 or STATUS_LIMIT. */
-static int reserve_handle(struct vault *vault)
-{
-	if (!vault->spare)
-		vault->spare = calloc(1, sizeof(*vault->spare));
-	return vault->spare ? 0 : STATUS_LIMIT;
-}
-
-/* The handle of a record whose tag has just been found right. */
-static struct record *handle_of(struct vault *vault, uint64_t offset)
-{
-	const struct header *header = header_at(vault, offset);
-	struct record *record = vault->pinned_count > 0 ? find_pinned(vault, offset) : NULL;
-
-	if (record)
-		return record;
-	*vault->spare = (struct record){ .vault = vault,
-		.offset = offset,
-		.place = place_in(header),
-		.size = get_number(header->size) };
-	return vault->spare;
-}
-
-struct record *record_pin(struct record *record)
-{
-	struct vault *vault = record->vault;
-	struct record **chain = chain_of(vault, record->offset);
-
-	if (record->pins++ > 0)
-		return record;
-	if (record != vault->spare)
-		abort();
-	vault->spare = NULL;
-	record->next = *chain;
-	*chain = record;
-	vault->pinned_count++;
-	return record;
-}
-
-/* -- blocks -------------------------------------------------------------------------------- */
-
-/* Gives a block back if it is what the ledger's own maps say it is: nobody else's. */
-static void give_exactly(struct vault *vault, uint64_t offset, uint64_t size)
-{
-	uint64_t rounded = (size + LEDGER_UNIT - 1) / LEDGER_UNIT * LEDGER_UNIT;
-
-	if (size > 0 && ledger_block(vault->ledger, offset) == rounded)
-		ledger_give(vault->ledger, offset);
-}
-
-static void give_chunks(struct vault *vault, uint64_t place, uint64_t size)
-{
-	struct span table = table_of(vault, place, size);
-
-	for (uint64_t i = 0; i < table.size / sizeof(uint64_t); i++)
-		give_exactly(vault, bytes_get64(table.data + i * sizeof(uint64_t)),
-			extent_size(size, i));
-	give_exactly(vault, place, table.size > 0 ? table.size : extent_size(size, 0));
-}
-
-/* The key goes at once, whoever still reads: they have it, nobody else gets it. */
-static void wipe_key(struct vault *vault, uint64_t offset)
-{
-	sodium_memzero(header_at(vault, offset)->wrapped, ENCLAVE_WRAPPED_KEY);
-}
-
-/*
- * The end of a record that no name leads to any more: wiped, key first; if it is pinned, all but
- * the key with the last pin. The header says where the chunks are only when it is `intact`: else
- * they stay where they are, without a key.
- */
-static void retire(struct vault *vault, uint64_t offset, bool intact)
-{
-	struct record *record = vault->pinned_count > 0 ? find_pinned(vault, offset) : NULL;
-	const struct header *header = header_at(vault, offset);
-
-	wipe_key(vault, offset);
-	if (vault->spare && vault->spare->offset == offset)
-		vault->spare->retired = true;
-	if (record) {
-		record->retired = true;
-		return;
-	}
-	if (intact)
-		give_chunks(vault, place_in(header), get_number(header->size));
-	ledger_give(vault->ledger, offset);
-}
-
-/* A handle that nobody holds serves again, or is freed. */
-static void recycle(struct vault *vault, struct record *record)
-{
-	*record = (struct record){ .vault = vault };
-	if (vault->spare)
-		free(record);
-	else
-		vault->spare = record;
-}
-
-void record_unpin(struct vault *vault, struct record *record)
-{
-	struct record **at = chain_of(vault, record->offset);
-
-	if (record->pins == 0)
-		abort();
-	if (--record->pins > 0)
-		return;
-	while (*at != record)
-		at = &(*at)->next;
-	*at = record->next;
-	vault->pinned_count--;
-	if (record->retired) {
-		give_chunks(vault, record->place, record->size);
-		ledger_give(vault->ledger, record->offset);
-	}
-	recycle(vault, record);
+	return record_intact(context, reference);
 }
 
 /* -- reading ------------------------------------------------------------------------------- */
@@ -398,8 +40,8 @@ static int look_up(struct vault *vault, struct span name, uint64_t *offsetp)
 		return -EKEYEXPIRED;
 	*offsetp = index_find(vault->index, name, &suspect);
 	if (*offsetp != 0)
-		return is_intact(vault, *offsetp) ? 0 : STATUS_INTEGRITY;
-	if (suspect == 0 || is_intact(vault, suspect))
+		return record_intact(vault, *offsetp) ? 0 : STATUS_INTEGRITY;
+	if (suspect == 0 || record_intact(vault, suspect))
 		return STATUS_NOT_FOUND;
 	*offsetp = suspect;
 	return STATUS_INTEGRITY;
@@ -408,19 +50,19 @@ static int look_up(struct vault *vault, struct span name, uint64_t *offsetp)
 int vault_find(struct vault *vault, struct span name, struct record **recordp)
 {
 	uint64_t offset;
-	int r = reserve_handle(vault);
+	int r = record_reserve(vault);
 
 	if (r == 0)
 		r = look_up(vault, name, &offset);
 	if (r == 0)
-		*recordp = handle_of(vault, offset);
+		*recordp = record_handle(vault, offset);
 	return r;
 }
 
 int vault_next(struct vault *vault, struct span prefix, struct span after, struct record **recordp)
 {
 	uint64_t offset;
-	int r = reserve_handle(vault);
+	int r = record_reserve(vault);
 
 	if (r != 0)
 		return r;
@@ -429,246 +71,21 @@ int vault_next(struct vault *vault, struct span prefix, struct span after, struc
 	offset = index_next(vault->index, prefix, after);
 	if (offset == 0)
 		return STATUS_NOT_FOUND;
-	*recordp = handle_of(vault, offset);
-	return 0;
-}
-
-/* Reads one tag off `bytes`. Returns false at the end, or where sizes do not fit. */
-static bool next_tag(struct span *bytes, struct tag *tag)
-{
-	size_t key_size;
-	size_t value_size;
-
-	if (bytes->size < TAG_PREFIX)
-		return false;
-	key_size = bytes->data[0];
-	value_size = bytes_get16(bytes->data + 1);
-	if (bytes->size - TAG_PREFIX < key_size + value_size)
-		return false;
-	tag->key = span_of(bytes->data + TAG_PREFIX, key_size);
-	tag->value = span_of(bytes->data + TAG_PREFIX + key_size, value_size);
-	*bytes = span_of(
-		tag->value.data + value_size, bytes->size - TAG_PREFIX - key_size - value_size);
-	return true;
-}
-
-void record_info(const struct record *record, struct info *info, struct tag tags[MESSAGE_TAGS_MAX])
-{
-	const struct vault *vault = record->vault;
-	const struct header *header;
-	struct span bytes;
-	size_t count = 0;
-
-	*info = (struct info){ .size = record->size, .tags.tag = tags };
-	if (!is_well_formed(vault, record->offset))
-		return;
-	header = header_at(vault, record->offset);
-	bytes = span_of(
-		(const uint8_t *)header + tags_start(header), bytes_get16(header->tags_size));
-	while (count < MESSAGE_TAGS_MAX && next_tag(&bytes, &tags[count]))
-		count++;
-	info->name = name_in(header);
-	info->version = get_number(header->version);
-	info->created_ms = (int64_t)get_number(header->created);
-	info->changed_ms = (int64_t)get_number(header->changed);
-	info->tags.count = count;
-}
-
-uint32_t record_owner(const struct record *record)
-{
-	return bytes_get32(header_at(record->vault, record->offset)->owner);
-}
-
-static struct enclave_binding binding_of(const struct header *header)
-{
-	return (struct enclave_binding){ .secret = get_number(header->secret),
-		.version = get_number(header->version) };
-}
-
-int record_key(struct vault *vault, const struct record *record, uint8_t *key)
-{
-	const struct header *header = header_at(vault, record->offset);
-	int r;
-
-	if (record->retired || record->purged)
-		return STATUS_GONE;
-	r = enclave_unwrap(key, header->wrapped, ENCLAVE_KEY_SIZE, binding_of(header),
-		vault->coffer, COFFER_VAULT);
-	return r == -EBADMSG ? STATUS_INTEGRITY : r == -EKEYEXPIRED ? STATUS_GONE : r;
-}
-
-uint64_t record_chunks(const struct record *record)
-{
-	return chunks_in(record->size);
-}
-
-bool record_purged(const struct record *record)
-{
-	return record->purged;
-}
-
-/* Where extent `i` of a record begins, or 0 where no such block is. */
-static uint64_t extent_of(const struct vault *vault, const struct record *record, uint64_t i)
-{
-	struct span table = table_of(vault, record->place, record->size);
-	uint64_t offset = record->place;
-
-	if (table.size > 0)
-		offset = bytes_get64(table.data + i * sizeof(uint64_t));
-	return ledger_block(vault->ledger, offset) < extent_size(record->size, i) ? 0 : offset;
-}
-
-struct span record_chunk(const struct vault *vault, const struct record *record, uint64_t number)
-{
-	uint64_t chunks = record_chunks(record);
-	uint64_t offset;
-	size_t size = ENCLAVE_CHUNK_SIZE;
-
-	if (record->purged || number >= chunks)
-		return span_of(NULL, 0);
-	offset = extent_of(vault, record, number / EXTENT_CHUNKS);
-	if (offset == 0)
-		return span_of(NULL, 0);
-	if (number + 1 == chunks)
-		size = (size_t)(record->size - number * ENCLAVE_CHUNK_PLAIN) + ENCLAVE_TAG_SIZE;
-	offset += number % EXTENT_CHUNKS * ENCLAVE_CHUNK_SIZE;
-	return span_of(ledger_at(vault->ledger, offset, size), size);
-}
-
-/* -- values under way ---------------------------------------------------------------------- */
-
-int value_new(struct vault *vault, struct value **valuep)
-{
-	struct value *value = calloc(1, sizeof(*value));
-
-	if (!value)
-		return STATUS_LIMIT;
-	value->next = vault->values;
-	if (value->next)
-		value->next->previous = value;
-	vault->values = value;
-	*valuep = value;
-	return 0;
-}
-
-uint64_t value_size(const struct value *value)
-{
-	return value->size;
-}
-
-uint64_t value_chunks(const struct value *value)
-{
-	return value->chunks;
-}
-
-bool value_purged(const struct value *value)
-{
-	return value->purged;
-}
-
-/* Wipes what was appended. */
-static void empty_value(struct vault *vault, struct value *value)
-{
-	for (size_t i = 0; i < value->count; i++)
-		ledger_give(vault->ledger, value->extents[i]);
-	value->count = 0;
-}
-
-/* Frees a value without its extents, which are a record's now. */
-static void drop_value(struct vault *vault, struct value *value)
-{
-	if (value->next)
-		value->next->previous = value->previous;
-	if (value->previous)
-		value->previous->next = value->next;
-	else
-		vault->values = value->next;
-	free(value->extents);
-	free(value);
-}
-
-void value_free(struct vault *vault, struct value *value)
-{
-	if (!value)
-		return;
-	empty_value(vault, value);
-	drop_value(vault, value);
-}
-
-static int reserve_extent(struct value *value)
-{
-	size_t capacity = value->capacity * 2 + 1;
-	uint64_t *extents;
-
-	if (value->count < value->capacity)
-		return 0;
-	extents = reallocarray(value->extents, capacity, sizeof(*extents));
-	if (!extents)
-		return STATUS_LIMIT;
-	value->extents = extents;
-	value->capacity = capacity;
-	return 0;
-}
-
-/* An extent for the chunk to come: exact for the first of all and for a short one, else whole. */
-static int add_extent(struct vault *vault, struct value *value, size_t size)
-{
-	bool exact = value->chunks == 0 || size < ENCLAVE_CHUNK_SIZE;
-	int r = reserve_extent(value);
-
-	if (r != 0)
-		return r;
-	if (ledger_take(vault->ledger, exact ? size : EXTENT_SIZE, &value->extents[value->count]) <
-		0)
-		return STATUS_LIMIT;
-	value->count++;
-	value->room = exact ? 1 : EXTENT_CHUNKS;
-	return 0;
-}
-
-/* There is a second chunk: the first one moves into a whole extent. */
-static int widen_extent(struct vault *vault, struct value *value)
-{
-	uint64_t *extent = &value->extents[value->count - 1];
-	uint64_t whole;
-
-	if (ledger_take(vault->ledger, EXTENT_SIZE, &whole) < 0)
-		return STATUS_LIMIT;
-	memcpy(ledger_at(vault->ledger, whole, ENCLAVE_CHUNK_SIZE),
-		ledger_at(vault->ledger, *extent, ENCLAVE_CHUNK_SIZE), ENCLAVE_CHUNK_SIZE);
-	ledger_give(vault->ledger, *extent);
-	*extent = whole;
-	value->room = EXTENT_CHUNKS;
-	return 0;
-}
-
-int value_append(struct vault *vault, struct value *value, struct span chunk)
-{
-	size_t place = value->chunks % EXTENT_CHUNKS;
-	uint64_t offset;
-	int r = 0;
-
-	if (value->purged)
-		return STATUS_GONE;
-	if (value->ended || chunk.size <= ENCLAVE_TAG_SIZE || chunk.size > ENCLAVE_CHUNK_SIZE)
-		return STATUS_INTEGRITY;
-	if (value->size > NUMBER_MAX - ENCLAVE_CHUNK_PLAIN)
-		return STATUS_LIMIT;
-	if (place == 0)
-		r = add_extent(vault, value, chunk.size);
-	else if (place == value->room)
-		r = widen_extent(vault, value);
-	if (r != 0)
-		return r;
-	offset = value->extents[value->count - 1] + place * ENCLAVE_CHUNK_SIZE;
-	memcpy(ledger_at(vault->ledger, offset, chunk.size), chunk.data, chunk.size);
-	value->size += chunk.size - ENCLAVE_TAG_SIZE;
-	value->chunks++;
-	value->ended = chunk.size < ENCLAVE_CHUNK_SIZE;
+	*recordp = record_handle(vault, offset);
 	return 0;
 }
 
 /* -- writing ------------------------------------------------------------------------------- */
+
+/* Now, in a number's range however the clock is set. */
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	if (clock_gettime(CLOCK_REALTIME, &now) < 0 || now.tv_sec < 0)
+		return 0;
+	return ((uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000) & NUMBER_MAX;
+}
 
 /* What a put is about to make, in the order it is made; undone by `abandon`. */
 struct draft {
@@ -755,7 +172,7 @@ static uint8_t *append(uint8_t *out, struct span span)
 
 static void write_words(struct header *header, const struct vault_put *put)
 {
-	uint8_t *out = append((uint8_t *)header + name_start(header), put->name);
+	uint8_t *out = append((uint8_t *)header + record_name_start(header), put->name);
 
 	for (size_t i = 0; i < put->tags.count; i++) {
 		const struct tag *tag = &put->tags.tag[i];
@@ -771,7 +188,7 @@ static void write_header(struct vault *vault, const struct value *value, const s
 {
 	const struct vault_put *put = draft->put;
 	const struct header *old = draft->old;
-	struct header *header = header_at(vault, draft->offset);
+	struct header *header = record_header(vault, draft->offset);
 	uint64_t now = now_ms();
 	uint64_t sequence = vault->sequence + 1;
 
@@ -794,11 +211,11 @@ static void write_header(struct vault *vault, const struct value *value, const s
 /* Wraps the data key and computes the tag: the record is whole then. */
 static int seal_header(struct vault *vault, const struct draft *draft)
 {
-	struct header *header = header_at(vault, draft->offset);
-	int r = enclave_wrap(header->wrapped, draft->put->key, ENCLAVE_KEY_SIZE, binding_of(header),
-		vault->coffer, COFFER_VAULT);
+	struct header *header = record_header(vault, draft->offset);
+	int r = enclave_wrap(header->wrapped, draft->put->key, ENCLAVE_KEY_SIZE,
+		record_binding(header), vault->coffer, COFFER_VAULT);
 
-	return r < 0 ? r : compute_tag(vault, header, header->tag);
+	return r < 0 ? r : record_tag(vault, header, header->tag);
 }
 
 /* The one step that makes the new version the one that is found. */
@@ -831,7 +248,7 @@ static int begin_draft(struct vault *vault, struct draft *draft, uint64_t *versi
 	if (r != 0 && r != STATUS_NOT_FOUND)
 		return r;
 	if (r == 0)
-		draft->old = header_at(vault, draft->old_offset);
+		draft->old = record_header(vault, draft->old_offset);
 	r = check_conditions(&draft->put->conditions, draft->old, versionp);
 	if (r != 0)
 		return r;
@@ -869,9 +286,9 @@ int vault_put(
 	}
 	trim_value(vault, value);
 	if (draft.old)
-		retire(vault, draft.old_offset, true);
+		record_retire(vault, draft.old_offset, true);
 	*versionp = draft.version;
-	drop_value(vault, value);
+	value_drop(vault, value);
 	*valuep = NULL;
 	return 0;
 }
@@ -888,7 +305,7 @@ int vault_remove(struct vault *vault, struct span name, const struct conditions 
 	/* What was overwritten has no version to compare with, but has to go somehow. */
 	if (r != 0 && (r != STATUS_INTEGRITY || conditions->compare))
 		return r;
-	header = header_at(vault, offset);
+	header = record_header(vault, offset);
 	if (intact) {
 		version = get_number(header->version);
 		*versionp = version;
@@ -897,7 +314,7 @@ int vault_remove(struct vault *vault, struct span name, const struct conditions 
 	}
 	*versionp = version;
 	index_remove(vault->index, name, offset);
-	retire(vault, offset, intact);
+	record_retire(vault, offset, intact);
 	return 0;
 }
 
@@ -905,7 +322,7 @@ int vault_remove(struct vault *vault, struct span name, const struct conditions 
 
 static void purge_record(void *context, uint64_t offset)
 {
-	retire(context, offset, is_well_formed(context, offset));
+	record_retire(context, offset, record_well_formed(context, offset));
 }
 
 static void mark_pinned(struct vault *vault)
@@ -922,7 +339,7 @@ void vault_purge(struct vault *vault)
 	coffer_replace(vault->coffer, COFFER_VAULT);
 	mark_pinned(vault);
 	for (struct value *value = vault->values; value; value = value->next) {
-		empty_value(vault, value);
+		value_empty(vault, value);
 		value->purged = true;
 	}
 	/* The headers cannot be checked any more: blocks are held against the ledger's maps. */

@@ -98,7 +98,7 @@ BEGIN {
 
 	# Inside the daemon a file includes only from the rows below its own; the files that serve a
 	# request also one another. Peer is a leaf.
-	split("peer backlog;log;notify harden;answers;config;listener companion;index;ledger;policy vault repeat;" \
+	split("peer backlog bitmap;log;notify harden;answers;config;listener companion;index;ledger;policy vault repeat;" \
 		"daemon outbox;request transfer upload;serve;session;server;main", row, ";")
 	serving = "^(request|transfer|upload)$"
 	for (r in row) {

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "common/bytes.h"
+#include "daemon/index.h"
+#include "daemon/ledger.h"
+#include "daemon/vault.h"
+
+/* What the vault's own files share: how a record lies in the ledger, and what hangs on it. */
+
+#define RECORD_FORMAT 1
+#define RECORD_TAG_SIZE 16
+
+/* Chunks that lie side by side. A value of more has a table of where its extents begin. */
+#define EXTENT_CHUNKS 16
+#define EXTENT_SIZE ((size_t)EXTENT_CHUNKS * ENCLAVE_CHUNK_SIZE)
+
+/* Numbers of 48 bits: enough for eight hundred years of ten thousand changes a second. */
+#define NUMBER_SIZE 6
+#define NUMBER_MAX ((UINT64_C(1) << 48) - 1)
+
+/* Chains of pinned records. Few are pinned at a time: those whose chunks are leaving. */
+#define PIN_CHAINS 1024
+
+/*
+ * A record's header as it lies in the ledger: numbers little-endian, nothing aligned, so that it
+ * means the same on every machine and costs little. Behind it: the lifetime, the name, the tags.
+ * The tag in front covers all of that, and the table of extents if there is one.
+ */
+struct header {
+	uint8_t tag[RECORD_TAG_SIZE]; /* keyed BLAKE2b under the ledger key */
+	uint8_t wrapped[ENCLAVE_WRAPPED_KEY];
+	uint8_t number[MESSAGE_NUMBER_SIZE]; /* of the request that stored this version */
+	uint8_t secret[NUMBER_SIZE];         /* the sequence number of the first version */
+	uint8_t version[NUMBER_SIZE];        /* 1, 2, 3, ... */
+	uint8_t sequence[NUMBER_SIZE];       /* of this version, among all that was stored */
+	uint8_t created[NUMBER_SIZE];        /* the first version; ms of CLOCK_REALTIME */
+	uint8_t changed[NUMBER_SIZE];        /* this version */
+	uint8_t size[NUMBER_SIZE];           /* bytes of plaintext */
+	uint8_t place[sizeof(uint32_t)];     /* of the extent or the table, in units */
+	uint8_t owner[sizeof(uint32_t)];     /* uid that stored the first version */
+	uint8_t name_size[sizeof(uint16_t)]; /* bytes */
+	uint8_t tags_size[sizeof(uint16_t)]; /* bytes */
+	uint8_t tag_count;
+	uint8_t format;
+	uint8_t flags;         /* none yet */
+	uint8_t lifetime_size; /* bytes; 0: until it is deleted, and no reads are counted */
+};
+
+/* Of a tag in a record: the sizes of key and value go before them. */
+#define TAG_PREFIX 3
+
+#define TAGS_SIZE_MAX \
+	(MESSAGE_TAGS_MAX * (TAG_PREFIX + MESSAGE_TAG_KEY_MAX + MESSAGE_TAG_VALUE_MAX))
+
+_Static_assert(sizeof(struct header) == 148, "the header has no holes");
+_Static_assert(TAGS_SIZE_MAX <= UINT16_MAX, "the size of the tags has 16 bits");
+_Static_assert(MESSAGE_TAG_KEY_MAX <= UINT8_MAX, "the size of a tag's key has 8 bits");
+_Static_assert(NAME_FILED_MAX <= INDEX_NAME_MAX, "every name has its place in the index");
+_Static_assert(EXTENT_SIZE <= LEDGER_BLOCK_MAX, "an extent is one block");
+
+/*
+ * A handle to a record in the ledger, with what was read off its header while the tag was known to
+ * be right. One that is not pinned serves for the next look-up.
+ */
+struct record {
+	struct record *next; /* in its chain, while pinned */
+	struct vault *vault;
+	uint64_t offset; /* 0: it stands for nothing */
+	uint64_t place;
+	uint64_t size; /* bytes of plaintext */
+	uint64_t pins;
+	bool retired; /* superseded or removed: the last pin wipes it */
+	bool purged;
+};
+
+struct value {
+	struct value *next;
+	struct value *previous;
+	uint64_t size; /* bytes of plaintext */
+	uint64_t chunks;
+	uint64_t *extents; /* offsets */
+	size_t count;
+	size_t capacity;
+	size_t room; /* chunks that the last extent holds */
+	bool ended;  /* the last chunk was a short one */
+	bool purged;
+};
+
+struct vault {
+	struct coffer *coffer;
+	struct ledger *ledger;
+	struct index *index;
+	uint64_t sequence;
+	struct record *spare;  /* for the next look-up; NULL when the last one was pinned */
+	struct value *values;  /* under way */
+	uint64_t pinned_count; /* records */
+	struct record *pinned[PIN_CHAINS];
+};
+
+/* -- numbers ------------------------------------------------------------------------------- */
+
+static inline void put_number(uint8_t out[static NUMBER_SIZE], uint64_t number)
+{
+	bytes_put32(out, (uint32_t)number);
+	bytes_put16(out + 4, (uint16_t)(number >> 32));
+}
+
+static inline uint64_t get_number(const uint8_t in[static NUMBER_SIZE])
+{
+	return bytes_get32(in) | (uint64_t)bytes_get16(in + 4) << 32;
+}
+
+static inline uint64_t chunks_in(uint64_t size)
+{
+	return size / ENCLAVE_CHUNK_PLAIN + (size % ENCLAVE_CHUNK_PLAIN != 0);
+}
+
+static inline uint64_t extents_in(uint64_t chunks)
+{
+	return (chunks + EXTENT_CHUNKS - 1) / EXTENT_CHUNKS;
+}
+
+/* Bytes that extent `i` of a value holds. */
+static inline uint64_t extent_size(uint64_t size, uint64_t i)
+{
+	uint64_t sealed = enclave_sealed_size(size);
+	uint64_t before = i * EXTENT_SIZE;
+
+	return sealed - before < EXTENT_SIZE ? sealed - before : EXTENT_SIZE;
+}
+
+/* -- records (vault_record.c) -------------------------------------------------------------- */
+
+struct header *record_header(const struct vault *vault, uint64_t offset);
+
+/* Bytes from the header to the name. */
+size_t record_name_start(const struct header *header);
+struct span record_name(const struct header *header);
+
+/* Whether the sizes in a header fit into the block that it lies in. */
+bool record_well_formed(const struct vault *vault, uint64_t offset);
+
+/*
+ * The tag over a well-formed record. Returns 0, or -EKEYEXPIRED without a ledger key, which it
+ * touches.
+ */
+int record_tag(const struct vault *vault, const struct header *header,
+	uint8_t tag[static RECORD_TAG_SIZE]);
+
+/* Whether a record is what was written. Touches the ledger key. */
+bool record_intact(const struct vault *vault, uint64_t offset);
+
+/* What the wrapped key of a record is bound to. */
+struct enclave_binding record_binding(const struct header *header);
+
+/* Sees to it that the next look-up has a handle to give. Returns 0 or STATUS_LIMIT. */
+int record_reserve(struct vault *vault);
+
+/* The handle of a record whose tag has just been found right; record_reserve comes before it. */
+struct record *record_handle(struct vault *vault, uint64_t offset);
+
+/*
+ * The end of a record that no name leads to any more: wiped, key first; if it is pinned, all but
+ * the key with the last pin. The header says where the chunks are only when it is `intact`: else
+ * they stay where they are, without a key.
+ */
+void record_retire(struct vault *vault, uint64_t offset, bool intact);
+
+/* -- values under way (vault_value.c) ------------------------------------------------------ */
+
+/* Wipes what was appended. */
+void value_empty(struct vault *vault, struct value *value);
+
+/* Frees a value without its extents, which are a record's now. */
+void value_drop(struct vault *vault, struct value *value);

@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/vault_inside.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <stdlib.h>
+
+#include "common/status.h"
+
+/* -- headers ------------------------------------------------------------------------------- */
+
+struct header *record_header(const struct vault *vault, uint64_t offset)
+{
+	return ledger_at(vault->ledger, offset, sizeof(struct header));
+}
+
+size_t record_name_start(const struct header *header)
+{
+	return sizeof(*header) + header->lifetime_size;
+}
+
+static size_t tags_start(const struct header *header)
+{
+	return record_name_start(header) + bytes_get16(header->name_size);
+}
+
+static size_t record_end(const struct header *header)
+{
+	return tags_start(header) + bytes_get16(header->tags_size);
+}
+
+struct span record_name(const struct header *header)
+{
+	return span_of((const uint8_t *)header + record_name_start(header),
+		bytes_get16(header->name_size));
+}
+
+static uint64_t place_in(const struct header *header)
+{
+	return (uint64_t)bytes_get32(header->place) * LEDGER_UNIT;
+}
+
+/* Whether the sizes in a header fit into the block that it lies in. */
+bool record_well_formed(const struct vault *vault, uint64_t offset)
+{
+	size_t block = ledger_block(vault->ledger, offset);
+	const struct header *header;
+
+	if (block < sizeof(*header))
+		return false;
+	header = record_header(vault, offset);
+	return header->format == RECORD_FORMAT && record_end(header) <= block &&
+		bytes_get16(header->name_size) <= NAME_FILED_MAX;
+}
+
+/* The table of a value's extents; empty when it has one extent, or no table is there. */
+static struct span table_of(const struct vault *vault, uint64_t place, uint64_t size)
+{
+	uint64_t extents = extents_in(chunks_in(size));
+	uint64_t bytes = extents * sizeof(uint64_t);
+
+	if (extents <= 1 || ledger_block(vault->ledger, place) < bytes)
+		return span_of(NULL, 0);
+	return span_of(ledger_at(vault->ledger, place, bytes), bytes);
+}
+
+/* The tag over a well-formed record. Returns 0, or -EKEYEXPIRED without a ledger key. */
+int record_tag(
+	const struct vault *vault, const struct header *header, uint8_t tag[static RECORD_TAG_SIZE])
+{
+	struct span table = table_of(vault, place_in(header), get_number(header->size));
+	const struct coffer_view *view = coffer_view(vault->coffer);
+	crypto_generichash_state state;
+
+	if (!view)
+		return -EKEYEXPIRED;
+	crypto_generichash_init(&state, view->ledger, sizeof(view->ledger), RECORD_TAG_SIZE);
+	crypto_generichash_update(&state, (const uint8_t *)header + RECORD_TAG_SIZE,
+		record_end(header) - RECORD_TAG_SIZE);
+	if (table.size > 0)
+		crypto_generichash_update(&state, table.data, table.size);
+	crypto_generichash_final(&state, tag, RECORD_TAG_SIZE);
+	sodium_memzero(&state, sizeof(state));
+	return 0;
+}
+
+/* Whether a record is what was written. */
+bool record_intact(const struct vault *vault, uint64_t offset)
+{
+	const struct header *header;
+	uint8_t tag[RECORD_TAG_SIZE];
+
+	if (!record_well_formed(vault, offset))
+		return false;
+	header = record_header(vault, offset);
+	return record_tag(vault, header, tag) == 0 &&
+		sodium_memcmp(tag, header->tag, sizeof(tag)) == 0;
+}
+
+/* -- handles ------------------------------------------------------------------------------- */
+
+static struct record **chain_of(struct vault *vault, uint64_t offset)
+{
+	return &vault->pinned[offset / LEDGER_UNIT % PIN_CHAINS];
+}
+
+/* The handle of a pinned record, or NULL. */
+static struct record *find_pinned(struct vault *vault, uint64_t offset)
+{
+	struct record *record = *chain_of(vault, offset);
+
+	while (record && record->offset != offset)
+		record = record->next;
+	return record;
+}
+
+/* Sees to it that the next look-up has a handle to give. Returns 0 or STATUS_LIMIT. */
+int record_reserve(struct vault *vault)
+{
+	if (!vault->spare)
+		vault->spare = calloc(1, sizeof(*vault->spare));
+	return vault->spare ? 0 : STATUS_LIMIT;
+}
+
+/* The handle of a record whose tag has just been found right. */
+struct record *record_handle(struct vault *vault, uint64_t offset)
+{
+	const struct header *header = record_header(vault, offset);
+	struct record *record = vault->pinned_count > 0 ? find_pinned(vault, offset) : NULL;
+
+	if (record)
+		return record;
+	*vault->spare = (struct record){ .vault = vault,
+		.offset = offset,
+		.place = place_in(header),
+		.size = get_number(header->size) };
+	return vault->spare;
+}
+
+struct record *record_pin(struct record *record)
+{
+	struct vault *vault = record->vault;
+	struct record **chain = chain_of(vault, record->offset);
+
+	if (record->pins++ > 0)
+		return record;
+	if (record != vault->spare)
+		abort();
+	vault->spare = NULL;
+	record->next = *chain;
+	*chain = record;
+	vault->pinned_count++;
+	return record;
+}
+
+/* -- blocks -------------------------------------------------------------------------------- */
+
+/* Gives a block back if it is what the ledger's own maps say it is: nobody else's. */
+static void give_exactly(struct vault *vault, uint64_t offset, uint64_t size)
+{
+	uint64_t rounded = (size + LEDGER_UNIT - 1) / LEDGER_UNIT * LEDGER_UNIT;
+
+	if (size > 0 && ledger_block(vault->ledger, offset) == rounded)
+		ledger_give(vault->ledger, offset);
+}
+
+static void give_chunks(struct vault *vault, uint64_t place, uint64_t size)
+{
+	struct span table = table_of(vault, place, size);
+
+	for (uint64_t i = 0; i < table.size / sizeof(uint64_t); i++)
+		give_exactly(vault, bytes_get64(table.data + i * sizeof(uint64_t)),
+			extent_size(size, i));
+	give_exactly(vault, place, table.size > 0 ? table.size : extent_size(size, 0));
+}
+
+/* The key goes at once, whoever still reads: they have it, nobody else gets it. */
+static void wipe_key(struct vault *vault, uint64_t offset)
+{
+	sodium_memzero(record_header(vault, offset)->wrapped, ENCLAVE_WRAPPED_KEY);
+}
+
+/*
+ * The end of a record that no name leads to any more: wiped, key first; if it is pinned, all but
+ * the key with the last pin. The header says where the chunks are only when it is `intact`: else
+ * they stay where they are, without a key.
+ */
+void record_retire(struct vault *vault, uint64_t offset, bool intact)
+{
+	struct record *record = vault->pinned_count > 0 ? find_pinned(vault, offset) : NULL;
+	const struct header *header = record_header(vault, offset);
+
+	wipe_key(vault, offset);
+	if (vault->spare && vault->spare->offset == offset)
+		vault->spare->retired = true;
+	if (record) {
+		record->retired = true;
+		return;
+	}
+	if (intact)
+		give_chunks(vault, place_in(header), get_number(header->size));
+	ledger_give(vault->ledger, offset);
+}
+
+/* A handle that nobody holds serves again, or is freed. */
+static void recycle(struct vault *vault, struct record *record)
+{
+	*record = (struct record){ .vault = vault };
+	if (vault->spare)
+		free(record);
+	else
+		vault->spare = record;
+}
+
+void record_unpin(struct vault *vault, struct record *record)
+{
+	struct record **at = chain_of(vault, record->offset);
+
+	if (record->pins == 0)
+		abort();
+	if (--record->pins > 0)
+		return;
+	while (*at != record)
+		at = &(*at)->next;
+	*at = record->next;
+	vault->pinned_count--;
+	if (record->retired) {
+		give_chunks(vault, record->place, record->size);
+		ledger_give(vault->ledger, record->offset);
+	}
+	recycle(vault, record);
+}
+
+/* -- reading ------------------------------------------------------------------------------- */
+
+/* Reads one tag off `bytes`. Returns false at the end, or where sizes do not fit. */
+static bool next_tag(struct span *bytes, struct tag *tag)
+{
+	size_t key_size;
+	size_t value_size;
+
+	if (bytes->size < TAG_PREFIX)
+		return false;
+	key_size = bytes->data[0];
+	value_size = bytes_get16(bytes->data + 1);
+	if (bytes->size - TAG_PREFIX < key_size + value_size)
+		return false;
+	tag->key = span_of(bytes->data + TAG_PREFIX, key_size);
+	tag->value = span_of(bytes->data + TAG_PREFIX + key_size, value_size);
+	*bytes = span_of(
+		tag->value.data + value_size, bytes->size - TAG_PREFIX - key_size - value_size);
+	return true;
+}
+
+void record_info(const struct record *record, struct info *info, struct tag tags[MESSAGE_TAGS_MAX])
+{
+	const struct vault *vault = record->vault;
+	const struct header *header;
+	struct span bytes;
+	size_t count = 0;
+
+	*info = (struct info){ .size = record->size, .tags.tag = tags };
+	if (!record_well_formed(vault, record->offset))
+		return;
+	header = record_header(vault, record->offset);
+	bytes = span_of(
+		(const uint8_t *)header + tags_start(header), bytes_get16(header->tags_size));
+	while (count < MESSAGE_TAGS_MAX && next_tag(&bytes, &tags[count]))
+		count++;
+	info->name = record_name(header);
+	info->version = get_number(header->version);
+	info->created_ms = (int64_t)get_number(header->created);
+	info->changed_ms = (int64_t)get_number(header->changed);
+	info->tags.count = count;
+}
+
+uint32_t record_owner(const struct record *record)
+{
+	return bytes_get32(record_header(record->vault, record->offset)->owner);
+}
+
+struct enclave_binding record_binding(const struct header *header)
+{
+	return (struct enclave_binding){ .secret = get_number(header->secret),
+		.version = get_number(header->version) };
+}
+
+int record_key(struct vault *vault, const struct record *record, uint8_t *key)
+{
+	const struct header *header = record_header(vault, record->offset);
+	int r;
+
+	if (record->retired || record->purged)
+		return STATUS_GONE;
+	r = enclave_unwrap(key, header->wrapped, ENCLAVE_KEY_SIZE, record_binding(header),
+		vault->coffer, COFFER_VAULT);
+	return r == -EBADMSG ? STATUS_INTEGRITY : r == -EKEYEXPIRED ? STATUS_GONE : r;
+}
+
+uint64_t record_chunks(const struct record *record)
+{
+	return chunks_in(record->size);
+}
+
+bool record_purged(const struct record *record)
+{
+	return record->purged;
+}
+
+/* Where extent `i` of a record begins, or 0 where no such block is. */
+static uint64_t extent_of(const struct vault *vault, const struct record *record, uint64_t i)
+{
+	struct span table = table_of(vault, record->place, record->size);
+	uint64_t offset = record->place;
+
+	if (table.size > 0)
+		offset = bytes_get64(table.data + i * sizeof(uint64_t));
+	return ledger_block(vault->ledger, offset) < extent_size(record->size, i) ? 0 : offset;
+}
+
+struct span record_chunk(const struct vault *vault, const struct record *record, uint64_t number)
+{
+	uint64_t chunks = record_chunks(record);
+	uint64_t offset;
+	size_t size = ENCLAVE_CHUNK_SIZE;
+
+	if (record->purged || number >= chunks)
+		return span_of(NULL, 0);
+	offset = extent_of(vault, record, number / EXTENT_CHUNKS);
+	if (offset == 0)
+		return span_of(NULL, 0);
+	if (number + 1 == chunks)
+		size = (size_t)(record->size - number * ENCLAVE_CHUNK_PLAIN) + ENCLAVE_TAG_SIZE;
+	offset += number % EXTENT_CHUNKS * ENCLAVE_CHUNK_SIZE;
+	return span_of(ledger_at(vault->ledger, offset, size), size);
+}
