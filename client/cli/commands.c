@@ -10,10 +10,12 @@
 
 const struct option commands_globals[] = {
 	{ "socket", 0, "URI", arguments_text, FIELD(socket),
-		"the daemon's socket, unix:/path (else $MEMGUARD_SOCKET, else\n"
-		"your own daemon's if it runs, else the system's)" },
+		"the daemon's socket, unix:/path; else\n"
+		"$MEMGUARD_SOCKET, else "
+		"your own daemon's if it\n"
+		"runs, else the system's" },
 	{ "timeout", 0, "D", arguments_duration, FIELD(timeout_ms),
-		"how long a call may take (5s); 500ms, 90s, 15m, 12h, 7d" },
+		"how long a call may take (5s): 500ms, 90s, 15m" },
 	{ "daemon-uid", 0, "UID", arguments_uid, FIELD(daemon_uid),
 		"talk only to a daemon of this user" },
 	{ "json", 0, NULL, arguments_flag, FIELD(json),
@@ -39,7 +41,7 @@ static const struct option set_options[] = {
 	{ "create-only", 0, NULL, arguments_flag, FIELD(create_only),
 		"fail with 7 when the name exists" },
 	{ "cas", 0, "V", arguments_number, FIELD(cas),
-		"fail with 7 unless the current version is V (0: none)" },
+		"fail with 7 unless V is the version now (0: none)" },
 	{ "tag", 0, "K=V", arguments_tag, 0, "a tag; may be given 16 times" },
 	{ 0 },
 };
@@ -52,7 +54,7 @@ static const struct option get_options[] = {
 	{ "newline", 0, "auto|yes|no", arguments_newline, FIELD(newline),
 		"add a newline; auto: when it goes to a terminal" },
 	{ "out", 0, "FILE", arguments_text, FIELD(out),
-		"into a file of mode 0600 that appears when it is complete" },
+		"into a file of mode 0600, all of it or nothing" },
 	{ "fd", 0, "N", arguments_fd, FIELD(fd), "to this file descriptor" },
 	{ "wait", 0, "D", arguments_duration, FIELD(wait_ms), "wait for the name to appear" },
 	{ "force", 0, NULL, arguments_flag, FIELD(force), "control bytes to a terminal, too" },
@@ -62,16 +64,14 @@ static const struct option get_options[] = {
 static const struct option rm_options[] = {
 	{ "if-exists", 0, NULL, arguments_flag, FIELD(if_exists),
 		"a name that does not exist is no failure" },
-	{ "cas", 0, "V", arguments_number, FIELD(cas),
-		"fail with 7 unless the current version is V" },
+	{ "cas", 0, "V", arguments_number, FIELD(cas), "fail with 7 unless V is the version now" },
 	{ 0 },
 };
 
 static const struct option ls_options[] = {
 	{ "long", 'l', NULL, arguments_flag, FIELD(details),
-		"version, size in bytes, time of the change, and tags" },
-	{ "tag", 0, "K=V", arguments_tag, 0,
-		"only what carries this tag; all of them, if several" },
+		"version, bytes, time of the change, and tags" },
+	{ "tag", 0, "K=V", arguments_tag, 0, "only what carries all the tags that are given" },
 	{ 0 },
 };
 
@@ -101,7 +101,7 @@ const struct command commands[] = {
 	{ "get", "NAME", OPERAND_NAME, 1, 1, get_options, "print a secret",
 		"The bytes as they were stored.\n"
 		"\n"
-		"  mgctl get db/password | psql-login\n"
+		"  mgctl get db/password | program --password-stdin\n"
 		"  mgctl get --field /password db/login\n"
 		"  mgctl get --out key.pem --wait 30s web/key\n",
 		NULL, command_get },
@@ -127,7 +127,8 @@ const struct command commands[] = {
 	{ "help", "[COMMAND]", OPERAND_COMMAND, 0, 1, no_options, "explain a command", "", NULL,
 		command_help },
 	{ "completion", "bash|zsh|fish", OPERAND_SHELL, 1, 1, no_options,
-		"print what lets a shell complete commands and names",
+		"print completions for a shell",
+		"They know commands, options and names.\n"
 		"\n"
 		"  bash: source <(mgctl completion bash)\n"
 		"  zsh:  mgctl completion zsh >~/.zfunc/_mgctl\n"

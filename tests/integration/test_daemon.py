@@ -300,6 +300,7 @@ class Activation(DaemonTest):
 
         def lower():
             os.dup2(listener.fileno(), 3)
+            os.set_inheritable(3, True)  # also where it was 3 already
             if uid is not None:
                 os.setgroups([])
                 os.setgid(uid)
