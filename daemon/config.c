@@ -418,24 +418,18 @@ static int apply_arguments(
 
 /* -- what hangs on the user ---------------------------------------------------------------- */
 
-static int default_socket(struct config *config, struct config_fault *fault)
+/* A service's account may have no place of its own, and needs none when it is handed a socket. */
+static void default_socket(struct config *config)
 {
 	bool is_system;
 
-	if (!config->socket_given && geteuid() == 0) {
+	if (!config->socket_given && geteuid() == 0)
 		strcpy(config->socket.path, ENDPOINT_SYSTEM);
-	} else if (!config->socket_given && endpoint_user(&config->socket) < 0) {
-		if (!config->command) {
-			say(fault,
-				"no place for a socket: neither XDG_RUNTIME_DIR nor HOME is a "
-				"usable path; use --socket");
-			return -EINVAL;
-		}
-	}
+	else if (!config->socket_given && endpoint_user(&config->socket) < 0)
+		config->socket.path[0] = '\0';
 	is_system = strcmp(config->socket.path, ENDPOINT_SYSTEM) == 0;
 	if (!config->socket_mode_given)
 		config->socket_mode = is_system ? 0666 : 0600;
-	return 0;
 }
 
 static int find_group(struct config *config, struct config_fault *fault)
@@ -469,9 +463,10 @@ static int load(struct config *config, int argc, char **argv, struct config_faul
 		config, arguments.file ? arguments.file : CONFIG_FILE, !arguments.file, fault);
 	if (r == 0)
 		r = apply_arguments(config, &arguments, fault);
-	if (r == 0)
-		r = default_socket(config, fault);
-	return r == 0 ? find_group(config, fault) : r;
+	if (r < 0)
+		return r;
+	default_socket(config);
+	return find_group(config, fault);
 }
 
 int config_load(struct config *config, int argc, char **argv, struct config_fault *fault)

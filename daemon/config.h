@@ -17,7 +17,7 @@
 #define CONFIG_FAULT_MAX 512
 
 struct config {
-	struct endpoint socket;
+	struct endpoint socket; /* "" where the user has no place of their own */
 	bool socket_given;  /* not the default place */
 	mode_t socket_mode; /* 0666 for the system's place, else 0600, unless given */
 	bool socket_mode_given;

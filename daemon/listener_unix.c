@@ -263,6 +263,10 @@ static int make_own(
 	char folder[ENDPOINT_PATH_MAX];
 	int r;
 
+	if (config->socket.path[0] == '\0')
+		return fail(fault, -ENOENT,
+			"no place for a socket: neither XDG_RUNTIME_DIR nor HOME is a usable path; "
+			"use --socket");
 	listener->endpoint = config->socket;
 	listener->own_only = config->socket_mode == 0600;
 	folder_of(folder, listener->endpoint.path);

@@ -11,9 +11,8 @@
 const struct option commands_globals[] = {
 	{ "socket", 0, "URI", arguments_text, FIELD(socket),
 		"the daemon's socket, unix:/path; else\n"
-		"$MEMGUARD_SOCKET, else "
-		"your own daemon's if it\n"
-		"runs, else the system's" },
+		"$MEMGUARD_SOCKET, else your own daemon's\n"
+		"if it runs, else the system's" },
 	{ "timeout", 0, "D", arguments_duration, FIELD(timeout_ms),
 		"how long a call may take (5s): 500ms, 90s, 15m" },
 	{ "daemon-uid", 0, "UID", arguments_uid, FIELD(daemon_uid),

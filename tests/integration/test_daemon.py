@@ -296,6 +296,9 @@ class Activation(DaemonTest):
         if uid is not None:
             self.folder.chmod(0o755)
             notify_path.chmod(0o666)
+        # A service's account has no home, and no place of its own for a socket.
+        environment = {name: value for name, value in os.environ.items()
+                       if name not in ("HOME", "XDG_RUNTIME_DIR")}
         script = 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"'
 
         def lower():
@@ -308,7 +311,7 @@ class Activation(DaemonTest):
 
         process = subprocess.Popen(
             ["sh", "-c", script, "sh", MEMGUARDD], close_fds=False, preexec_fn=lower, stderr=subprocess.PIPE, text=True,
-            env={**os.environ, "NOTIFY_SOCKET": str(notify_path)})
+            env={**environment, "NOTIFY_SOCKET": str(notify_path)})
         self.started.append(process)
         with contextlib.closing(listener), contextlib.closing(notify):
             self.assertIn("READY=1", notify.recv(4096).decode())
