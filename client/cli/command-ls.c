@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "client/cli/answer.h"
+#include "client/cli/command.h"
+#include "client/cli/connect.h"
+#include "client/cli/name.h"
+#include "client/cli/owning.h"
+#include "client/cli/say.h"
+
+static void print_tags(const struct mg_info *info, const char *before)
+{
+	for (size_t i = 0; i < info->tag_count; i++)
+		printf("%s%s=%s", i == 0 ? before : " ", info->tags[i].key, info->tags[i].value);
+}
+
+static void print_line(const struct mg_info *info, bool details)
+{
+	char words[ANSWER_WORDS_MAX];
+
+	if (details)
+		printf("%6" PRIu64 " %10" PRIu64 "  %s  ", info->version, info->size,
+			answer_time(words, info->changed_ms));
+	fputs(info->name, stdout);
+	if (details)
+		print_tags(info, "  ");
+	putchar('\n');
+}
+
+static int print_object(const struct mg_info *info, bool details)
+{
+	json_t *answer = answer_new();
+
+	if (details)
+		answer_info(answer, info);
+	else
+		answer_text(answer, "name", info->name);
+	return answer_print(answer);
+}
+
+/* An mg_each. Ends when nobody takes what is printed: answer_flush tells why. */
+static int on_name(void *context, const struct mg_info *info)
+{
+	const struct arguments *arguments = context;
+	int r = 0;
+
+	if (arguments->json)
+		r = print_object(info, arguments->details);
+	else
+		print_line(info, arguments->details);
+	return ferror(stdout) ? MG_INTERNAL : r;
+}
+
+int command_ls(const struct arguments *arguments)
+{
+	const char *word = arguments->operand_count > 0 ? arguments->operands[0] : "";
+	owning(freep) char *prefix = name_prefix_from_shell(word);
+	MG_AUTO_CLIENT struct mg_client *client = NULL;
+	struct mg_list_options options = { .details = arguments->details,
+		.tags = arguments->tags,
+		.tag_count = arguments->tag_count };
+	int r = prefix ? connect_daemon(&client, arguments) : say_error(MG_LIMIT, "out of memory");
+
+	if (r != 0)
+		return r;
+	r = mg_list(client, prefix, &options, on_name, (void *)(uintptr_t)arguments);
+	if (r != MG_OK && !ferror(stdout))
+		return say_failed(r, prefix[0] ? prefix : NULL);
+	return r;
+}
+
+static void print_list(const struct mg_info *info)
+{
+	char words[ANSWER_WORDS_MAX];
+
+	answer_row("name", "%s", info->name);
+	answer_row("version", "%" PRIu64, info->version);
+	answer_row("size", "%" PRIu64 " %s", info->size, info->size == 1 ? "byte" : "bytes");
+	answer_row("created", "%s", answer_time(words, info->created_ms));
+	answer_row("changed", "%s", answer_time(words, info->changed_ms));
+	for (size_t i = 0; i < info->tag_count; i++)
+		answer_row(i == 0 ? "tags" : "", "%s=%s", info->tags[i].key, info->tags[i].value);
+}
+
+/* An mg_each. */
+static int on_stat(void *context, const struct mg_info *info)
+{
+	const struct arguments *arguments = context;
+	json_t *answer;
+
+	if (!arguments->json) {
+		print_list(info);
+		return 0;
+	}
+	answer = answer_new();
+	answer_info(answer, info);
+	return answer_print(answer);
+}
+
+int command_stat(const struct arguments *arguments)
+{
+	owning(freep) char *name = name_from_shell(arguments->operands[0]);
+	MG_AUTO_CLIENT struct mg_client *client = NULL;
+	int r = name ? connect_daemon(&client, arguments) : say_error(MG_LIMIT, "out of memory");
+
+	if (r != 0)
+		return r;
+	r = mg_stat(client, name, on_stat, (void *)(uintptr_t)arguments);
+	return r == MG_OK ? 0 : say_failed(r, name);
+}

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <grp.h>
+#include <inttypes.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "client/cli/answer.h"
+#include "client/cli/command.h"
+#include "client/cli/connect.h"
+#include "client/cli/say.h"
+
+/* Unlimited, as the kernel counts it. */
+#define UNLIMITED UINT64_MAX
+
+static const char *backend_name(enum mg_backend backend)
+{
+	switch (backend) {
+	case MG_BACKEND_SECRET:
+		return "memfd_secret";
+	case MG_BACKEND_LOCKED:
+		return "mlock";
+	default:
+		return "not locked";
+	}
+}
+
+/* -- status -------------------------------------------------------------------------------- */
+
+static int status_object(const struct mg_state *state, const char *endpoint)
+{
+	json_t *answer = answer_new();
+
+	answer_text(answer, "version", state->version);
+	answer_number(answer, "pid", state->pid);
+	answer_number(answer, "uptime_ms", state->uptime_ms);
+	answer_text(answer, "memory", backend_name(state->backend));
+	answer_text(answer, "advice", state->advice);
+	answer_number(answer, "locked", state->locked);
+	answer_flag(answer, "locked_stack", state->locked_stack);
+	answer_flag(answer, "sealed", state->sealed);
+	answer_flag(answer, "dumpable", state->dumpable);
+	answer_number(answer, "core_limit", state->core_limit);
+	answer_text(answer, "cipher", state->cipher);
+	answer_number(answer, "rekey_ms", state->rekey_ms);
+	answer_number(answer, "sessions", state->sessions);
+	if (state->counts) {
+		answer_number(answer, "secrets", state->secrets);
+		answer_number(answer, "ledger", state->ledger);
+	}
+	answer_number(answer, "max_value", state->max_value);
+	answer_flag(answer, "pidfd", state->pidfd);
+	answer_text(answer, "endpoint", endpoint);
+	return answer_print(answer);
+}
+
+static void status_memory(const struct mg_state *state)
+{
+	char words[ANSWER_WORDS_MAX];
+
+	if (state->backend == MG_BACKEND_PLAIN)
+		answer_row("memory", "not locked: keys may reach the swap");
+	else
+		answer_row("memory", "%s, %s locked", backend_name(state->backend),
+			answer_bytes(words, state->locked));
+	if (state->advice[0])
+		answer_row("", "%s", state->advice);
+	answer_row("stack",
+		state->locked_stack ? "keys are used on a stack of the same memory"
+				    : "keys are used on the ordinary stack, which is wiped");
+	answer_row("mappings",
+		state->sealed ? "sealed: nobody can unmap or open them"
+			      : "not sealed (the kernel has no mseal)");
+}
+
+static void status_process(const struct mg_state *state)
+{
+	char words[ANSWER_WORDS_MAX];
+	const char *core = state->core_limit == 0 ? "no core file" : "core files up to ";
+	const char *limit = "";
+
+	if (state->core_limit == UNLIMITED)
+		core = "core files of any size";
+	else if (state->core_limit > 0)
+		limit = answer_bytes(words, state->core_limit);
+	answer_row(
+		"process", "%s, %s%s", state->dumpable ? "dumpable" : "not dumpable", core, limit);
+	answer_row("callers",
+		state->pidfd ? "checked again at every read" : "checked when they connect");
+}
+
+static void status_counts(const struct mg_state *state)
+{
+	char words[ANSWER_WORDS_MAX];
+
+	answer_row("sessions", "%" PRIu64, state->sessions);
+	if (state->counts)
+		answer_row("secrets", "%" PRIu64 ", %s sealed", state->secrets,
+			answer_bytes(words, state->ledger));
+	else
+		answer_row("secrets", "their number is told to the daemon's own user");
+	answer_row("max value", "%s", answer_bytes(words, state->max_value));
+}
+
+static void status_list(const struct mg_state *state, const char *endpoint)
+{
+	char words[ANSWER_WORDS_MAX];
+
+	answer_row("daemon", "memguardd %s, pid %" PRIu32 ", up %s", state->version, state->pid,
+		answer_span(words, state->uptime_ms));
+	answer_row("endpoint", "%s", endpoint);
+	status_memory(state);
+	status_process(state);
+	answer_row("channel", "%s", state->cipher);
+	answer_row("masters", "masked anew every %" PRIu32 " ms", state->rekey_ms);
+	status_counts(state);
+}
+
+int command_status(const struct arguments *arguments)
+{
+	MG_AUTO_CLIENT struct mg_client *client = NULL;
+	struct mg_state state;
+	int r = connect_ready(&client, arguments);
+
+	if (r != 0)
+		return r;
+	r = mg_status_of(client, &state);
+	if (r != MG_OK)
+		return say_failed(r, NULL);
+	if (arguments->json)
+		return status_object(&state, mg_endpoint(client));
+	status_list(&state, mg_endpoint(client));
+	return 0;
+}
+
+/* -- ping ---------------------------------------------------------------------------------- */
+
+static int64_t now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+int command_ping(const struct arguments *arguments)
+{
+	MG_AUTO_CLIENT struct mg_client *client = NULL;
+	int r = connect_ready(&client, arguments);
+	int64_t begin = now_us();
+	json_t *answer;
+
+	if (r != 0)
+		return r;
+	r = mg_ping(client);
+	if (r != MG_OK)
+		return say_failed(r, NULL);
+	if (!arguments->json) {
+		printf("%s answers in %.2f ms\n", mg_endpoint(client),
+			(double)(now_us() - begin) / 1000.0);
+		return 0;
+	}
+	answer = answer_new();
+	answer_text(answer, "endpoint", mg_endpoint(client));
+	answer_add(answer, "time_us", json_integer(now_us() - begin));
+	return answer_print(answer);
+}
+
+/* -- whoami -------------------------------------------------------------------------------- */
+
+static int whoami_object(const struct mg_caller *caller)
+{
+	json_t *answer = answer_new();
+	json_t *groups = json_array();
+
+	for (size_t i = 0; i < caller->group_count; i++)
+		(void)json_array_append_new(groups, json_integer(caller->groups[i]));
+	answer_number(answer, "uid", caller->uid);
+	answer_number(answer, "gid", caller->gid);
+	answer_number(answer, "pid", caller->pid);
+	answer_add(answer, "groups", groups);
+	answer_text(answer, "label", caller->label);
+	answer_flag(answer, "pidfd", caller->pidfd);
+	answer_flag(answer, "privileged", caller->privileged);
+	return answer_print(answer);
+}
+
+static void print_group(uint32_t gid)
+{
+	const struct group *group = getgrgid(gid);
+
+	if (group)
+		printf("%" PRIu32 " (%s)", gid, group->gr_name);
+	else
+		printf("%" PRIu32, gid);
+}
+
+static void whoami_list(const struct mg_caller *caller)
+{
+	const struct passwd *user = getpwuid(caller->uid);
+
+	if (user)
+		answer_row("user", "%" PRIu32 " (%s)", caller->uid, user->pw_name);
+	else
+		answer_row("user", "%" PRIu32, caller->uid);
+	printf("%-10s  ", "groups");
+	print_group(caller->gid);
+	for (size_t i = 0; i < caller->group_count; i++) {
+		if (caller->groups[i] == caller->gid)
+			continue;
+		fputs(", ", stdout);
+		print_group(caller->groups[i]);
+	}
+	putchar('\n');
+	answer_row("process", "%" PRIu32 ", %s", caller->pid,
+		caller->pidfd ? "held by a descriptor" : "known by its number");
+	if (caller->label[0])
+		answer_row("label", "%s", caller->label);
+	answer_row("rights", caller->privileged ? "all" : "your own space, ~/");
+}
+
+int command_whoami(const struct arguments *arguments)
+{
+	MG_AUTO_CLIENT struct mg_client *client = NULL;
+	struct mg_caller caller;
+	int r = connect_daemon(&client, arguments);
+
+	if (r != 0)
+		return r;
+	r = mg_whoami(client, &caller);
+	if (r != MG_OK)
+		return say_failed(r, NULL);
+	if (arguments->json)
+		return whoami_object(&caller);
+	whoami_list(&caller);
+	return 0;
+}

@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client/cli/completion.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "client/cli/commands.h"
+
+/* The names that begin with the words under the cursor; quick, since a person waits. */
+#define LIST_NAMES "mgctl --no-input --timeout 1s ls -- "
+
+static bool takes_word(const struct option *option)
+{
+	return option->argument && option->argument[0] != '[';
+}
+
+static bool takes_file(const struct option *option)
+{
+	return option->argument &&
+		(strcmp(option->argument, "FILE") == 0 || strcmp(option->argument, "PATH") == 0);
+}
+
+static bool takes_choice(const struct option *option)
+{
+	return option->argument && strchr(option->argument, '|');
+}
+
+/* "a|b|c" as "a b c". */
+static void print_choices(FILE *stream, const char *choices)
+{
+	for (; *choices; choices++)
+		fputc(*choices == '|' ? ' ' : *choices, stream);
+}
+
+/* A text between single quotes; `special` characters get a backslash, line ends become spaces. */
+static void print_quoted(FILE *stream, const char *text, const char *special)
+{
+	for (; *text; text++) {
+		if (*text == '\n') {
+			fputc(' ', stream);
+			continue;
+		}
+		if (strchr(special, *text))
+			fputc('\\', stream);
+		fputc(*text, stream);
+	}
+}
+
+static void print_commands(FILE *stream)
+{
+	for (const struct command *command = commands; command->name; command++)
+		fprintf(stream, "%s%s", command == commands ? "" : " ", command->name);
+}
+
+/* -- bash ---------------------------------------------------------------------------------- */
+
+/* What may follow an option; "*" stands for any command. */
+static void bash_followers(FILE *stream, const char *command, const struct option *options)
+{
+	for (; options->name; options++) {
+		if (!takes_word(options))
+			continue;
+		fprintf(stream, "\t%s:--%s) ", command, options->name);
+		if (takes_choice(options)) {
+			fputs("mapfile -t COMPREPLY < <(compgen -W '", stream);
+			print_choices(stream, options->argument);
+			fputs("' -- \"$cur\")", stream);
+		} else if (takes_file(options)) {
+			fputs("mapfile -t COMPREPLY < <(compgen -f -- \"$cur\")", stream);
+		} else {
+			fputs(":", stream);
+		}
+		fputs("; return ;;\n", stream);
+	}
+}
+
+static void bash_options(FILE *stream, const struct option *options)
+{
+	for (; options->name; options++)
+		fprintf(stream, " --%s", options->name);
+}
+
+static void bash_command(FILE *stream, const struct command *command)
+{
+	fprintf(stream, "\t%s)\n\t\toptions+='", command->name);
+	bash_options(stream, command->options);
+	fputs("'\n", stream);
+	if (command->kind == OPERAND_NAME)
+		fputs("\t\twords=names\n", stream);
+	if (command->kind == OPERAND_COMMAND) {
+		fputs("\t\twords='", stream);
+		print_commands(stream);
+		fputs("'\n", stream);
+	}
+	if (command->kind == OPERAND_SHELL) {
+		fputs("\t\twords='", stream);
+		print_choices(stream, command->operands);
+		fputs("'\n", stream);
+	}
+	fputs("\t\t;;\n", stream);
+}
+
+static void bash_find_command(FILE *stream)
+{
+	fputs("\tfor ((i = 1; i < COMP_CWORD; i++)); do\n"
+	      "\t\tcase ${COMP_WORDS[i]} in\n"
+	      "\t\t",
+		stream);
+	for (const struct option *option = commands_globals; option->name; option++)
+		if (takes_word(option))
+			fprintf(stream, "%s--%s", option == commands_globals ? "" : "|",
+				option->name);
+	fputs(") ((i++)) ;;\n"
+	      "\t\t-*) ;;\n"
+	      "\t\t*) command=${COMP_WORDS[i]}; break ;;\n"
+	      "\t\tesac\n"
+	      "\tdone\n",
+		stream);
+}
+
+static void write_bash(FILE *stream)
+{
+	fputs("# bash completion for mgctl\n"
+	      "_mgctl_names() {\n"
+	      "\tlocal name\n"
+	      "\twhile IFS= read -r name; do\n"
+	      "\t\t[[ $name == *[!A-Za-z0-9_@%+=:,./~-]* ]] && printf -v name %q \"$name\"\n"
+	      "\t\tCOMPREPLY+=(\"$name\")\n"
+	      "\tdone < <(" LIST_NAMES "\"$1\" 2>/dev/null)\n"
+	      "}\n"
+	      "\n"
+	      "_mgctl() {\n"
+	      "\tlocal cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}\n"
+	      "\tlocal command='' words='' options='' i\n"
+	      "\tCOMPREPLY=()\n",
+		stream);
+	bash_find_command(stream);
+	fputs("\tcase $command:$prev in\n", stream);
+	for (const struct command *command = commands; command->name; command++)
+		bash_followers(stream, command->name, command->options);
+	bash_followers(stream, "*", commands_globals);
+	fputs("\tesac\n\toptions='", stream);
+	bash_options(stream, commands_globals);
+	fputs("'\n\tcase $command in\n\t'') words='", stream);
+	print_commands(stream);
+	fputs("' ;;\n", stream);
+	for (const struct command *command = commands; command->name; command++)
+		bash_command(stream, command);
+	fputs("\tesac\n"
+	      "\tif [[ $cur == -* ]]; then\n"
+	      "\t\tmapfile -t COMPREPLY < <(compgen -W \"$options\" -- \"$cur\")\n"
+	      "\telif [[ $words == names ]]; then\n"
+	      "\t\t_mgctl_names \"${cur#[\\'\\\"]}\"\n"
+	      "\telse\n"
+	      "\t\tmapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\")\n"
+	      "\tfi\n"
+	      "}\n"
+	      "complete -F _mgctl mgctl\n",
+		stream);
+}
+
+/* -- zsh ----------------------------------------------------------------------------------- */
+
+/* One line for _arguments, such as '--file=[read it from this file]:PATH:_files'. */
+static void zsh_option(FILE *stream, const struct option *option, const char *indent)
+{
+	fputs(indent, stream);
+	if (option->letter)
+		fprintf(stream, "'(-%c --%s)'{-%c,--%s}'[", option->letter, option->name,
+			option->letter, option->name);
+	else
+		fprintf(stream, "'--%s%s[", option->name,
+			!option->argument            ? ""
+				: takes_word(option) ? "="
+						     : "=-");
+	for (const char *at = option->help; *at; at++) {
+		if (*at == '\'')
+			fputs("'\\'", stream);
+		print_quoted(stream, (char[]){ *at, '\0' }, "[]:\\");
+	}
+	fputs("]", stream);
+	if (takes_choice(option)) {
+		fputs(":choice:(", stream);
+		print_choices(stream, option->argument);
+		fputs(")", stream);
+	} else if (takes_word(option)) {
+		fprintf(stream, ":%s:%s", option->argument, takes_file(option) ? "_files" : "");
+	} else if (option->argument) {
+		fputs("::length:", stream);
+	}
+	fputs("' \\\n", stream);
+}
+
+static void zsh_options(FILE *stream, const struct option *options, const char *indent)
+{
+	for (; options->name; options++)
+		zsh_option(stream, options, indent);
+}
+
+static void zsh_command(FILE *stream, const struct command *command)
+{
+	fprintf(stream, "\t\t%s)\n\t\t\t_arguments \\\n", command->name);
+	zsh_options(stream, command->options, "\t\t\t\t");
+	if (command->kind == OPERAND_NAME) {
+		fputs("\t\t\t\t'*:name:_mgctl_names'\n", stream);
+	} else if (command->kind == OPERAND_NONE) {
+		fputs("\t\t\t\t': :'\n", stream);
+	} else {
+		fputs("\t\t\t\t':word:(", stream);
+		if (command->kind == OPERAND_SHELL)
+			print_choices(stream, command->operands);
+		else
+			print_commands(stream);
+		fputs(")'\n", stream);
+	}
+	fputs("\t\t\t;;\n", stream);
+}
+
+static void write_zsh(FILE *stream)
+{
+	fputs("#compdef mgctl\n"
+	      "_mgctl_names() {\n"
+	      "\tlocal -a names\n"
+	      "\tnames=(${(f)\"$(" LIST_NAMES "\"${(Q)PREFIX}\" 2>/dev/null)\"})\n"
+	      "\tcompadd -a names\n"
+	      "}\n"
+	      "\n"
+	      "_mgctl() {\n"
+	      "\tlocal curcontext=$curcontext state line\n"
+	      "\tlocal -a known\n"
+	      "\ttypeset -A opt_args\n"
+	      "\t_arguments -C \\\n",
+		stream);
+	zsh_options(stream, commands_globals, "\t\t");
+	fputs("\t\t'1:command:->command' \\\n"
+	      "\t\t'*::argument:->argument'\n"
+	      "\tcase $state in\n"
+	      "\tcommand)\n"
+	      "\t\tknown=(\n",
+		stream);
+	for (const struct command *command = commands; command->name; command++)
+		fprintf(stream, "\t\t\t'%s:%s'\n", command->name, command->summary);
+	fputs("\t\t)\n"
+	      "\t\t_describe command known\n"
+	      "\t\t;;\n"
+	      "\targument)\n"
+	      "\t\tcase $line[1] in\n",
+		stream);
+	for (const struct command *command = commands; command->name; command++)
+		zsh_command(stream, command);
+	fputs("\t\tesac\n"
+	      "\t\t;;\n"
+	      "\tesac\n"
+	      "}\n"
+	      "\n"
+	      "if [[ $funcstack[1] == _mgctl ]]; then\n"
+	      "\t_mgctl \"$@\"\n"
+	      "else\n"
+	      "\tcompdef _mgctl mgctl\n"
+	      "fi\n",
+		stream);
+}
+
+/* -- fish ---------------------------------------------------------------------------------- */
+
+static void fish_condition(FILE *stream, const char *command)
+{
+	if (command)
+		fprintf(stream, "complete -c mgctl -n '__fish_seen_subcommand_from %s'", command);
+	else
+		fputs("complete -c mgctl", stream);
+}
+
+static void fish_options(FILE *stream, const char *command, const struct option *options)
+{
+	for (; options->name; options++) {
+		fish_condition(stream, command);
+		if (options->letter)
+			fprintf(stream, " -s %c", options->letter);
+		fprintf(stream, " -l %s%s", options->name,
+			takes_file(options)           ? " -r -F"
+				: takes_word(options) ? " -x"
+						      : "");
+		if (takes_choice(options)) {
+			fputs(" -a '", stream);
+			print_choices(stream, options->argument);
+			fputs("'", stream);
+		}
+		fputs(" -d '", stream);
+		print_quoted(stream, options->help, "'\\");
+		fputs("'\n", stream);
+	}
+}
+
+static void fish_operands(FILE *stream, const struct command *command)
+{
+	if (command->kind == OPERAND_NONE)
+		return;
+	fish_condition(stream, command->name);
+	fputs(" -a '", stream);
+	if (command->kind == OPERAND_NAME)
+		fputs("(" LIST_NAMES "(commandline -ct) 2>/dev/null)", stream);
+	else if (command->kind == OPERAND_SHELL)
+		print_choices(stream, command->operands);
+	else
+		print_commands(stream);
+	fputs("'\n", stream);
+}
+
+static void write_fish(FILE *stream)
+{
+	fputs("# fish completion for mgctl\ncomplete -c mgctl -f\n", stream);
+	fish_options(stream, NULL, commands_globals);
+	for (const struct command *command = commands; command->name; command++) {
+		fprintf(stream, "complete -c mgctl -n __fish_use_subcommand -a %s -d '",
+			command->name);
+		print_quoted(stream, command->summary, "'\\");
+		fputs("'\n", stream);
+		fish_options(stream, command->name, command->options);
+		fish_operands(stream, command);
+	}
+}
+
+completion_writer *completion_find(const char *shell)
+{
+	static const struct {
+		const char *shell;
+		completion_writer *write;
+	} writers[] = { { "bash", write_bash }, { "zsh", write_zsh }, { "fish", write_fish } };
+
+	for (size_t i = 0; i < sizeof(writers) / sizeof(writers[0]); i++)
+		if (strcmp(writers[i].shell, shell) == 0)
+			return writers[i].write;
+	return NULL;
+}
