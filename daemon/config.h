@@ -18,8 +18,8 @@
 
 struct config {
 	struct endpoint socket; /* "" where the user has no place of their own */
-	bool socket_given;  /* not the default place */
-	mode_t socket_mode; /* 0666 for the system's place, else 0600, unless given */
+	bool socket_given;      /* not the default place */
+	mode_t socket_mode;     /* 0666 for the system's place, else 0600, unless given */
 	bool socket_mode_given;
 	char socket_group_name[64]; /* as it was given, or "" */
 	gid_t socket_group;         /* (gid_t)-1: leave it as it comes */
