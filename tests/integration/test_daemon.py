@@ -14,12 +14,13 @@ import tempfile
 import time
 import unittest
 
+from strangers import NOBODY, as_nobody, programs_for_all
+
 MEMGUARDD = os.environ["MEMGUARDD"]
 MGCTL = os.environ["MGCTL"]
 DENY = os.environ.get("DENY", "")
 SANITIZED = bool(os.environ.get("SANITIZED"))
 ROOT = os.geteuid() == 0
-NOBODY = 65534
 
 
 def wait_for(condition, seconds=10):
@@ -284,7 +285,7 @@ class Companion(DaemonTest):
 class Activation(DaemonTest):
     """A listener that the service manager made, and readiness."""
 
-    def activate(self, uid=None, listen_pid=None):
+    def activate(self, uid=None, program=MEMGUARDD):
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(str(self.path))
         self.path.chmod(0o666)
@@ -310,7 +311,7 @@ class Activation(DaemonTest):
                 os.setuid(uid)
 
         process = subprocess.Popen(
-            ["sh", "-c", script, "sh", MEMGUARDD], close_fds=False, preexec_fn=lower, stderr=subprocess.PIPE, text=True,
+            ["sh", "-c", script, "sh", program], close_fds=False, preexec_fn=lower, stderr=subprocess.PIPE, text=True,
             env={**environment, "NOTIFY_SOCKET": str(notify_path)})
         self.started.append(process)
         with contextlib.closing(listener), contextlib.closing(notify):
@@ -327,11 +328,8 @@ class Activation(DaemonTest):
     def test_a_worker_that_is_not_root_serves_a_listener_that_root_made(self):
         if not ROOT:
             self.skipTest("needs root")
-        if not os.access(MEMGUARDD, os.X_OK) or subprocess.run(
-                ["setpriv", f"--reuid={NOBODY}", "--clear-groups", MEMGUARDD, "--version"],
-                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode != 0:
-            self.skipTest("nobody cannot execute the daemon where it was built")
-        process = self.activate(uid=NOBODY)
+        program, _ = programs_for_all(self.folder)
+        process = self.activate(uid=NOBODY, program=program)
         self.assertEqual(os.stat(f"/proc/{process.pid}/mem").st_uid, 0)  # not dumpable
         # Clients see root at the other end: the listener was not restamped.
         with contextlib.closing(socket.socket(socket.AF_UNIX)) as probe:
@@ -346,17 +344,14 @@ class Strangers(DaemonTest):
     """Somebody else's daemon, and a daemon that is somebody else's."""
 
     def as_nobody(self, *arguments, **options):
-        return subprocess.run(
-            ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", MGCTL,
-             *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=30, **options)
+        return subprocess.run(as_nobody(self.program, *arguments), stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, timeout=30, **options)
 
     def setUp(self):
         super().setUp()
         if not ROOT:
             self.skipTest("needs root, to be somebody else")
-        if self.as_nobody("version").returncode != 0:
-            self.skipTest("nobody cannot execute mgctl where it was built")
-        self.folder.chmod(0o755)
+        _, self.program = programs_for_all(self.folder)
 
     def test_a_foreign_uid_is_turned_away_from_a_users_own_daemon(self):
         process = self.start()

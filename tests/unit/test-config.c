@@ -1,0 +1,956 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/config.h"
+#include "tests/unit/claims.h"
+
+/* The user that root becomes where root would be let through. */
+#define NOBODY 65534
+
+#define MIB ((size_t)1 << 20)
+
+static char folder[256];
+static char file[512];
+static struct config_fault fault;
+
+static void set_up(void)
+{
+	const char *parent = getenv("TMPDIR");
+
+	umask(0022);
+	snprintf(folder, sizeof(folder), "%s/memguardd-config-XXXXXX", parent ? parent : "/tmp");
+	ck_assert_ptr_nonnull(mkdtemp(folder));
+	ck_assert_int_eq(chmod(folder, 0755), 0);
+	snprintf(file, sizeof(file), "%s/memguardd.conf", folder);
+	memset(&fault, 0, sizeof(fault));
+}
+
+static void tear_down(void)
+{
+	if (getuid() == 0)
+		ck_assert_int_eq(seteuid(0), 0);
+	if (unlink(file) < 0)
+		rmdir(file);
+	ck_assert_int_eq(rmdir(folder), 0);
+}
+
+static void become_ordinary(void)
+{
+	if (geteuid() == 0)
+		ck_assert_int_eq(seteuid(NOBODY), 0);
+}
+
+/* -- a text -------------------------------------------------------------------------------- */
+
+static void set_defaults(struct config *config)
+{
+	memset(config, 0, sizeof(*config));
+	config->socket_group = (gid_t)-1;
+	config->max_value = MIB;
+	config->rekey_ms = 500;
+}
+
+/* Reads a copy of exactly this size, so that a sanitizer sees a look behind its end. */
+static int parse(struct config *config, const char *text, size_t size)
+{
+	char *copy = malloc(size > 0 ? size : 1);
+	int r;
+
+	ck_assert_ptr_nonnull(copy);
+	memcpy(copy, text, size);
+	memset(&fault, 0, sizeof(fault));
+	r = config_parse(config, copy, size, "the.conf", &fault);
+	free(copy);
+	return r;
+}
+
+static void taken(struct config *config, const char *text)
+{
+	set_defaults(config);
+	ck_assert_msg(parse(config, text, strlen(text)) == 0, "%s", fault.text);
+	ck_assert_str_eq(fault.text, "");
+}
+
+/* The fault names file, line and `word`; nothing of the text has come into the configuration. */
+static void refused_bytes(const char *text, size_t size, unsigned line, const char *word)
+{
+	struct config config, before;
+	char place[64];
+
+	set_defaults(&config);
+	memcpy(&before, &config, sizeof(config));
+	ck_assert_msg(parse(&config, text, size) == -EBADMSG, "taken: %s", text);
+	ck_assert_mem_eq(&config, &before, sizeof(config));
+	snprintf(place, sizeof(place), "the.conf:%u: ", line);
+	ck_assert_msg(strncmp(fault.text, place, strlen(place)) == 0 && strstr(fault.text, word),
+		"'%s' is not about line %u and '%s'", fault.text, line, word);
+}
+
+static void refused(const char *text, unsigned line, const char *word)
+{
+	refused_bytes(text, strlen(text), line, word);
+}
+
+/* "key = value" in its section. */
+static const char *setting(const char *key, const char *value)
+{
+	static char text[1024];
+
+	ck_assert_int_lt(
+		snprintf(text, sizeof(text), "[daemon]\n%s = %s\n", key, value), sizeof(text));
+	return text;
+}
+
+static void none_taken(const char *key, const char *const *values, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		refused(setting(key, values[i]), 2, key);
+}
+
+#define NONE_TAKEN(key, ...) \
+	do { \
+		static const char *const values[] = { __VA_ARGS__ }; \
+\
+		none_taken(key, values, sizeof(values) / sizeof(values[0])); \
+	} while (0)
+
+START_TEST(an_empty_text_changes_nothing)
+{
+	static const char *const texts[] = { "", "\n", "\n\n\n", "[daemon]", "[daemon]\n",
+		"# words", "; words\n# words\n", " \t \n", "\xef\xbb\xbf",
+		"[daemon]\n\n# socket = x\n" };
+	struct config config, before;
+
+	set_defaults(&before);
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		taken(&config, texts[i]);
+		ck_assert_mem_eq(&config, &before, sizeof(config));
+	}
+}
+END_TEST
+
+START_TEST(every_key_is_taken)
+{
+	struct config config;
+
+	taken(&config,
+		"[daemon]\n"
+		"socket = unix:/run/x/socket\n"
+		"socket-mode = 0660\n"
+		"socket-group = adm\n"
+		"memory = require-lock\n"
+		"max-value = 64k\n"
+		"rekey-interval = 2s\n");
+	ck_assert_str_eq(config.socket.path, "/run/x/socket");
+	ck_assert(config.socket_given);
+	ck_assert_uint_eq(config.socket_mode, 0660);
+	ck_assert(config.socket_mode_given);
+	ck_assert_str_eq(config.socket_group_name, "adm");
+	ck_assert_int_eq(config.memory, OS_MEMORY_REQUIRE_LOCK);
+	ck_assert_uint_eq(config.max_value, 65536);
+	ck_assert_uint_eq(config.rekey_ms, 2000);
+}
+END_TEST
+
+START_TEST(a_key_changes_its_own_setting_alone)
+{
+	struct config config, before;
+
+	set_defaults(&before);
+	taken(&config, setting("max-value", "2m"));
+	ck_assert_uint_eq(config.max_value, 2 * MIB);
+	config.max_value = before.max_value;
+	ck_assert_mem_eq(&config, &before, sizeof(config));
+	taken(&config, setting("memory", "require-secretmem"));
+	ck_assert_int_eq(config.memory, OS_MEMORY_REQUIRE_SECRET);
+	config.memory = before.memory;
+	ck_assert_mem_eq(&config, &before, sizeof(config));
+}
+END_TEST
+
+START_TEST(spaces_comments_and_colons_are_as_in_any_ini_file)
+{
+	static const char *const texts[] = { "[daemon]\nmax-value=2m",
+		"[daemon]\nmax-value\t=\t2m\n", "[daemon]\n  max-value = 2m  \n",
+		"[daemon]\nmax-value : 2m\n", "[daemon]\nmax-value = 2m ; large\n",
+		"[daemon] ; ours\nmax-value = 2m\n", "[daemon] # ours\nmax-value = 2m\n",
+		"  [daemon]  \t\nmax-value = 2m\n",
+		"# a\n; b\n\n[daemon]\n# c\nmax-value = 2m\n# d",
+		"[daemon]\n[daemon]\nmax-value = 2m\n[daemon]\n" };
+	struct config config;
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		taken(&config, texts[i]);
+		ck_assert_uint_eq(config.max_value, 2 * MIB);
+	}
+}
+END_TEST
+
+START_TEST(a_file_from_windows_is_read)
+{
+	struct config config;
+
+	taken(&config, "\xef\xbb\xbf[daemon]\r\nsocket = /a b\r\n\r\nmax-value = 2m\r\n");
+	ck_assert_str_eq(config.socket.path, "/a b");
+	ck_assert_uint_eq(config.max_value, 2 * MIB);
+	refused("\xef\xbb\xbf[daemon]\r\n\r\nnonsense = 1\r\n", 3, "nonsense");
+	/* A byte order mark is one at the beginning alone. */
+	refused("[daemon]\n\xef\xbb\xbfmax-value = 2m\n", 2, "unknown key");
+	refused("\xef\xbb\xbf\xef\xbb\xbf[daemon]\n", 1, "neither");
+	/* UTF-16, as that system's own editor may write it. */
+	refused_bytes("\xff\xfe[\0d\0", 6, 1, "NUL");
+}
+END_TEST
+
+START_TEST(an_unknown_key_is_an_error_with_file_and_line)
+{
+	refused("[daemon]\nnonsense = 1\n", 2, "unknown key 'nonsense'");
+	refused("# words\n\n[daemon]\n\n\nmax-value = 2m\nnonsense = 1\n", 7, "'nonsense'");
+	refused("[daemon]\nnonsense = 1", 2, "'nonsense'");
+	refused("[daemon]\nMax-Value = 2m\n", 2, "'Max-Value'");
+	refused("[daemon]\nmax_value = 2m\n", 2, "'max_value'");
+	refused("[daemon]\nmax-valu = 2m\n", 2, "'max-valu'");
+	refused("[daemon]\nmax-value2 = 2m\n", 2, "'max-value2'");
+	refused("[daemon]\n= 2m\n", 2, "unknown key");
+	refused("[daemon]\n--max-value = 2m\n", 2, "'--max-value'");
+	/* Options of the command line that are no settings. */
+	refused("[daemon]\nconfig = /a\n", 2, "unknown key 'config'");
+	refused("[daemon]\nhelp = 1\n", 2, "unknown key 'help'");
+}
+END_TEST
+
+START_TEST(an_unknown_section_is_an_error_with_file_and_line)
+{
+	refused("[demon]\nmax-value = 2m\n", 2, "unknown section [demon]");
+	refused("[Daemon]\nmax-value = 2m\n", 2, "[Daemon]");
+	refused("[ daemon ]\nmax-value = 2m\n", 2, "[ daemon ]");
+	refused("[daemon2]\nmax-value = 2m\n", 2, "[daemon2]");
+	refused("[daemon]\nmax-value = 2m\n\n[listener tcp]\npath = /a\n", 5, "[listener tcp]");
+	refused("[namespace web]\nowner = user:root\n", 2, "[namespace web]");
+}
+END_TEST
+
+START_TEST(a_setting_before_any_section_is_refused)
+{
+	refused("max-value = 2m\n", 1, "before any section");
+	refused("\n# words\nmax-value = 2m\n[daemon]\n", 3, "before any section");
+	refused("[]\nmax-value = 2m\n", 2, "before any section");
+}
+END_TEST
+
+START_TEST(a_setting_behind_the_section_is_never_lost)
+{
+	refused("[daemon] memory = require-secretmem\n", 1, "[daemon]");
+	refused("[daemon]memory = require-secretmem\n", 1, "[daemon]");
+	refused("[daemon]\nmax-value = 2m\n [daemon] memory = require-lock\n", 3, "[daemon]");
+	refused("[daemon]]\nmax-value = 2m\n", 1, "[daemon]");
+	refused("[daemon] words\n", 1, "[daemon]");
+	/* The ends of lines of a system that is no more: the whole file is one line. */
+	refused("[daemon]\rmemory = require-secretmem\r", 1, "[daemon]");
+	refused("\xef\xbb\xbf[daemon] words\n", 1, "[daemon]");
+}
+END_TEST
+
+START_TEST(a_line_that_is_nothing_is_refused)
+{
+	refused("[daemon]\nmax-value\n", 2, "neither");
+	refused("[daemon]\nwords and words\n", 2, "neither");
+	refused("[daemon\n", 1, "neither");
+	refused("words", 1, "neither");
+	refused("[daemon]\nmax-value = 2m\n\nmax-value 2m\n", 4, "neither");
+}
+END_TEST
+
+START_TEST(a_key_stands_once)
+{
+	refused("[daemon]\nmax-value = 2m\nmax-value = 2m\n", 3, "first in line 2");
+	refused("[daemon]\nmax-value = 2m\n\nmemory = require-lock\n[daemon]\n\nmax-value = 3m\n",
+		7, "'max-value' is set a second time (first in line 2)");
+	refused("[daemon]\nsocket = /a\nsocket = /b\n", 3, "'socket'");
+}
+END_TEST
+
+START_TEST(an_indented_line_is_never_part_of_the_one_above)
+{
+	refused("[daemon]\nmax-value = 2m\n  3m\n", 3, "max-value");
+	refused("[daemon]\nsocket = /a\n\tmemory = require-lock\n", 3, "socket");
+}
+END_TEST
+
+START_TEST(one_fault_takes_nothing_of_the_file)
+{
+	refused("[daemon]\nsocket = /a\nmemory = require-lock\nrekey-interval = 2s\nx = 1\n", 5,
+		"x");
+	refused("[daemon]\nmax-value = 0\nsocket = /a\n", 2, "max-value");
+	refused("[daemon]\nsocket = /a\nsocket-mode = 0600\nwords\n", 4, "neither");
+}
+END_TEST
+
+/* -- values -------------------------------------------------------------------------------- */
+
+START_TEST(a_socket_is_an_absolute_path)
+{
+	char text[256] = "/";
+	struct config config;
+
+	taken(&config, setting("socket", "/run/a:b=c"));
+	ck_assert_str_eq(config.socket.path, "/run/a:b=c");
+	memset(text + 1, 's', 107);
+	NONE_TAKEN(
+		"socket", "", "socket", "unix:", "unix:socket", "npipe:x", "\"/a\"", "@a", "~/a");
+	refused(setting("socket", text), 2, "107 bytes");
+	text[107] = '\0';
+	taken(&config, setting("socket", text));
+	ck_assert_str_eq(config.socket.path, text);
+}
+END_TEST
+
+START_TEST(a_mode_is_three_or_four_octal_digits)
+{
+	static const struct {
+		const char *text;
+		mode_t mode;
+	} good[] = { { "0600", 0600 }, { "600", 0600 }, { "0666", 0666 }, { "660", 0660 },
+		{ "0777", 0777 }, { "0000", 0 } };
+	struct config config;
+
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		taken(&config, setting("socket-mode", good[i].text));
+		ck_assert_uint_eq(config.socket_mode, good[i].mode);
+	}
+	NONE_TAKEN("socket-mode", "", "6", "66", "06000", "1777", "4755", "7777", "0800", "668",
+		"0x180", "0o600", "-600", "+600", "rw-", "u=rw", "600 ", "60 0", "0600,0660");
+}
+END_TEST
+
+START_TEST(a_memory_is_one_of_three_words)
+{
+	struct config config;
+
+	taken(&config, setting("memory", "prefer-lock"));
+	ck_assert_int_eq(config.memory, OS_MEMORY_PREFER_LOCK);
+	taken(&config, setting("memory", "require-lock"));
+	ck_assert_int_eq(config.memory, OS_MEMORY_REQUIRE_LOCK);
+	taken(&config, setting("memory", "require-secretmem"));
+	ck_assert_int_eq(config.memory, OS_MEMORY_REQUIRE_SECRET);
+	NONE_TAKEN("memory", "", "lock", "require", "require_lock", "Require-Lock", "require-lockx",
+		"require-secret", "1", "yes", "require-lock prefer-lock");
+}
+END_TEST
+
+START_TEST(a_size_is_a_number_with_a_unit_up_to_a_gibibyte)
+{
+	static const struct {
+		const char *text;
+		uint64_t size;
+	} good[] = { { "1", 1 }, { "4096", 4096 }, { "1k", 1024 }, { "64k", 65536 }, { "1m", MIB },
+		{ "64m", 64 * MIB }, { "1g", 1024 * MIB }, { "1024m", 1024 * MIB },
+		{ "1073741824", 1024 * MIB }, { "007", 7 } };
+	struct config config;
+
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		taken(&config, setting("max-value", good[i].text));
+		ck_assert_uint_eq(config.max_value, good[i].size);
+	}
+	NONE_TAKEN("max-value", "", "0", "0k", "-1", "+1", "k", "1 k", "1kb", "1K", "1M", "1.5m",
+		"1e3", "0x10", "1t", "ten", "2g", "1025m", "1073741825", "18446744073709551615",
+		"18446744073709551616", "18446744073709551617", "99999999999999999999999k",
+		/* These are small once cut to 64 bits. */
+		"18014398509481985k", "17592186044417m", "17179869185g");
+}
+END_TEST
+
+START_TEST(a_time_is_a_number_with_a_unit_from_10_ms_to_a_minute)
+{
+	static const struct {
+		const char *text;
+		uint32_t ms;
+	} good[] = { { "10ms", 10 }, { "500ms", 500 }, { "60000ms", 60000 }, { "1s", 1000 },
+		{ "60s", 60000 }, { "1m", 60000 } };
+	struct config config;
+
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		taken(&config, setting("rekey-interval", good[i].text));
+		ck_assert_uint_eq(config.rekey_ms, good[i].ms);
+	}
+	NONE_TAKEN("rekey-interval", "", "0", "0s", "500", "9ms", "60001ms", "61s", "2m", "1h",
+		"0.5s", "-1s", "1 s", "1S", "s", "4294967796ms", "18446744073709551626ms",
+		/* This is 16 ms once cut to 64 bits. */
+		"2305843009213693952500ms", "18446744073709552s");
+}
+END_TEST
+
+START_TEST(a_groups_name_fits_its_place)
+{
+	char text[128];
+	struct config config;
+
+	memset(text, 'g', sizeof(text));
+	text[63] = '\0';
+	taken(&config, setting("socket-group", text));
+	ck_assert_str_eq(config.socket_group_name, text);
+	text[63] = 'g';
+	text[64] = '\0';
+	refused(setting("socket-group", text), 2, "no group");
+	refused("[daemon]\nsocket-group =\n", 2, "no group");
+}
+END_TEST
+
+/* -- what the reader underneath would cut, or not see -------------------------------------- */
+
+/* `head`, then `fill` up to `size` bytes, then `tail` in the last of them. */
+static const char *line_of(const char *head, char fill, const char *tail, size_t size)
+{
+	static char text[1024];
+
+	ck_assert_uint_lt(size, sizeof(text));
+	memset(text, fill, size);
+	memcpy(text, head, strlen(head));
+	memcpy(text + size - strlen(tail), tail, strlen(tail));
+	text[size] = '\0';
+	return text;
+}
+
+START_TEST(the_longest_line_is_read_to_its_end)
+{
+	struct config config;
+	char text[1024];
+
+	snprintf(text, sizeof(text), "[daemon]\n%s\nrekey-interval = 2s\n",
+		line_of("max-value =", ' ', "2m", 198));
+	taken(&config, text);
+	ck_assert_uint_eq(config.max_value, 2 * MIB);
+	ck_assert_uint_eq(config.rekey_ms, 2000);
+	/* Without an end of line, and with the longest one. */
+	snprintf(text, sizeof(text), "[daemon]\n%s", line_of("max-value =", ' ', "2m", 198));
+	taken(&config, text);
+	ck_assert_uint_eq(config.max_value, 2 * MIB);
+	snprintf(text, sizeof(text), "[daemon]\n%s\nrekey-interval = 2s\n",
+		line_of("max-value =", ' ', "2m\r", 198));
+	taken(&config, text);
+	ck_assert_uint_eq(config.rekey_ms, 2000);
+}
+END_TEST
+
+START_TEST(an_over_long_line_is_refused_and_never_cut)
+{
+	static const size_t sizes[] = { 199, 200, 201, 399, 400, 800 };
+	char text[2048];
+
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		snprintf(text, sizeof(text), "[daemon]\n\n%s\nrekey-interval = 2s\n",
+			line_of("max-value = 2m", ' ', "", sizes[i]));
+		refused(text, 3, "longer than 198 bytes");
+		/* What stands behind the cut would be a setting of its own. */
+		snprintf(text, sizeof(text), "[daemon]\n%s",
+			line_of("# words", ' ', "max-value = 2m", sizes[i]));
+		refused(text, 2, "longer than 198 bytes");
+	}
+}
+END_TEST
+
+START_TEST(a_nul_byte_is_refused)
+{
+	static const struct {
+		const char *text;
+		size_t size;
+		unsigned line;
+	} bad[] = { { "\0", 1, 1 }, { "[daemon]\0\n", 10, 1 },
+		{ "[daemon]\nmax-value = 2m\0", 24, 2 }, { "[daemon]\nmax-value = 2m\0k\n", 26, 2 },
+		{ "[daemon]\n\n# a\0\n", 15, 3 }, { "[daemon]\n\0max-value = 2m\n", 25, 2 } };
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		refused_bytes(bad[i].text, bad[i].size, bad[i].line, "NUL");
+}
+END_TEST
+
+START_TEST(a_fault_is_words_of_bounded_length)
+{
+	static char path[8192];
+	struct config config;
+
+	memset(path, 'p', sizeof(path) - 1);
+	set_defaults(&config);
+	memset(&fault, 0x5a, sizeof(fault));
+	ck_assert_int_eq(config_parse(&config, "x = 1", 5, path, &fault), -EBADMSG);
+	ck_assert_ptr_nonnull(memchr(fault.text, '\0', sizeof(fault.text)));
+	ck_assert_uint_eq(strlen(fault.text), CONFIG_FAULT_MAX - 1);
+}
+END_TEST
+
+/* -- the command line ---------------------------------------------------------------------- */
+
+/* Loads with these words; a failure leaves the configuration as it was. */
+static int load_words(struct config *config, const char *const *words, size_t count)
+{
+	static char *argv[32];
+	static char name[] = "memguardd";
+	struct config before;
+	int r;
+
+	ck_assert_uint_lt(count + 1, sizeof(argv) / sizeof(argv[0]));
+	argv[0] = name;
+	for (size_t i = 0; i < count; i++)
+		argv[i + 1] = (char *)words[i];
+	argv[count + 1] = NULL;
+	memset(config, 0x5a, sizeof(*config));
+	memcpy(&before, config, sizeof(before));
+	memset(&fault, 0, sizeof(fault));
+	r = config_load(config, (int)count + 1, argv, &fault);
+	if (r < 0) {
+		ck_assert_mem_eq(config, &before, sizeof(before));
+		ck_assert_str_ne(fault.text, "");
+	}
+	return r;
+}
+
+#define LOAD(config, ...) \
+	load_words(config, (const char *const[]){ __VA_ARGS__ }, \
+		sizeof((const char *const[]){ __VA_ARGS__ }) / sizeof(const char *))
+
+#define MUST_LOAD(config, ...) \
+	ck_assert_msg(LOAD(config, __VA_ARGS__) == 0, "refused: %s", fault.text)
+
+/* `error`, and words that say what it is about. */
+#define MUST_FAIL(error, word, ...) \
+	do { \
+		struct config unused; \
+\
+		ck_assert_int_eq(LOAD(&unused, __VA_ARGS__), error); \
+		ck_assert_msg( \
+			strstr(fault.text, word) != NULL, "'%s' without '%s'", fault.text, word); \
+	} while (0)
+
+static void write_file(const char *text, size_t size)
+{
+	int fd = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(write(fd, text, size), (ssize_t)size);
+	ck_assert_int_eq(close(fd), 0);
+}
+
+static void file_says(const char *text)
+{
+	write_file(text, strlen(text));
+}
+
+START_TEST(defaults_are_those_of_the_manual)
+{
+	struct config config;
+
+	file_says("");
+	MUST_LOAD(&config, "--config", file, "--socket", "/a");
+	ck_assert_int_eq(config.memory, OS_MEMORY_PREFER_LOCK);
+	ck_assert_uint_eq(config.max_value, MIB);
+	ck_assert_uint_eq(config.rekey_ms, 500);
+	ck_assert_uint_eq(config.socket_mode, 0600);
+	ck_assert_uint_eq(config.socket_group, (gid_t)-1);
+	ck_assert_ptr_null(config.command);
+	ck_assert(!config.help && !config.version);
+}
+END_TEST
+
+START_TEST(every_key_is_an_option_too)
+{
+	struct config config;
+
+	file_says("");
+	MUST_LOAD(&config, "--config", file, "--socket", "unix:/a/b", "--socket-mode=0640",
+		"--socket-group", "7", "--memory=require-lock", "--max-value", "3m",
+		"--rekey-interval=20ms");
+	ck_assert_str_eq(config.socket.path, "/a/b");
+	ck_assert_uint_eq(config.socket_mode, 0640);
+	ck_assert_uint_eq(config.socket_group, 7);
+	ck_assert_int_eq(config.memory, OS_MEMORY_REQUIRE_LOCK);
+	ck_assert_uint_eq(config.max_value, 3 * MIB);
+	ck_assert_uint_eq(config.rekey_ms, 20);
+}
+END_TEST
+
+START_TEST(the_command_line_wins_over_the_file)
+{
+	struct config config;
+
+	file_says("[daemon]\nmax-value = 2m\nsocket = /file\nsocket-mode = 0660\n");
+	MUST_LOAD(&config, "--config", file);
+	ck_assert_uint_eq(config.max_value, 2 * MIB);
+	ck_assert_str_eq(config.socket.path, "/file");
+	ck_assert_uint_eq(config.socket_mode, 0660);
+	MUST_LOAD(&config, "--max-value=3m", "--config", file, "--socket=/option");
+	ck_assert_uint_eq(config.max_value, 3 * MIB);
+	ck_assert_str_eq(config.socket.path, "/option");
+	ck_assert_uint_eq(config.socket_mode, 0660);
+}
+END_TEST
+
+START_TEST(an_option_does_not_mend_a_bad_file)
+{
+	file_says("[daemon]\nmax-value = 0\n");
+	MUST_FAIL(-EBADMSG, "memguardd.conf:2: ", "--config", file, "--max-value=3m");
+}
+END_TEST
+
+START_TEST(an_unknown_option_is_refused)
+{
+	MUST_FAIL(-EINVAL, "'--nonsense'", "--nonsense");
+	MUST_FAIL(-EINVAL, "'--nonsense=1'", "--nonsense=1");
+	MUST_FAIL(-EINVAL, "'--max'", "--max", "1m");
+	MUST_FAIL(-EINVAL, "'--=1m'", "--=1m");
+	MUST_FAIL(-EINVAL, "'--help=1'", "--help=1");
+	MUST_FAIL(-EINVAL, "'-h'", "-h");
+	MUST_FAIL(-EINVAL, "'-'", "-");
+	MUST_FAIL(-EINVAL, "''", "");
+	MUST_FAIL(-EINVAL, "'words'", "words");
+	MUST_FAIL(-EINVAL, "'words'", "--max-value=1m", "words");
+}
+END_TEST
+
+START_TEST(an_option_without_its_value_is_refused)
+{
+	MUST_FAIL(-EINVAL, "--socket needs a value", "--socket");
+	MUST_FAIL(-EINVAL, "--config needs a value", "--config");
+	MUST_FAIL(-EINVAL, "--max-value needs a value", "--socket", "/a", "--max-value");
+}
+END_TEST
+
+START_TEST(a_bad_value_names_its_option)
+{
+	file_says("");
+	MUST_FAIL(-EINVAL, "--max-value: '0'", "--config", file, "--max-value=0");
+	MUST_FAIL(-EINVAL, "--socket: 'a'", "--config", file, "--socket", "a");
+	MUST_FAIL(-EINVAL, "--socket: ''", "--config", file, "--socket=");
+	MUST_FAIL(-EINVAL, "--socket-mode: '9'", "--config", file, "--socket-mode=9");
+	MUST_FAIL(-EINVAL, "--memory: '--help'", "--config", file, "--memory", "--help");
+	MUST_FAIL(-EINVAL, "--rekey-interval: '1'", "--config", file, "--rekey-interval", "1");
+}
+END_TEST
+
+START_TEST(a_command_follows_two_dashes)
+{
+	struct config config;
+
+	file_says("");
+	MUST_LOAD(&config, "--config", file, "--max-value=2m", "--", "sh", "--socket", "--");
+	ck_assert_uint_eq(config.max_value, 2 * MIB);
+	ck_assert_str_eq(config.command[0], "sh");
+	ck_assert_str_eq(config.command[1], "--socket");
+	ck_assert_str_eq(config.command[2], "--");
+	ck_assert_ptr_null(config.command[3]);
+	ck_assert(!config.socket_given);
+	MUST_FAIL(-EINVAL, "no command", "--");
+	MUST_FAIL(-EINVAL, "no command", "--max-value=2m", "--");
+}
+END_TEST
+
+START_TEST(help_and_version_need_no_file)
+{
+	struct config config;
+
+	MUST_LOAD(&config, "--help", "--config", "/nowhere/at/all");
+	ck_assert(config.help && !config.version);
+	MUST_LOAD(&config, "--config=/nowhere/at/all", "--version");
+	ck_assert(config.version && !config.help);
+}
+END_TEST
+
+START_TEST(help_names_every_key)
+{
+	static const char *const options[] = { "--socket ", "--socket-mode ", "--socket-group ",
+		"--memory ", "--max-value ", "--rekey-interval ", "--config ", "--help ",
+		"--version ", CONFIG_FILE };
+
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+		ck_assert_msg(strstr(config_help(), options[i]) != NULL, "%s", options[i]);
+	ck_assert_int_eq(config_help()[strlen(config_help()) - 1], '\n');
+	ck_assert_str_eq(config_help(), config_help());
+}
+END_TEST
+
+/* -- the file ------------------------------------------------------------------------------ */
+
+START_TEST(a_missing_file_that_was_named_is_an_error)
+{
+	MUST_FAIL(-EBADMSG, "memguardd.conf: No such file", "--config", file);
+	MUST_FAIL(-EBADMSG, "No such file", "--config=");
+	file_says("");
+	ck_assert_uint_lt(strlen(file) + 2, sizeof(file));
+	strcat(file, "/x");
+	MUST_FAIL(-EBADMSG, "Not a directory", "--config", file);
+	file[strlen(file) - 2] = '\0';
+}
+END_TEST
+
+START_TEST(a_folder_is_no_file)
+{
+	ck_assert_int_eq(mkdir(file, 0755), 0);
+	MUST_FAIL(-EBADMSG, "no regular file", "--config", file);
+}
+END_TEST
+
+START_TEST(nobody_waits_for_a_pipe)
+{
+	ck_assert_int_eq(mkfifo(file, 0644), 0);
+	MUST_FAIL(-EBADMSG, "no regular file", "--config", file);
+	MUST_FAIL(-EBADMSG, "no regular file", "--config", "/dev/null");
+}
+END_TEST
+
+START_TEST(a_file_that_may_not_be_read_is_an_error)
+{
+	file_says("[daemon]\nmax-value = 2m\n");
+	ck_assert_int_eq(chmod(file, 0), 0);
+	become_ordinary();
+	MUST_FAIL(-EBADMSG, "memguardd.conf: Permission denied", "--config", file, "--socket=/a");
+}
+END_TEST
+
+START_TEST(a_file_that_others_may_write_is_refused)
+{
+	static const mode_t modes[] = { 0666, 0664, 0646, 0622, 0602, 0620 };
+	struct config config;
+
+	file_says("[daemon]\nmax-value = 2m\n");
+	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+		ck_assert_int_eq(chmod(file, modes[i]), 0);
+		MUST_FAIL(-EBADMSG, "others may write", "--config", file, "--socket=/a");
+	}
+	ck_assert_int_eq(chmod(file, 0755), 0);
+	MUST_LOAD(&config, "--config", file, "--socket=/a");
+	ck_assert_uint_eq(config.max_value, 2 * MIB);
+}
+END_TEST
+
+START_TEST(a_file_of_another_user_is_refused)
+{
+	if (geteuid() != 0) {
+		puts("SKIP: a_file_of_another_user_is_refused: only root can give a file away");
+		return;
+	}
+	file_says("[daemon]\nmax-value = 2m\n");
+	ck_assert_int_eq(chown(file, 1000, 0), 0);
+	MUST_FAIL(-EBADMSG, "others may write", "--config", file, "--socket=/a");
+	become_ordinary();
+	MUST_FAIL(-EBADMSG, "others may write", "--config", file, "--socket=/a");
+}
+END_TEST
+
+START_TEST(a_file_of_roots_is_good_for_everybody)
+{
+	struct config config;
+
+	if (geteuid() != 0) {
+		puts("SKIP: a_file_of_roots_is_good_for_everybody: only root can make one");
+		return;
+	}
+	file_says("[daemon]\nmax-value = 2m\n");
+	become_ordinary();
+	MUST_LOAD(&config, "--config", file, "--socket=/a");
+	ck_assert_uint_eq(config.max_value, 2 * MIB);
+}
+END_TEST
+
+START_TEST(a_file_is_at_most_a_mebibyte)
+{
+	char *text = malloc(MIB + 1);
+	struct config config;
+
+	ck_assert_ptr_nonnull(text);
+	memset(text, '#', MIB + 1);
+	for (size_t i = 63; i < MIB; i += 64)
+		text[i] = '\n';
+	memcpy(text + MIB - 64, "[daemon]\nmax-value = 2m\n", 24);
+	write_file(text, MIB);
+	MUST_LOAD(&config, "--config", file, "--socket=/a");
+	ck_assert_uint_eq(config.max_value, 2 * MIB);
+	write_file(text, MIB + 1);
+	MUST_FAIL(-EBADMSG, "larger than 1 MiB", "--config", file, "--socket=/a");
+	free(text);
+}
+END_TEST
+
+/* -- what hangs on the user ---------------------------------------------------------------- */
+
+START_TEST(roots_daemon_listens_for_all_at_the_systems_place)
+{
+	struct config config;
+
+	if (geteuid() != 0) {
+		puts("SKIP: roots_daemon_listens_for_all_at_the_systems_place: needs root");
+		return;
+	}
+	file_says("");
+	ck_assert_int_eq(setenv("XDG_RUNTIME_DIR", "/run/user/0", 1), 0);
+	MUST_LOAD(&config, "--config", file);
+	ck_assert_str_eq(config.socket.path, ENDPOINT_SYSTEM);
+	ck_assert_uint_eq(config.socket_mode, 0666);
+	ck_assert(!config.socket_given);
+}
+END_TEST
+
+START_TEST(a_users_daemon_listens_at_a_place_of_its_own)
+{
+	struct config config;
+
+	file_says("");
+	become_ordinary();
+	ck_assert_int_eq(setenv("XDG_RUNTIME_DIR", "/run/user/7", 1), 0);
+	MUST_LOAD(&config, "--config", file);
+	ck_assert_str_eq(config.socket.path, "/run/user/7/memguardd/socket");
+	ck_assert_uint_eq(config.socket_mode, 0600);
+	ck_assert(!config.socket_given);
+}
+END_TEST
+
+START_TEST(without_any_place_a_user_is_told_what_to_do)
+{
+	struct config config;
+
+	file_says("");
+	become_ordinary();
+	ck_assert_int_eq(unsetenv("XDG_RUNTIME_DIR"), 0);
+	ck_assert_int_eq(unsetenv("HOME"), 0);
+	MUST_FAIL(-EINVAL, "use --socket", "--config", file);
+	/* A daemon for one command makes a place itself. */
+	MUST_LOAD(&config, "--config", file, "--", "true");
+	MUST_LOAD(&config, "--config", file, "--socket=/a");
+}
+END_TEST
+
+START_TEST(only_the_systems_place_is_open_to_all)
+{
+	struct config config;
+
+	file_says("");
+	MUST_LOAD(&config, "--config", file, "--socket", ENDPOINT_SYSTEM);
+	ck_assert_uint_eq(config.socket_mode, 0666);
+	MUST_LOAD(&config, "--config", file, "--socket", ENDPOINT_SYSTEM "2");
+	ck_assert_uint_eq(config.socket_mode, 0600);
+	MUST_LOAD(&config, "--config", file, "--socket", ENDPOINT_SYSTEM, "--socket-mode=0600");
+	ck_assert_uint_eq(config.socket_mode, 0600);
+	MUST_LOAD(&config, "--config", file, "--socket=/a", "--socket-mode=0666");
+	ck_assert_uint_eq(config.socket_mode, 0666);
+}
+END_TEST
+
+START_TEST(a_group_is_found_by_name_or_number)
+{
+	const struct group *group = getgrgid(0);
+	char name[64];
+	struct config config;
+
+	ck_assert_ptr_nonnull(group);
+	ck_assert_int_lt(snprintf(name, sizeof(name), "%s", group->gr_name), sizeof(name));
+	file_says("");
+	MUST_LOAD(&config, "--config", file, "--socket=/a", "--socket-group", name);
+	ck_assert_uint_eq(config.socket_group, 0);
+	MUST_LOAD(&config, "--config", file, "--socket=/a", "--socket-group=0");
+	ck_assert_uint_eq(config.socket_group, 0);
+	MUST_LOAD(&config, "--config", file, "--socket=/a", "--socket-group=4294967294");
+	ck_assert_uint_eq(config.socket_group, 4294967294);
+}
+END_TEST
+
+START_TEST(a_group_that_is_none_is_an_error)
+{
+	/* The last ones are -1, 0 and 1000 once cut to 32 bits, or as far as a number goes. */
+	static const char *const groups[] = { "no-such-group", "1000x", "-1", "+0", " 0", "0x0",
+		"1.0", "4294967295", "4294967296", "4294968296", "18446744073709551616",
+		"99999999999999999999999999" };
+	char text[256];
+
+	for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++) {
+		file_says("");
+		MUST_FAIL(-EINVAL, "--socket-group", "--config", file, "--socket=/a",
+			"--socket-group", groups[i]);
+		if (groups[i][0] == ' ')
+			continue;
+		snprintf(text, sizeof(text), "[daemon]\nsocket-group = %s\n", groups[i]);
+		file_says(text);
+		MUST_FAIL(-EBADMSG, "memguardd.conf", "--config", file, "--socket=/a");
+	}
+}
+END_TEST
+
+static void add_texts(TCase *claims)
+{
+	tcase_add_test(claims, an_empty_text_changes_nothing);
+	tcase_add_test(claims, every_key_is_taken);
+	tcase_add_test(claims, a_key_changes_its_own_setting_alone);
+	tcase_add_test(claims, spaces_comments_and_colons_are_as_in_any_ini_file);
+	tcase_add_test(claims, a_file_from_windows_is_read);
+	tcase_add_test(claims, an_unknown_key_is_an_error_with_file_and_line);
+	tcase_add_test(claims, an_unknown_section_is_an_error_with_file_and_line);
+	tcase_add_test(claims, a_setting_before_any_section_is_refused);
+	tcase_add_test(claims, a_setting_behind_the_section_is_never_lost);
+	tcase_add_test(claims, a_line_that_is_nothing_is_refused);
+	tcase_add_test(claims, a_key_stands_once);
+	tcase_add_test(claims, an_indented_line_is_never_part_of_the_one_above);
+	tcase_add_test(claims, one_fault_takes_nothing_of_the_file);
+	tcase_add_test(claims, the_longest_line_is_read_to_its_end);
+	tcase_add_test(claims, an_over_long_line_is_refused_and_never_cut);
+	tcase_add_test(claims, a_nul_byte_is_refused);
+	tcase_add_test(claims, a_fault_is_words_of_bounded_length);
+}
+
+static void add_values(TCase *claims)
+{
+	tcase_add_test(claims, a_socket_is_an_absolute_path);
+	tcase_add_test(claims, a_mode_is_three_or_four_octal_digits);
+	tcase_add_test(claims, a_memory_is_one_of_three_words);
+	tcase_add_test(claims, a_size_is_a_number_with_a_unit_up_to_a_gibibyte);
+	tcase_add_test(claims, a_time_is_a_number_with_a_unit_from_10_ms_to_a_minute);
+	tcase_add_test(claims, a_groups_name_fits_its_place);
+}
+
+static void add_command_line(TCase *claims)
+{
+	tcase_add_test(claims, defaults_are_those_of_the_manual);
+	tcase_add_test(claims, every_key_is_an_option_too);
+	tcase_add_test(claims, the_command_line_wins_over_the_file);
+	tcase_add_test(claims, an_option_does_not_mend_a_bad_file);
+	tcase_add_test(claims, an_unknown_option_is_refused);
+	tcase_add_test(claims, an_option_without_its_value_is_refused);
+	tcase_add_test(claims, a_bad_value_names_its_option);
+	tcase_add_test(claims, a_command_follows_two_dashes);
+	tcase_add_test(claims, help_and_version_need_no_file);
+	tcase_add_test(claims, help_names_every_key);
+}
+
+static void add_files(TCase *claims)
+{
+	tcase_add_test(claims, a_missing_file_that_was_named_is_an_error);
+	tcase_add_test(claims, a_folder_is_no_file);
+	tcase_add_test(claims, nobody_waits_for_a_pipe);
+	tcase_add_test(claims, a_file_that_may_not_be_read_is_an_error);
+	tcase_add_test(claims, a_file_that_others_may_write_is_refused);
+	tcase_add_test(claims, a_file_of_another_user_is_refused);
+	tcase_add_test(claims, a_file_of_roots_is_good_for_everybody);
+	tcase_add_test(claims, a_file_is_at_most_a_mebibyte);
+	tcase_add_test(claims, roots_daemon_listens_for_all_at_the_systems_place);
+	tcase_add_test(claims, a_users_daemon_listens_at_a_place_of_its_own);
+	tcase_add_test(claims, without_any_place_a_user_is_told_what_to_do);
+	tcase_add_test(claims, only_the_systems_place_is_open_to_all);
+	tcase_add_test(claims, a_group_is_found_by_name_or_number);
+	tcase_add_test(claims, a_group_that_is_none_is_an_error);
+}
+
+int main(void)
+{
+	TCase *claims = tcase_create("config");
+
+	tcase_add_checked_fixture(claims, set_up, tear_down);
+	add_texts(claims);
+	add_values(claims);
+	add_command_line(claims);
+	add_files(claims);
+	return claims_run(claims, "config");
+}
