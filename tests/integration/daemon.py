@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A private daemon for a test: its folder, its socket, its process, what it logs."""
+
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+
+MEMGUARDD = os.environ["MEMGUARDD"]
+
+
+def wait_for(condition, seconds=10):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+class Daemon:
+    """Runs while the block does. `wrap` goes before the program's name."""
+
+    def __init__(self, *arguments, wrap=(), stderr=None, **options):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="memguardd-"))
+        self.path = self.folder / "socket"
+        self.log_path = self.folder / "log"
+        with open(stderr or self.log_path, "wb") as log:
+            self.process = subprocess.Popen(
+                [*wrap, MEMGUARDD, "--socket", str(self.path), *arguments],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log, **options)
+        self.pid = self.process.pid
+        if not wait_for(self.accepts):
+            words = self.log()
+            self.end()
+            raise RuntimeError("the daemon does not come up: %s" % words)
+
+    def accepts(self):
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(str(self.path))
+            except OSError:
+                return False
+        return True
+
+    def log(self):
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    def closings(self):
+        """The lines about connections that it closed."""
+        return [line for line in self.log().splitlines() if "closed the connection" in line]
+
+    def end(self):
+        """Ends it by its process id. Returns its exit status."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            status = self.process.wait(20)
+        finally:
+            if self.process.poll() is None:
+                self.process.kill()
+                self.process.wait()
+            shutil.rmtree(self.folder, ignore_errors=True)
+        return status
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.end()
