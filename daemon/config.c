@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/config.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -223,12 +224,9 @@ static int on_pair(void *user, const char *section, const char *name, const char
 	if (reading->failed)
 		return 0;
 	reading->failed = true;
-	if (section[0] == '\0')
+	if (strcmp(section, "daemon") != 0)
 		say(reading->fault, "%s:%u: '%s' stands before any section; put [daemon] above it",
 			reading->path, line, name);
-	else if (strcmp(section, "daemon") != 0)
-		say(reading->fault, "%s:%u: unknown section [%s]; there is [daemon]", reading->path,
-			line, section);
 	else if (key == KEYS)
 		say(reading->fault, "%s:%u: unknown key '%s'", reading->path, line, name);
 	else if (reading->lines[key] > 0)
@@ -243,7 +241,52 @@ static int on_pair(void *user, const char *section, const char *name, const char
 	return !reading->failed;
 }
 
-/* What inih would cut, or would not see: long lines and NUL bytes. */
+static struct span skip_blanks(struct span line)
+{
+	while (line.size > 0 && isspace(line.data[0]))
+		line = span_of(line.data + 1, line.size - 1);
+	return line;
+}
+
+/* inih tells of a section only with a key in it, and drops what stands behind the ']'. */
+static int check_section(
+	struct span line, const char *path, unsigned number, struct config_fault *fault)
+{
+	const struct span known = span_text("[daemon]");
+	const uint8_t *end;
+
+	line = skip_blanks(line);
+	if (line.size == 0 || line.data[0] != '[')
+		return 0;
+	if (!span_starts_with(line, known)) {
+		end = memchr(line.data, ']', line.size);
+		say(fault, "%s:%u: unknown section %.*s; there is [daemon]", path, number,
+			end ? (int)(end - line.data) + 1 : (int)line.size, (const char *)line.data);
+		return -EBADMSG;
+	}
+	line = skip_blanks(span_of(line.data + known.size, line.size - known.size));
+	if (line.size == 0 || line.data[0] == ';' || line.data[0] == '#')
+		return 0;
+	say(fault, "%s:%u: words behind [daemon]; they belong into a line of their own", path,
+		number);
+	return -EBADMSG;
+}
+
+static int check_line(
+	struct span line, const char *path, unsigned number, struct config_fault *fault)
+{
+	const struct span mark = span_text("\xef\xbb\xbf"); /* of the byte order */
+
+	if (line.size > LINE_SIZE_MAX) {
+		say(fault, "%s:%u: the line is longer than %d bytes", path, number, LINE_SIZE_MAX);
+		return -EBADMSG;
+	}
+	if (number == 1 && span_starts_with(line, mark))
+		line = span_of(line.data + mark.size, line.size - mark.size);
+	return check_section(line, path, number, fault);
+}
+
+/* What inih would cut, or would not see. */
 static int check_lines(const char *text, size_t size, const char *path, struct config_fault *fault)
 {
 	unsigned line = 1;
@@ -256,11 +299,8 @@ static int check_lines(const char *text, size_t size, const char *path, struct c
 		}
 		if (i < size && text[i] != '\n')
 			continue;
-		if (i - begin > LINE_SIZE_MAX) {
-			say(fault, "%s:%u: the line is longer than %d bytes", path, line,
-				LINE_SIZE_MAX);
+		if (check_line(span_of(text + begin, i - begin), path, line, fault) < 0)
 			return -EBADMSG;
-		}
 		begin = i + 1;
 		line++;
 	}
@@ -432,11 +472,27 @@ static void default_socket(struct config *config)
 		config->socket_mode = is_system ? 0666 : 0600;
 }
 
-static int find_group(struct config *config, struct config_fault *fault)
+/* The largest number means "none", and what does not fit must not become another group. */
+static bool read_gid(const char *text, gid_t *gid)
+{
+	unsigned long long number;
+	char *end;
+
+	if (text[0] < '0' || text[0] > '9')
+		return false;
+	errno = 0;
+	number = strtoull(text, &end, 10);
+	if (errno != 0 || *end != '\0' || number >= (gid_t)-1)
+		return false;
+	*gid = (gid_t)number;
+	return true;
+}
+
+static int find_group(
+	struct config *config, const struct arguments *arguments, struct config_fault *fault)
 {
 	const char *name = config->socket_group_name;
 	struct group *group;
-	char *end;
 
 	if (name[0] == '\0')
 		return 0;
@@ -445,10 +501,14 @@ static int find_group(struct config *config, struct config_fault *fault)
 		config->socket_group = group->gr_gid;
 		return 0;
 	}
-	config->socket_group = (gid_t)strtoul(name, &end, 10);
-	if (name[0] >= '0' && name[0] <= '9' && *end == '\0')
+	if (read_gid(name, &config->socket_group))
 		return 0;
-	say(fault, "socket-group: there is no group '%s'", name);
+	if (arguments->values[find_key("socket-group", strlen("socket-group"))]) {
+		say(fault, "--socket-group: there is no group '%s'", name);
+		return -EINVAL;
+	}
+	say(fault, "%s: socket-group: there is no group '%s'",
+		arguments->file ? arguments->file : CONFIG_FILE, name);
 	return -EBADMSG;
 }
 
@@ -466,7 +526,7 @@ static int load(struct config *config, int argc, char **argv, struct config_faul
 	if (r < 0)
 		return r;
 	default_socket(config);
-	return find_group(config, fault);
+	return find_group(config, &arguments, fault);
 }
 
 int config_load(struct config *config, int argc, char **argv, struct config_fault *fault)

@@ -70,7 +70,7 @@ static void status_memory(const struct mg_state *state)
 				    : "keys are used on the ordinary stack, which is wiped");
 	answer_row("mappings",
 		state->sealed ? "sealed: nobody can unmap or open them"
-			      : "not sealed (the kernel has no mseal)");
+			      : "not sealed (mseal is missing here, or refused)");
 }
 
 static void status_process(const struct mg_state *state)

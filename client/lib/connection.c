@@ -135,7 +135,8 @@ static void advance(struct span *span, size_t *sent)
 {
 	size_t part = *sent < span->size ? *sent : span->size;
 
-	*span = span_of(span->data + part, span->size - part);
+	if (part > 0)
+		*span = span_of(span->data + part, span->size - part);
 	*sent -= part;
 }
 

@@ -137,8 +137,8 @@ bool mg_secret_equal(const struct mg_secret *secret, const void *bytes, size_t s
 void mg_secret_cleanup(struct mg_secret **secretp);
 void mg_client_cleanup(struct mg_client **clientp);
 #if defined(__GNUC__) || defined(__clang__)
-#define MG_AUTO_SECRET __attribute__((cleanup(mg_secret_cleanup)))
-#define MG_AUTO_CLIENT __attribute__((cleanup(mg_client_cleanup)))
+#define MG_AUTO_SECRET __attribute__((__cleanup__(mg_secret_cleanup)))
+#define MG_AUTO_CLIENT __attribute__((__cleanup__(mg_client_cleanup)))
 #endif
 
 /* -- storing and fetching ------------------------------------------------------------------ */
