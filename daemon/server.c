@@ -4,6 +4,7 @@
 #include <uv.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,9 @@
 /* Milliseconds without accepting after descriptors or memory ran out. */
 #define ACCEPT_PAUSE_MS 100
 
+/* Milliseconds between two lines about that: a machine that is short of them stays so for long. */
+#define TELL_MS 60000
+
 /* Milliseconds for answers that are on their way when the end is asked for. */
 #define DRAIN_MS 1000
 #define DRAIN_LOOK_MS 10
@@ -37,7 +41,7 @@ struct server {
 	uv_timer_t rekey;
 	uv_timer_t drain;
 	int signal_fd;
-	bool exhausted; /* said once an episode */
+	uint64_t told_ms; /* when it was last said that connections have to wait; 0: never */
 	bool ending;
 	uint64_t drain_until;
 };
@@ -143,9 +147,12 @@ static void on_pause_over(uv_timer_t *timer)
 /* Descriptors or memory ran out: whoever is connected is served on, the others wait a moment. */
 static void accept_later(struct server *server, int error)
 {
-	if (!server->exhausted)
+	uint64_t now = uv_now(server->pause.loop);
+
+	if (server->told_ms == 0 || now - server->told_ms >= TELL_MS) {
 		log_warning("connections have to wait: %s", strerror(error));
-	server->exhausted = true;
+		server->told_ms = now;
+	}
 	uv_poll_stop(&server->listening);
 	uv_timer_start(&server->pause, on_pause_over, ACCEPT_PAUSE_MS, 0);
 }
@@ -166,6 +173,25 @@ static bool welcome(const struct server *server, int socket)
 	return false;
 }
 
+/*
+ * Accepts while there is a second descriptor to be had, because a session holds its caller by one:
+ * whoever is accepted without it would have to be turned away instead of waiting.
+ */
+static int take_connection(int listener)
+{
+	int second = fcntl(listener, F_DUPFD_CLOEXEC, 0);
+	int socket = -1;
+	int error;
+
+	if (second >= 0)
+		socket = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	error = errno;
+	if (second >= 0)
+		close(second);
+	errno = error;
+	return socket;
+}
+
 static void on_connection(uv_poll_t *poll, int status, int events)
 {
 	struct server *server = poll->data;
@@ -173,8 +199,7 @@ static void on_connection(uv_poll_t *poll, int status, int events)
 	(void)status;
 	(void)events;
 	for (int i = 0; i < ACCEPT_ROUND; i++) {
-		int socket = accept4(
-			server->options->listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		int socket = take_connection(server->options->listener->fd);
 
 		if (socket < 0) {
 			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
@@ -182,7 +207,6 @@ static void on_connection(uv_poll_t *poll, int status, int events)
 				accept_later(server, errno);
 			return;
 		}
-		server->exhausted = false;
 		if (welcome(server, socket))
 			sessions_accept(&server->sessions, socket);
 		else

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Clients that are slow, silent or many, and a machine that has run out of something: whoever is at
+fault is cut off or told, and everybody else is served on."""
+
+import os
+import resource
+import threading
+import time
+import unittest
+
+import mgwire
+from bystander import KEPT, BystanderTest
+from daemon import Daemon, wait_for
+from mgwire import Client, Closed, Refused, Wire, pb
+
+SANITIZED = bool(os.environ.get("SANITIZED"))
+
+HELLO_SECONDS, FRAME_SECONDS, READER_SECONDS = 5, 10, 30  # PROTOCOL.md
+
+
+class Slow(BystanderTest):
+    """Deadlines, all at the same time: each class of slowness has a thread of its own."""
+
+    def drip(self, wire, data):
+        """A byte a second. Returns the seconds until the daemon had enough."""
+        begin = time.monotonic()
+        wire.socket.settimeout(1)
+        for at in range(len(data)):
+            try:
+                wire.write(data[at:at + 1])
+                if wire.socket.recv(1) == b"":
+                    break
+            except TimeoutError:
+                continue
+            except (Closed, ConnectionResetError):
+                break
+        else:
+            return None
+        return time.monotonic() - begin
+
+    def silence(self, wire):
+        begin = time.monotonic()
+        return time.monotonic() - begin if wire.is_closed(READER_SECONDS + 20) else None
+
+    def deaf(self):
+        """Asks for much and reads nothing of it."""
+        wire = Wire(self.daemon.path)
+        wire.send(*(pb.Request(id=number, get=pb.Get(name=b"large")) for number in range(1, 33)))
+        begin = time.monotonic()
+        closed = wait_for(lambda: any("pid %d: " % os.getpid() in line and "read" in line
+                                      for line in self.daemon.closings()), READER_SECONDS + 20)
+        spent = time.monotonic() - begin if closed else None
+        wire.close()
+        return spent
+
+    def dripped_hello(self):
+        with Wire(self.daemon.path, shake=False) as wire:
+            return self.drip(wire, mgwire.hello(mgwire.sodium.crypto_kx_keypair()[0]))
+
+    def no_hello(self):
+        with Wire(self.daemon.path, shake=False) as wire:
+            return self.silence(wire)
+
+    def half_a_hello(self):
+        with Wire(self.daemon.path, shake=False) as wire:
+            wire.write(b"MGRD\x30\0")
+            return self.silence(wire)
+
+    def dripped_frame(self):
+        with Wire(self.daemon.path) as wire:
+            return self.drip(wire, wire.frame([pb.Request(id=1, ping=pb.Ping())]))
+
+    def half_a_frame(self):
+        with Wire(self.daemon.path) as wire:
+            wire.write(wire.frame([pb.Request(id=1, ping=pb.Ping())])[:20])
+            return self.silence(wire)
+
+    def half_a_set(self):
+        """A set between two frames has no deadline: its writer may be a person. It is served on."""
+        with Client(self.daemon.path) as client:
+            key = bytes(32)
+            value = os.urandom(5 * mgwire.CHUNK_PLAIN)
+            chunks = mgwire.seal_value(value, key)
+            request = client.set_request(b"slowly", value, key)
+            request.chunks.CopyFrom(mgwire.announce(0, chunks[:4], False))
+            client.send(request, chunks=b"".join(chunks[:4]))
+            time.sleep(FRAME_SECONDS + 2)
+            request = pb.Request(id=request.id, chunks=mgwire.announce(4, chunks[4:], True))
+            client.send(request, chunks=chunks[4])
+            client.answer(request)
+            return 0 if client.get(b"slowly") == value else None
+
+    def test_whoever_is_slow_is_cut_off_and_nobody_else_waits(self):
+        self.healthy.set(b"large", os.urandom(1 << 20))
+        cases = {self.no_hello: HELLO_SECONDS, self.half_a_hello: HELLO_SECONDS,
+                 self.dripped_hello: HELLO_SECONDS, self.half_a_frame: FRAME_SECONDS,
+                 self.dripped_frame: FRAME_SECONDS, self.half_a_set: 0,
+                 self.deaf: READER_SECONDS}
+        spent = {}
+        threads = [threading.Thread(target=lambda case=case: spent.update({case: case()}))
+                   for case in cases]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            self.healthy.ping()
+            time.sleep(0.1)
+        for case, seconds in cases.items():
+            with self.subTest(case=case.__name__):
+                self.assertIsNotNone(spent.get(case), self.daemon.log())
+                self.assertGreaterEqual(spent[case], seconds - 1.5)
+        lines = len(self.daemon.closings()) - self.lines
+        self.assertEqual(lines, len(cases) - 1, self.daemon.log())
+
+
+class Gone(BystanderTest):
+    """Clients that leave in the midst, and many of them."""
+
+    def test_clients_that_leave_in_the_midst_of_a_get(self):
+        self.healthy.set(self.name, os.urandom(1 << 20))
+        for _ in range(20):
+            wire = Wire(self.daemon.path)
+            wire.send(*(pb.Request(id=number, get=pb.Get(name=self.name))
+                        for number in range(1, 9)))
+            wire.read(100)
+            wire.close()
+
+    def test_clients_that_leave_in_the_midst_of_a_set(self):
+        for number in range(20):
+            client = Client(self.daemon.path)
+            key = os.urandom(32)
+            value = os.urandom(200000)
+            chunks = mgwire.seal_value(value, key)
+            request = client.set_request(self.name, value, key)
+            request.chunks.CopyFrom(mgwire.announce(0, chunks[:4], False))
+            frame = client.frame([request], b"".join(chunks[:4]))
+            client.write(frame[:len(frame) - number * 1000])
+            client.close()
+        self.assertAbsent()
+        ledger = lambda: self.healthy.status().ledger
+        before = ledger()
+        self.assertTrue(wait_for(lambda: ledger() <= before))
+
+    def test_a_thousand_connections(self):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        many = 1000
+        if hard != resource.RLIM_INFINITY and hard < many + 100:
+            self.skipTest("the limit of descriptors is %d here" % hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, many + 100), hard))
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        crowd = [self.wire() for _ in range(many)]
+        self.assertGreater(self.healthy.status().sessions, many)
+        for wire in crowd[::100]:
+            wire.send(pb.Request(id=1, ping=pb.Ping()))
+            self.assertEqual(wire.receive()[0].code, 0)
+
+
+def limited(which, value):
+    def limit():
+        hard = resource.getrlimit(which)[1]
+        resource.setrlimit(which, (value, value if hard == resource.RLIM_INFINITY else
+                                   min(value, hard)))
+    return limit
+
+
+class Descriptors(BystanderTest):
+    options = {"preexec_fn": limited(resource.RLIMIT_NOFILE, 64)}
+
+    def test_without_descriptors_others_wait_and_nobody_is_dropped(self):
+        crowd = [Wire(self.daemon.path, shake=False) for _ in range(100)]
+        self.assertTrue(wait_for(lambda: "have to wait" in self.daemon.log()))
+        self.check_bystander()
+        late = crowd.pop()
+        for wire in crowd:
+            wire.close()
+        late.shake_hands()
+        late.send(pb.Request(id=1, ping=pb.Ping()))
+        self.assertEqual(late.receive()[0].code, 0)
+        late.close()
+        self.assertEqual(self.daemon.log().count("have to wait"), 1)
+
+
+@unittest.skipIf(SANITIZED, "the sanitizers need address space of their own")
+class Memory(unittest.TestCase):
+    def test_without_memory_a_set_is_refused_and_nothing_is_lost(self):
+        with Daemon("--max-value", "16m",
+                    preexec_fn=limited(resource.RLIMIT_AS, 400 << 20)) as daemon, \
+                Client(daemon.path) as client, Client(daemon.path) as other:
+            kept = os.urandom(100000)
+            other.set(KEPT, kept)
+            stored = {}
+            with self.assertRaises(Refused) as caught:
+                for number in range(100):
+                    value = os.urandom(8 << 20)
+                    client.set(b"fill/%d" % number, value)
+                    stored[number] = value[:1000]
+            self.assertEqual(caught.exception.code, mgwire.LIMIT)
+            self.assertGreater(len(stored), 3)
+            self.assertEqual(other.get(KEPT), kept)
+            for number, begin in stored.items():
+                self.assertEqual(other.get(b"fill/%d" % number)[:1000], begin)
+                other.remove(b"fill/%d" % number)
+            client.set(b"again", os.urandom(8 << 20))
+            self.assertEqual(other.get(KEPT), kept)
+
+
+class FullDisk(unittest.TestCase):
+    def test_a_log_that_cannot_be_written_stops_nothing(self):
+        with Daemon(stderr="/dev/full") as daemon, Client(daemon.path) as client:
+            client.set(KEPT, b"v")
+            for _ in range(3):
+                with Wire(daemon.path, shake=False) as wire:
+                    wire.write(b"garbage " * 10)
+                    self.assertTrue(wire.is_closed())
+            self.assertEqual(client.get(KEPT), b"v")
+            self.assertEqual(daemon.process.poll(), None)
