@@ -10,6 +10,9 @@
  */
 int harden_early(void);
 
+/* The part of it that every Unix has: a soft core limit of 0. Returns 0 or a negative errno. */
+int harden_no_core(void);
+
 /* Raises the soft limit of descriptors to the hard one. */
 void harden_descriptors(void);
 

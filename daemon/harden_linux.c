@@ -5,30 +5,16 @@
 #include <fcntl.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
-#include <sys/resource.h>
 
 #include "common/cleanup.h"
 
 int harden_early(void)
 {
-	struct rlimit limit;
-
 	/* This is what stops core files, also those that go to a pipe; the limit stops only files.
 	 */
-	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || getrlimit(RLIMIT_CORE, &limit) < 0)
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return -errno;
-	limit.rlim_cur = 0;
-	return setrlimit(RLIMIT_CORE, &limit) < 0 ? -errno : 0;
-}
-
-void harden_descriptors(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	(void)setrlimit(RLIMIT_NOFILE, &limit);
+	return harden_no_core();
 }
 
 int harden_probe_random(void)
@@ -47,11 +33,4 @@ int harden_probe_random(void)
 bool harden_dumpable(void)
 {
 	return prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) != 0;
-}
-
-uint64_t harden_core_limit(void)
-{
-	struct rlimit limit;
-
-	return getrlimit(RLIMIT_CORE, &limit) < 0 ? UINT64_MAX : limit.rlim_cur;
 }

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -12,22 +11,7 @@
 
 int harden_early(void)
 {
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_CORE, &limit) < 0)
-		return -errno;
-	limit.rlim_cur = 0;
-	return setrlimit(RLIMIT_CORE, &limit) < 0 ? -errno : 0;
-}
-
-void harden_descriptors(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	(void)setrlimit(RLIMIT_NOFILE, &limit);
+	return harden_no_core();
 }
 
 int harden_probe_random(void)
@@ -44,11 +28,4 @@ int harden_probe_random(void)
 bool harden_dumpable(void)
 {
 	return true;
-}
-
-uint64_t harden_core_limit(void)
-{
-	struct rlimit limit;
-
-	return getrlimit(RLIMIT_CORE, &limit) < 0 ? UINT64_MAX : limit.rlim_cur;
 }

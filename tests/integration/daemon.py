@@ -21,6 +21,15 @@ def wait_for(condition, seconds=10):
     return True
 
 
+def accepts(path):
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
+
+
 class Daemon:
     """Runs while the block does. `wrap` goes before the program's name."""
 
@@ -33,18 +42,10 @@ class Daemon:
                 [*wrap, MEMGUARDD, "--socket", str(self.path), *arguments],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log, **options)
         self.pid = self.process.pid
-        if not wait_for(self.accepts):
+        if not wait_for(lambda: accepts(self.path)):
             words = self.log()
             self.end()
             raise RuntimeError("the daemon does not come up: %s" % words)
-
-    def accepts(self):
-        with socket.socket(socket.AF_UNIX) as probe:
-            try:
-                probe.connect(str(self.path))
-            except OSError:
-                return False
-        return True
 
     def log(self):
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""

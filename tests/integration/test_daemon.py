@@ -14,6 +14,7 @@ import tempfile
 import time
 import unittest
 
+from daemon import accepts, wait_for
 from strangers import NOBODY, as_nobody, programs_for_all
 
 MEMGUARDD = os.environ["MEMGUARDD"]
@@ -21,24 +22,6 @@ MGCTL = os.environ["MGCTL"]
 DENY = os.environ.get("DENY", "")
 SANITIZED = bool(os.environ.get("SANITIZED"))
 ROOT = os.geteuid() == 0
-
-
-def wait_for(condition, seconds=10):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.01)
-    return False
-
-
-def accepts(path):
-    with contextlib.closing(socket.socket(socket.AF_UNIX)) as probe:
-        try:
-            probe.connect(str(path))
-        except OSError:
-            return False
-        return True
 
 
 class DaemonTest(unittest.TestCase):

@@ -19,6 +19,7 @@ import threading
 import time
 import unittest
 
+from daemon import accepts, wait_for
 from strangers import as_nobody, programs_for_all
 
 MEMGUARDD = os.environ["MEMGUARDD"]
@@ -30,24 +31,6 @@ COMMANDS = ["set", "get", "rm", "ls", "stat", "status", "ping", "whoami", "versi
             "completion"]
 MAX_VALUE = 1 << 20
 PIECE = 12000  # what mgctl reads at a time
-
-
-def wait_for(condition, seconds=10):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.01)
-    return False
-
-
-def accepts(path):
-    with contextlib.closing(socket.socket(socket.AF_UNIX)) as probe:
-        try:
-            probe.connect(str(path))
-        except OSError:
-            return False
-        return True
 
 
 def allow_cores():
