@@ -84,9 +84,11 @@ static void on_ready(void *context)
 {
 	struct process *process = context;
 
-	log_notice("memguardd " MEMGUARDD_VERSION " serves unix:%s (memory: %s)",
-		process->listener.endpoint.path,
-		os_memory_backend_name(process->daemon.memory.backend));
+	/* A command's stderr is its own. */
+	if (!process->config.command)
+		log_notice("memguardd " MEMGUARDD_VERSION " serves unix:%s (memory: %s)",
+			process->listener.endpoint.path,
+			os_memory_backend_name(process->daemon.memory.backend));
 	notify_send("READY=1\nSTATUS=Serving");
 	companion_ready(&process->companion, &process->listener.endpoint);
 }

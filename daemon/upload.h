@@ -52,7 +52,7 @@ void request_digest(
 
 /* -- what is told of a change that was refused --------------------------------------------- */
 
-#define OVER_LIMIT "the value is over the daemon's limit (max_value)"
+#define OVER_LIMIT "the value is over the daemon's limit (max-value)"
 #define NUMBER_REUSED "the request's number was used for another one"
 
 /* Which of the conditions did not hold. */
