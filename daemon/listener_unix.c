@@ -116,10 +116,16 @@ static void folder_of(char folder[ENDPOINT_PATH_MAX], const char *path)
 static int make_folder(const char *folder, const struct config *config, struct config_fault *fault)
 {
 	mode_t mode = config->socket_mode & 0077 ? 0755 : 0700;
+	mode_t before;
+	bool there;
 
-	if (config->socket_given || mkdir(folder, mode) == 0 || errno == EEXIST)
+	if (config->socket_given)
 		return 0;
-	return fail_errno(fault, "the folder cannot be made", folder);
+	/* A service's umask is often 0077: with it a folder for all would be for nobody else. */
+	before = umask(0);
+	there = mkdir(folder, mode) == 0 || errno == EEXIST;
+	umask(before);
+	return there ? 0 : fail_errno(fault, "the folder cannot be made", folder);
 }
 
 /*
@@ -210,7 +216,9 @@ static int clear_place(const struct listener *listener, struct config_fault *fau
 	probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (probe < 0)
 		return fail_errno(fault, "no socket to be had", path);
-	if (connect(probe, (struct sockaddr *)&address, sizeof(address)) == 0 || errno == EAGAIN)
+	/* A full queue and another type of socket are signs of life, too. */
+	if (connect(probe, (struct sockaddr *)&address, sizeof(address)) == 0 || errno == EAGAIN ||
+		errno == EPROTOTYPE)
 		return fail(fault, -EADDRINUSE, "another server listens at unix:%s", path);
 	if (unlink(path) < 0)
 		return fail_errno(fault, "the stale socket cannot be removed", path);
@@ -299,18 +307,25 @@ int listener_open(
 	return r;
 }
 
+static void unlink_file(const char *path, dev_t device, ino_t inode)
+{
+	struct stat status;
+
+	if (lstat(path, &status) == 0 && status.st_dev == device && status.st_ino == inode)
+		unlink(path);
+}
+
 /* Only what we made ourselves: somebody may have put another file there. */
 static void unlink_own(const struct listener *listener)
 {
-	struct stat status;
 	char path[LOCK_PATH_MAX];
+	struct stat status;
 
-	if (listener->inode != 0 && lstat(listener->endpoint.path, &status) == 0 &&
-		status.st_dev == listener->device && status.st_ino == listener->inode)
-		unlink(listener->endpoint.path);
-	if (listener->lock >= 0) {
+	if (listener->inode != 0)
+		unlink_file(listener->endpoint.path, listener->device, listener->inode);
+	if (listener->lock >= 0 && fstat(listener->lock, &status) == 0) {
 		lock_path(path, listener->endpoint.path);
-		unlink(path);
+		unlink_file(path, status.st_dev, status.st_ino);
 	}
 }
 

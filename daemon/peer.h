@@ -31,7 +31,8 @@ int peer_take(struct peer *peer, int socket);
 
 /*
  * Whether the process that connected still has the rights it connected with: 0; -EACCES when its
- * effective uid has changed; -ESRCH when it has ended. One ioctl; 0 where the kernel has none.
+ * effective uid has changed; -ESRCH when it has ended, waited for or not. One ioctl and one poll;
+ * 0 where the kernel has none.
  */
 int peer_check(const struct peer *peer);
 

@@ -2,6 +2,7 @@
 #include "daemon/peer.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -39,7 +40,6 @@ static int ask_process(int pidfd, struct process_info *info)
 	*info = (struct process_info){ .mask = PROCESS_HAS_CREDENTIALS };
 	if (ioctl(pidfd, PROCESS_GET_INFO, info) < 0)
 		return -errno;
-	/* A process that has ended but was not waited for has no credentials any more. */
 	return info->mask & PROCESS_HAS_CREDENTIALS ? 0 : -ESRCH;
 }
 
@@ -112,7 +112,8 @@ static int take_pidfd(struct peer *peer, int socket)
 	socklen_t size = sizeof(peer->pidfd);
 	int pidfd = -1;
 
-	if (!peer_checks())
+	/* Of a process outside our pid namespace (pid 0) the kernel would answer nothing. */
+	if (!peer_checks() || peer->pid == 0)
 		return 0;
 	if (getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) < 0)
 		return errno == ENOPROTOOPT ? 0 : -errno;
@@ -134,6 +135,14 @@ int peer_take(struct peer *peer, int socket)
 	return r;
 }
 
+/* One that is not waited for keeps its credentials, for ever if its parent likes. */
+static bool has_ended(int pidfd)
+{
+	struct pollfd process = { .fd = pidfd, .events = POLLIN };
+
+	return poll(&process, 1, 0) != 0;
+}
+
 int peer_check(const struct peer *peer)
 {
 	struct process_info info;
@@ -142,7 +151,7 @@ int peer_check(const struct peer *peer)
 	if (peer->pidfd < 0)
 		return 0;
 	r = ask_process(peer->pidfd, &info);
-	if (r < 0)
+	if (r < 0 || has_ended(peer->pidfd))
 		return -ESRCH;
 	return info.euid == peer->uid ? 0 : -EACCES;
 }
