@@ -365,7 +365,8 @@ static void session_serve(struct session *session, struct span input)
 	}
 	if (session->closing)
 		return;
-	if (input.size == 0)
+	/* With writes under way the input waits for our reader, not for its sender. */
+	if (input.size == 0 || session->writes > 0)
 		session->input_deadline = 0;
 	else if (input.size < before || session->input_deadline == 0)
 		session->input_deadline =

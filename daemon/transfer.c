@@ -279,6 +279,7 @@ int transfers_cancel(
 	struct upload *upload = upload_find(transfers, id);
 	struct download *download = download_find(transfers, id);
 	struct waiter *waiter = waiter_find(transfers, id);
+	bool answered = upload ? upload_answered(upload) : !download && !waiter;
 
 	if (upload)
 		upload_end(transfers, daemon, upload);
@@ -286,7 +287,7 @@ int transfers_cancel(
 		download_end(transfers, daemon, download);
 	else if (waiter)
 		waiter_end(transfers, waiter);
-	else
+	if (answered)
 		return 0;
 	return answers_code(answers, id, STATUS_TIMEOUT, "cancelled");
 }

@@ -34,7 +34,10 @@ void transfers_finish(struct transfers *transfers, struct daemon *daemon);
 /* Whether a request with this id is under way. */
 bool transfers_has(const struct transfers *transfers, uint64_t id);
 
-/* Ends the request with this id, if it is under way, with code 9. Returns 0 or a negative errno. */
+/*
+ * Ends the request with this id, if it is under way, with code 9; a set that has failed has its
+ * answer and gets no second one. Returns 0 or a negative errno.
+ */
 int transfers_cancel(
 	struct transfers *transfers, struct daemon *daemon, uint64_t id, struct answers *answers);
 

@@ -144,6 +144,11 @@ struct upload *upload_find(const struct transfers *transfers, uint64_t id)
 	return upload;
 }
 
+bool upload_answered(const struct upload *upload)
+{
+	return upload->failed;
+}
+
 int upload_drop(struct transfers *transfers, uint64_t id)
 {
 	struct upload *upload;

@@ -32,6 +32,9 @@ int upload_drop(struct transfers *transfers, uint64_t id);
 /* The set with this id, or NULL. */
 struct upload *upload_find(const struct transfers *transfers, uint64_t id);
 
+/* Whether the set has its answer already and is only waited out. */
+bool upload_answered(const struct upload *upload);
+
 /*
  * Takes chunks for a set, and publishes it with the final one. `key` is the data key when the
  * request has just brought it, NULL otherwise. Answers when the set is over, either way. Returns 0

@@ -51,6 +51,11 @@ class BystanderTest(unittest.TestCase):
         self.assertEqual(len(self.daemon.closings()), self.lines + lines, self.daemon.log())
         self.lines += lines
 
+    def assertAlone(self):
+        """Nobody but the healthy client is connected any more."""
+        self.assertTrue(wait_for(lambda: self.healthy.status().sessions == 1),
+                        "a session goes on without its client")
+
     def assertRefused(self, code, call, *arguments, **fields):
         with self.assertRaises(Refused) as caught:
             call(*arguments, **fields)

@@ -7,7 +7,7 @@ import struct
 
 import mgwire
 from bystander import BystanderTest
-from mgwire import Client, pb
+from mgwire import Client, Wire, pb
 
 KEY = mgwire.sodium.crypto_kx_keypair()[0]
 
@@ -90,11 +90,11 @@ class Frames(BystanderTest):
         self.refused(struct.pack("<II", 100, 0) + os.urandom(100))
 
     def test_a_truncated_frame_loses_nobody_anything(self):
-        frame = self.wire().frame([self.ping()])
-        for size in (1, 7, 8, 9, len(frame) - 1):
-            wire = self.wire()
-            wire.write(wire.frame([self.ping()])[:size])
-            wire.close()
+        for missing in (1, 16, 17, 30):
+            with Wire(self.daemon.path) as wire:
+                wire.write(wire.frame([self.ping()])[:-missing])
+        self.assertAlone()
+        self.assertEqual(len(self.daemon.closings()), self.lines, "it closed by its own wish")
 
     def test_a_replayed_frame(self):
         wire = self.wire()
@@ -164,6 +164,30 @@ class Messages(BystanderTest):
     def test_more_than_64_requests(self):
         self.refused(*(pb.Request(id=number, ping=pb.Ping()) for number in range(1, 66)))
 
+    def test_more_than_64_under_way_are_told_so(self):
+        client = self.client()
+        waits = [client.request(get=pb.Get(name=self.name, wait_ms=60000)) for _ in range(65)]
+        client.send(*waits[:64])
+        client.send(waits[64], client.request(ping=pb.Ping()))
+        codes = [client.receive()[0] for _ in range(2)]
+        self.assertEqual([(reply.id, reply.code) for reply in codes],
+                         [(65, mgwire.LIMIT), (66, mgwire.OK)])
+        self.healthy.set(self.name, b"came")
+        came = {client.receive()[0].id for _ in waits[:64]}
+        self.assertEqual(came, {request.id for request in waits[:64]})
+
+    def test_sets_that_are_refused_and_never_ended(self):
+        client = self.client()
+        chunk = bytes(16400)
+        with self.assertRaises(mgwire.Closed):
+            for _ in range(200):
+                request = client.change(chunks=mgwire.announce(0, [chunk], False), set=pb.Set(
+                    name=b"a//b", data_key=bytes(32)))
+                client.send(request, chunks=chunk)
+                self.assertRefused(mgwire.INVALID, client.answer, request)
+        self.assertGreater(client.last_id, 64)
+        self.assertClosed(client)
+
     def test_an_id_that_is_still_unanswered(self):
         waiting = pb.Request(id=7, get=pb.Get(name=self.name, wait_ms=60000))
         self.refused(waiting, pb.Request(id=7, ping=pb.Ping()))
@@ -202,6 +226,16 @@ class Messages(BystanderTest):
         unknown = b"\xc2\x3e\x03abc" + b"\xc8\x3e\x05"  # 1000: three bytes; 1001: the number 5
         client.send(pb.Request(id=1, ping=pb.Ping()).SerializeToString() + unknown)
         self.assertEqual(client.receive()[0].code, 0)
+
+    def test_an_unknown_field_does_not_change_what_is_stored(self):
+        client = self.client()
+        key = bytes(32)
+        chunk = mgwire.seal_chunk(b"value", 0, True, key)
+        request = client.set_request(self.name, b"value", key)
+        request.chunks.CopyFrom(mgwire.announce(0, [chunk], True))
+        client.send(request.SerializeToString() + b"\xc2\x3e\x03abc", chunks=chunk)
+        client.answer(request)
+        self.assertStored(b"value")
 
     def test_an_unknown_verb_is_answered(self):
         client = self.client()

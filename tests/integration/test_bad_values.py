@@ -151,12 +151,42 @@ class Chunks(BystanderTest):
         self.assertEqual(codes, {sealed.request.id: mgwire.TIMEOUT, cancel.id: mgwire.OK})
         self.assertStored(b"before")
 
+    def test_chunks_behind_a_cancel_are_of_no_set(self):
+        sealed = self.sealed(5 * BLOCK)
+        sealed.send(0, sealed.chunks[:4], False)
+        self.sender.send(self.sender.request(cancel=pb.Cancel(id=sealed.request.id)))
+        self.sender.receive(), self.sender.receive()
+        sealed.send(4, sealed.chunks[4:], True)
+        self.assertClosed(self.sender)
+        self.assertStored(b"before")
+
+    def test_a_cancel_of_a_set_that_has_failed_is_its_end_and_no_second_answer(self):
+        sealed = self.sealed(5 * BLOCK)
+        sealed.send(0, [bytes(mgwire.CHUNK_SIZE)], False)
+        self.assertRefused(mgwire.INTEGRITY, sealed.answer)
+        cancel = self.sender.request(cancel=pb.Cancel(id=sealed.request.id))
+        self.sender.send(cancel)
+        self.assertEqual(self.sender.receive()[0], pb.Reply(id=cancel.id))
+        again = pb.Request(id=sealed.request.id, ping=pb.Ping())
+        self.assertEqual(self.sender.ask(again).id, again.id)
+        self.assertStored(b"before")
+
     def test_a_refused_set_drops_what_still_comes(self):
         sealed = self.sealed(9 * BLOCK, create_only=False)
         sealed.request.set.name = b"a//b"
         sealed.send_all()
         self.assertRefused(mgwire.INVALID, sealed.answer)
         self.sender.ping()
+
+    def test_a_set_may_bring_all_its_chunks_later(self):
+        sealed = self.sealed(5 * BLOCK)
+        self.sender.send(sealed.request)
+        self.sender.ping()
+        sealed.request = pb.Request(id=sealed.request.id)
+        sealed.send(0, sealed.chunks[:4], False)
+        sealed.send(4, sealed.chunks[4:], True)
+        sealed.answer()
+        self.assertStored(sealed.value)
 
     def test_two_sets_at_once_do_not_mix(self):
         one, two = self.sealed(6 * BLOCK), Sealed(self.sender, self.name + b"2", 6 * BLOCK)
@@ -334,6 +364,19 @@ class Names(BystanderTest):
         self.assertRefused(mgwire.INVALID, client.generate, self.name, 0)
         self.assertAbsent()
 
+    def test_an_empty_value_cannot_be_said(self):
+        empty = mgwire.seal_chunk(b"", 0, True, bytes(32))
+        self.assertEqual(len(empty), 16)
+        for chunks, announced in ((b"", pb.Chunks()), (b"", pb.Chunks(final=True)),
+                                  (empty, pb.Chunks(count=1, last=16, final=True))):
+            with self.subTest(announced=announced):
+                client = self.client()
+                request = client.set_request(self.name, b"", bytes(32))
+                request.chunks.CopyFrom(announced)
+                client.send(request, chunks=chunks)
+                self.assertClosed(client)
+        self.assertAbsent()
+
     def test_a_value_over_the_limit(self):
         client = self.client()
         client.set(self.name, b"before")
@@ -343,3 +386,32 @@ class Names(BystanderTest):
         for size in ((1 << 20) + 1, 1 << 63, (1 << 64) - 1):
             self.assertRefused(mgwire.LIMIT, client.generate, self.name, size)
         self.assertStored(b"before")
+
+
+class Limit(BystanderTest):
+    """The limit is the one that was configured, to the byte."""
+
+    limit = 7 * BLOCK + 3
+    arguments = ("--max-value", str(limit))
+
+    def test_the_limit_is_told(self):
+        self.assertEqual(self.healthy.status().max_value, self.limit)
+
+    def test_a_value_of_the_limit_fits_and_one_byte_more_does_not(self):
+        client = self.client()
+        value = os.urandom(self.limit)
+        for announced in (None, 0):
+            client.set(self.name, value, size=announced)
+            self.assertRefused(mgwire.LIMIT, client.set, self.name, value + b"x", size=announced)
+            self.assertStored(value)
+        client.generate(self.name, self.limit)
+        self.assertRefused(mgwire.LIMIT, client.generate, self.name, self.limit + 1)
+
+    def test_what_is_announced_too_large_is_refused_before_its_end(self):
+        client = self.client()
+        sealed = Sealed(client, self.name, 5 * BLOCK, size=self.limit + 1)
+        sealed.send(0, sealed.chunks[:1], False)
+        self.assertRefused(mgwire.LIMIT, sealed.answer)
+        sealed.send(1, [], False, abort=True)
+        client.ping()
+        self.assertAbsent()
