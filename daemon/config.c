@@ -521,6 +521,9 @@ static int load(struct config *config, int argc, char **argv, struct config_faul
 		return r;
 	r = read_file(
 		config, arguments.file ? arguments.file : CONFIG_FILE, !arguments.file, fault);
+	/* The file's place is the system's daemon's; a command's own has a folder of its own. */
+	if (config->command)
+		config->socket_given = false;
 	if (r == 0)
 		r = apply_arguments(config, &arguments, fault);
 	if (r < 0)

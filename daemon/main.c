@@ -154,7 +154,9 @@ int main(int argc, char **argv)
 		return status;
 	if (companion_start(&process.companion, &process.config, &process.fault) < 0)
 		return fail(EXIT_INTERNAL, process.fault.text);
-	notify_init();
+	/* The service manager that a command runs under is the command's to tell. */
+	if (!process.config.command)
+		notify_init();
 	server_block_signals();
 	status = serve(&process);
 	companion_finish(&process.companion);

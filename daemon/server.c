@@ -48,6 +48,9 @@ struct server {
 
 static const int end_signals[] = { SIGTERM, SIGINT, SIGQUIT };
 
+/* What would end the process, and every secret with it, though nobody asked for that. */
+static const int idle_signals[] = { SIGPIPE, SIGHUP, SIGUSR1, SIGUSR2 };
+
 static sigset_t end_set(void)
 {
 	sigset_t set;
@@ -64,7 +67,8 @@ void server_block_signals(void)
 
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	/* A reader that has gone is an error of write, not a signal. */
-	signal(SIGPIPE, SIG_IGN);
+	for (size_t i = 0; i < sizeof(idle_signals) / sizeof(idle_signals[0]); i++)
+		signal(idle_signals[i], SIG_IGN);
 }
 
 /* -- the end ------------------------------------------------------------------------------- */

@@ -179,13 +179,22 @@ static int run(struct mg_client *client, struct fetch *fetch, const char *name,
 
 /* -- whole --------------------------------------------------------------------------------- */
 
+/* Where memory can be locked at all, a value that cannot is told so and not put into other memory.
+ */
+static enum mg_memory need_of(const struct mg_client *client)
+{
+	if (client->need == MG_MEMORY_PREFER_LOCK && client->memory.backend != OS_MEMORY_PLAIN)
+		return MG_MEMORY_REQUIRE_LOCK;
+	return client->need;
+}
+
 static int begin_whole(struct mg_client *client, struct fetch *fetch)
 {
 	mg_secret_free(fetch->secret);
 	fetch->secret = NULL;
 	if (fetch->size > SIZE_MAX / 4)
 		return error_say(MG_LIMIT, "the value is too large for this machine");
-	return mg_secret_new(&fetch->secret, (size_t)fetch->size, client->need);
+	return mg_secret_new(&fetch->secret, (size_t)fetch->size, need_of(client));
 }
 
 /* In place: the value is never anywhere else. */

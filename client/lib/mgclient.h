@@ -66,7 +66,7 @@ struct mg_client;
 
 /* How strongly memory must be protected. */
 enum mg_memory {
-	MG_MEMORY_PREFER_LOCK = 0, /* the best there is */
+	MG_MEMORY_PREFER_LOCK = 0, /* the best there is; plain memory where none can be locked */
 	MG_MEMORY_REQUIRE_LOCK = 1,
 	MG_MEMORY_REQUIRE_SECRET = 2 /* memfd_secret(2) or nothing */
 };

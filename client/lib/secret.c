@@ -52,6 +52,24 @@ static enum os_memory_need need_of(enum mg_memory memory)
 	return (enum os_memory_need)memory;
 }
 
+static bool is_limit(int error)
+{
+	return error == ENOMEM || error == EAGAIN;
+}
+
+static int say_refused(const struct os_memory *memory, size_t size, int error)
+{
+	if (error != -EPERM)
+		return error_say(
+			MG_LIMIT, "%zu bytes of guarded memory: %s", size, strerror(-error));
+	if (is_limit(memory->lock_error) || is_limit(memory->secret_error))
+		return error_say(MG_LIMIT,
+			"%zu bytes are over the limit of locked memory (ulimit -l, LimitMEMLOCK=)",
+			size);
+	return error_say(
+		MG_LIMIT, "%zu bytes of guarded memory: %s", size, os_memory_advice(memory));
+}
+
 int mg_secret_new(struct mg_secret **secretp, size_t size, enum mg_memory memory)
 {
 	struct mg_secret *secret;
@@ -73,8 +91,7 @@ int mg_secret_new(struct mg_secret **secretp, size_t size, enum mg_memory memory
 	secret->memory.regions[0].size = GUARD_SIZE + size + GUARD_SIZE;
 	r = os_memory_map(&secret->memory, need_of(memory));
 	if (r < 0) {
-		error_say(MG_LIMIT, "%zu bytes of guarded memory: %s", size,
-			r == -EPERM ? os_memory_advice(&secret->memory) : strerror(-r));
+		say_refused(&secret->memory, size, r);
 		free(secret);
 		return MG_LIMIT;
 	}

@@ -215,6 +215,13 @@ class End(DaemonTest):
             self.assertFalse(self.path.exists())
             self.assertEqual(sorted(self.folder.iterdir()), [])
 
+    def test_a_stray_signal_loses_no_secret(self):
+        process = self.start()
+        self.mgctl("set", "kept", stdin=b"v")
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE):
+            process.send_signal(number)
+        self.assertEqual(self.mgctl("get", "kept").stdout, b"v")
+
     def test_sessions_do_not_keep_it(self):
         process = self.start()
         with contextlib.closing(socket.socket(socket.AF_UNIX)) as idle:
@@ -236,6 +243,30 @@ class Companion(DaemonTest):
         self.assertEqual(value, "secret")
         folder = os.path.dirname(place.removeprefix("unix:"))
         self.assertTrue(wait_for(lambda: not os.path.exists(folder)), "its folder is still there")
+
+    def test_a_place_in_the_file_is_not_that_of_a_commands_daemon(self):
+        config = self.folder / "config"
+        config.write_text(f"[daemon]\nsocket = {self.path}\nsocket-mode = 0666\n")
+        config.chmod(0o600)
+        script = 'stat -c %a "${MEMGUARD_SOCKET#unix:}"; echo "$MEMGUARD_SOCKET"'
+        result = self.run_command("sh", "-c", script, options=["--config", str(config)])
+        mode, place = result.stdout.decode().split()
+        self.assertEqual(mode, "600")
+        self.assertNotIn(str(self.path), place)
+
+    def test_a_commands_service_manager_hears_of_the_command_alone(self):
+        path = self.folder / "notify"
+        with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as notify:
+            notify.bind(str(path))
+            result = self.run_command(
+                "sh", "-c", 'echo "$NOTIFY_SOCKET"', env={**os.environ, "NOTIFY_SOCKET": str(path)})
+            self.assertEqual(result.stdout.decode().strip(), str(path))
+            notify.settimeout(0.3)
+            with self.assertRaises(TimeoutError):
+                notify.recv(4096)
+
+    def test_a_command_has_stderr_to_itself(self):
+        self.assertEqual(self.run_command("sh", "-c", "echo mine >&2").stderr, b"mine\n")
 
     def test_its_exit_status_is_the_commands(self):
         self.assertEqual(self.run_command("sh", "-c", "exit 7").returncode, 7)
