@@ -5,8 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,14 +17,7 @@
 #include <unistd.h>
 
 #include "tests/unit/process.h"
-
-/* The C library's headers may be older than the kernel. */
-#ifndef SYS_memfd_secret
-#define SYS_memfd_secret 447
-#endif
-#ifndef SYS_mseal
-#define SYS_mseal 462
-#endif
+#include "tests/unit/world.h"
 
 #define BACKENDS 3
 #define REGIONS 3
@@ -41,21 +32,6 @@ __attribute__((visibility("default"), used)) const char *__asan_default_options(
 }
 
 /* -- the world as the test wants it -------------------------------------------------------- */
-
-/* From here on system call `call` fails with `error` in this process, which is the test's own. */
-static void deny(long call, int error)
-{
-	struct sock_filter filter[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)call, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (uint32_t)error),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	struct sock_fprog program = { .len = 4, .filter = filter };
-
-	ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-	ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0), 0);
-}
 
 /* Puts the process under a limit that root, too, must keep. */
 static void limit_locked(rlim_t bytes)
