@@ -2,14 +2,21 @@
 #include "daemon/log.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define LINE_MAX_SIZE 1024
+
+/* Lines that strangers may cause: so many, and one more after each pause. */
+#define STRANGERS_AT_ONCE 1000
+#define STRANGERS_PAUSE_MS 100
 
 static bool journal;
 
@@ -33,16 +40,21 @@ static void flatten(char *text)
 			*text = '?';
 }
 
-void log_line(enum log_level level, const char *format, ...)
+/* Nobody is served while a line waits for its reader: it is left out. */
+static bool is_writable(void)
+{
+	struct pollfd out = { .fd = STDERR_FILENO, .events = POLLOUT };
+
+	return poll(&out, 1, 0) > 0;
+}
+
+static void write_line(enum log_level level, const char *format, va_list arguments)
 {
 	char text[LINE_MAX_SIZE], line[LINE_MAX_SIZE + 32];
 	int saved = errno;
-	va_list arguments;
 	int size;
 
-	va_start(arguments, format);
 	vsnprintf(text, sizeof(text), format, arguments);
-	va_end(arguments);
 	flatten(text);
 	if (journal)
 		size = snprintf(line, sizeof(line), "<%d>%s\n", (int)level, text);
@@ -50,7 +62,59 @@ void log_line(enum log_level level, const char *format, ...)
 		size = snprintf(line, sizeof(line), "memguardd: %s\n", text);
 	/* One write, so that lines of several processes do not mix. Nobody can be told of a
 	 * failure. */
-	if (size > 0 && write(STDERR_FILENO, line, (size_t)size) < 0)
+	if (size > 0 && is_writable() && write(STDERR_FILENO, line, (size_t)size) < 0)
 		errno = saved;
 	errno = saved;
+}
+
+void log_line(enum log_level level, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	write_line(level, format, arguments);
+	va_end(arguments);
+}
+
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* A bucket of lines that fills up again with time. Returns whether there is one. */
+static bool take_line(void)
+{
+	static uint64_t filled_ms;
+	static uint64_t lines = STRANGERS_AT_ONCE;
+	uint64_t now = now_ms();
+	uint64_t more = (now - filled_ms) / STRANGERS_PAUSE_MS;
+
+	if (more > 0) {
+		lines = more < STRANGERS_AT_ONCE - lines ? lines + more : STRANGERS_AT_ONCE;
+		filled_ms = now;
+	}
+	if (lines == 0)
+		return false;
+	lines--;
+	return true;
+}
+
+void log_stranger(const char *format, ...)
+{
+	static unsigned long left_out;
+	va_list arguments;
+
+	if (!take_line()) {
+		left_out++;
+		return;
+	}
+	if (left_out > 0)
+		log_warning("%lu lines about connections were left out", left_out);
+	left_out = 0;
+	va_start(arguments, format);
+	write_line(LOG_LEVEL_WARNING, format, arguments);
+	va_end(arguments);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -37,6 +38,13 @@ int peer_take(struct peer *peer, int socket);
 int peer_check(const struct peer *peer);
 
 /* Closes and frees what the peer holds; the struct may be finished twice. */
+/* What peer_check found, for the log. */
+static inline const char *peer_words(int error)
+{
+	return error == -ESRCH ? "the process that connected has ended"
+			       : "its rights have changed since it connected";
+}
+
 void peer_finish(struct peer *peer);
 
 /* Whether this kernel can say who a pidfd is (PIDFD_GET_INFO, Linux 6.13). Asked once. */

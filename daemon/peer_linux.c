@@ -43,19 +43,28 @@ static int ask_process(int pidfd, struct process_info *info)
 	return info->mask & PROCESS_HAS_CREDENTIALS ? 0 : -ESRCH;
 }
 
+/* Only what says that the kernel has no such thing is an answer for good; a full table is none. */
+static bool is_missing(int error)
+{
+	return error == -ENOSYS || error == -ENOTTY || error == -EINVAL || error == -EPERM ||
+		error == -ESRCH;
+}
+
 bool peer_checks(void)
 {
 	static int known = -1;
+	struct process_info info;
+	int self, r;
 
-	if (known < 0) {
-		struct process_info info;
-		int self = (int)syscall(SYS_pidfd_open, getpid(), 0);
-
-		known = self >= 0 && ask_process(self, &info) == 0;
-		if (self >= 0)
-			close(self);
-	}
-	return known;
+	if (known >= 0)
+		return known;
+	self = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	r = self < 0 ? -errno : ask_process(self, &info);
+	if (self >= 0)
+		close(self);
+	if (r == 0 || is_missing(r))
+		known = r == 0;
+	return r == 0;
 }
 
 static int take_credentials(struct peer *peer, int socket)

@@ -355,6 +355,21 @@ static bool list_scope(const struct desk *desk, struct listing *listing, char ow
 	return span_starts_with(space, desk->name);
 }
 
+/*
+ * Behind the prefix there is nothing to tell, before it nothing was passed over: no look is taken
+ * at what others have there, whose cost would tell of it. Returns whether there may be anything.
+ */
+static bool clamp_after(struct listing *listing)
+{
+	size_t least = listing->after.size < listing->prefix.size ? listing->after.size
+								  : listing->prefix.size;
+	int order = least > 0 ? memcmp(listing->after.data, listing->prefix.data, least) : 0;
+
+	if (order < 0 || (order == 0 && listing->after.size < listing->prefix.size))
+		listing->after = span_of(NULL, 0);
+	return order <= 0;
+}
+
 static int serve_list(struct desk *desk)
 {
 	const struct request *request = desk->request;
@@ -369,7 +384,7 @@ static int serve_list(struct desk *desk)
 	if (request->after.size > 0)
 		listing.after =
 			span_of(listing.buffer, name_file(listing.buffer, request->after, uid));
-	if (list_scope(desk, &listing, own))
+	if (list_scope(desk, &listing, own) && clamp_after(&listing))
 		r = list_all(desk, &listing, &reply.more);
 	if (r != 0)
 		return r;

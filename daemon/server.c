@@ -117,10 +117,9 @@ static void on_signal(uv_poll_t *poll, int status, int events)
 	if (read(server->signal_fd, &info, sizeof(info)) != sizeof(info))
 		return;
 	if (server->ending) {
-		log_notice("ended at once, on a second signal");
-		daemon_finish(server->daemon);
-		listener_close(server->options->listener);
-		_exit(0);
+		log_notice("ending at once, on a second signal");
+		server->drain_until = 0;
+		return;
 	}
 	log_notice("ending, on %s", strsignal((int)info.ssi_signo));
 	server_end(server);
@@ -172,7 +171,7 @@ static bool welcome(const struct server *server, int socket)
 	if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
 		(peer.uid == 0 || peer.uid == geteuid()))
 		return true;
-	log_warning("turned a connection of uid %ld away: this socket is its owner's alone",
+	log_stranger("turned a connection of uid %ld away: this socket is its owner's alone",
 		(long)peer.uid);
 	return false;
 }

@@ -46,7 +46,7 @@ struct session {
 	uint64_t armed; /* the deadline for which the timer runs */
 };
 
-/* A write that the socket did not take at once. */
+/* What the socket did not take at once. */
 struct pending {
 	uv_write_t request;
 	struct session *session;
@@ -54,6 +54,7 @@ struct pending {
 };
 
 static void session_run(struct session *session);
+static void on_busy(uv_idle_t *idle);
 
 /* -- the end ------------------------------------------------------------------------------- */
 
@@ -105,7 +106,7 @@ static void session_fail(struct session *session, const char *what, int error)
 {
 	if (session->closing)
 		return;
-	log_warning("closed the connection of uid %ld, pid %ld: %s%s%s",
+	log_stranger("closed the connection of uid %ld, pid %ld: %s%s%s",
 		(long)session->served.peer.uid, (long)session->served.peer.pid, what,
 		error ? ": " : "", error ? strerror(-error) : "");
 	session_close(session);
@@ -115,9 +116,7 @@ static void session_fail(struct session *session, const char *what, int error)
 
 static uint64_t earlier(uint64_t a, uint64_t b)
 {
-	if (a == 0 || b == 0)
-		return a + b;
-	return a < b ? a : b;
+	return a == 0 || (b != 0 && b < a) ? b : a;
 }
 
 /* Waiting gets keep CLOCK_BOOTTIME; the timer keeps the loop's clock. */
@@ -125,10 +124,9 @@ static uint64_t waiting_deadline(const struct session *session)
 {
 	uint64_t deadline = waiters_deadline(&session->served.transfers);
 	uint64_t now = deadline ? daemon_now_ms() : 0;
+	uint64_t left = deadline > now ? deadline - now : 1;
 
-	if (deadline == 0)
-		return 0;
-	return uv_now(session->sessions->loop) + (deadline > now ? deadline - now : 1);
+	return deadline ? uv_now(session->sessions->loop) + left : 0;
 }
 
 static void on_deadline(uv_timer_t *timer)
@@ -154,7 +152,8 @@ static void arm(struct session *session)
 
 	if (session->closing)
 		return;
-	if (session->served.transfers.waiters)
+	/* An answer that cannot leave is not waited for. */
+	if (session->writes == 0 && session->served.transfers.waiters)
 		deadline = earlier(deadline, waiting_deadline(session));
 	if (deadline == session->armed)
 		return;
@@ -375,14 +374,22 @@ static void session_serve(struct session *session, struct span input)
 		session_fail(session, "out of memory", 0);
 }
 
-static void on_busy(uv_idle_t *idle);
+/* Rights only ever shrink: looked at before anything is served, asked for now or long ago. */
+static bool still_entitled(struct session *session)
+{
+	int r = peer_check(&session->served.peer);
+
+	if (r < 0)
+		session_fail(session, peer_words(r), 0);
+	return r >= 0;
+}
 
 /* A turn without new input: after a write, for a get that goes on, for one that waited. */
 static void session_run(struct session *session)
 {
 	struct sessions *sessions = session->sessions;
 
-	if (session->closing || session->writes > 0)
+	if (session->closing || session->writes > 0 || !still_entitled(session))
 		return;
 	session_serve(session, backlog_span(&session->backlog));
 	if (session->closing)
@@ -454,7 +461,6 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
 {
 	struct session *session = stream->data;
 	struct span bytes = span_of(buffer->base, size > 0 ? (size_t)size : 0);
-	int r;
 
 	if (size < 0) {
 		session_close(session);
@@ -462,14 +468,8 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
 	}
 	if (size == 0 || session->closing)
 		return;
-	r = peer_check(&session->served.peer);
-	if (r < 0) {
-		session_fail(session,
-			r == -ESRCH ? "the process that connected has ended"
-				    : "its rights have changed since it connected",
-			0);
+	if (!still_entitled(session))
 		return;
-	}
 	if (backlog_join(&session->backlog, &bytes) < 0) {
 		session_fail(session, "out of memory", 0);
 		return;

@@ -215,8 +215,12 @@ static int waiter_look(struct transfers *transfers, struct daemon *daemon, struc
 		return 0;
 	if (r == STATUS_NOT_FOUND)
 		r = STATUS_TIMEOUT;
-	else if (r == 0)
+	else if (r == 0) {
+		/* Its own place is free for the chunks. */
+		transfers->count--;
 		r = download_begin(transfers, daemon, &wanted, answers);
+		transfers->count++;
+	}
 	waiter_end(transfers, waiter);
 	return r > 0 ? answers_code(answers, wanted.id, r, words_for_waiter(r)) : r;
 }
