@@ -210,6 +210,84 @@ def limited(which, value):
     return limit
 
 
+class Rights(BystanderTest):
+    """A get that waits is answered to the process that asked, with the rights it had, or not."""
+
+    def waiting(self, then):
+        """In a child: asks for a name that is not there yet, does `then`, and tells what came."""
+        told, tell = os.pipe()
+        ready, go = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                client = Client(self.daemon.path)
+                request = client.request(get=pb.Get(name=self.name, wait_ms=20000))
+                client.send(request, client.request(ping=pb.Ping()))
+                client.receive()
+                then()
+                os.write(go, b"1")
+                os.write(tell, b"got " + client.take_value(request))
+            except BaseException as reason:
+                os.write(tell, type(reason).__name__.encode())
+            finally:
+                os._exit(0)
+        os.read(ready, 1)
+        self.healthy.set(self.name, b"top secret")
+        heard = os.read(told, 100)
+        os.waitpid(child, 0)
+        return heard
+
+    def test_a_process_that_kept_its_rights_gets_it(self):
+        self.assertEqual(self.waiting(lambda: None), b"got top secret")
+
+    def test_a_process_that_lost_its_rights_gets_nothing(self):
+        if os.geteuid() != 0:
+            self.skipTest("needs root, to lose it")
+        if not self.healthy.status().pidfd:
+            self.skipTest("this kernel cannot be asked who a pidfd is")
+        self.assertEqual(self.waiting(lambda: os.setresuid(65534, 65534, 65534)), b"Closed")
+
+    def test_a_child_of_the_process_that_asked_gets_nothing(self):
+        if not self.healthy.status().pidfd:
+            self.skipTest("this kernel cannot be asked who a pidfd is")
+
+        def leave_it_to_a_child():
+            parent = os.getpid()
+            if os.fork() != 0:
+                os._exit(0)
+            wait_for(lambda: os.getppid() != parent)
+
+        self.assertEqual(self.waiting(leave_it_to_a_child), b"Closed")
+
+
+class Log(unittest.TestCase):
+    def garbage(self, daemon, count):
+        while count:
+            try:
+                with Wire(daemon.path, shake=False) as wire:
+                    wire.write(b"x")
+                count -= 1
+            except BlockingIOError:  # the queue of the listener is full
+                time.sleep(0.01)
+
+    def test_a_log_that_nobody_reads_holds_nobody_up(self):
+        unread, log = os.pipe()
+        with Daemon(stderr=f"/dev/fd/{log}", pass_fds=[log]) as daemon, \
+                Client(daemon.path) as client:
+            self.garbage(daemon, 2000)
+            client.ping()
+        os.close(unread)
+        os.close(log)
+
+    def test_strangers_write_only_so_many_lines(self):
+        with Daemon() as daemon, Client(daemon.path) as client:
+            self.garbage(daemon, 3000)
+            client.ping()
+            self.assertTrue(wait_for(lambda: client.status().sessions == 1))
+            self.assertLess(len(daemon.closings()), 2000)
+            self.assertGreater(len(daemon.closings()), 500)
+
+
 class Descriptors(BystanderTest):
     options = {"preexec_fn": limited(resource.RLIMIT_NOFILE, 64)}
 

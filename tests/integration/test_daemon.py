@@ -268,6 +268,18 @@ class Companion(DaemonTest):
     def test_a_command_has_stderr_to_itself(self):
         self.assertEqual(self.run_command("sh", "-c", "echo mine >&2").stderr, b"mine\n")
 
+    def test_a_second_signal_leaves_no_folder_behind(self):
+        with subprocess.Popen([MEMGUARDD, "--", "sh", "-c", "echo $MEMGUARD_SOCKET; exec sleep 60"],
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as command:
+            place = pathlib.Path(command.stdout.readline().decode().strip()[len("unix:"):])
+            children = pathlib.Path(f"/proc/{command.pid}/task/{command.pid}/children")
+            daemon = int(children.read_text().split()[0])
+            for _ in range(2):
+                os.kill(daemon, signal.SIGTERM)
+            gone = wait_for(lambda: not place.parent.exists())
+            command.kill()
+        self.assertTrue(gone, "its folder is still there")
+
     def test_its_exit_status_is_the_commands(self):
         self.assertEqual(self.run_command("sh", "-c", "exit 7").returncode, 7)
         self.assertEqual(self.run_command("sh", "-c", "kill -9 $$").returncode, -9)

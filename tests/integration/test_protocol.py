@@ -148,6 +148,22 @@ class Values(ProtocolTest):
             other.set(self.name, b"now")
         self.assertEqual(self.client.take_value(request), b"now")
 
+    def test_as_many_gets_wait_as_may_be_under_way(self):
+        value = os.urandom(40000)
+        waits = [self.client.request(get=pb.Get(name=self.name, wait_ms=20000))
+                 for _ in range(64)]
+        self.client.send(*waits)
+        self.client.socket.settimeout(20)
+        with Client(self.daemon.path) as other:
+            other.ping()
+            other.set(self.name, value)
+        came = {}
+        while len(came) < 64:
+            reply, _ = self.client.receive()
+            if reply.HasField("value") or reply.code:
+                came[reply.id] = reply.code
+        self.assertEqual(set(came.values()), {0})
+
     def test_a_wait_is_cancelled(self):
         waiting = self.client.request(get=pb.Get(name=self.name, wait_ms=20000))
         cancel = self.client.request(cancel=pb.Cancel(id=waiting.id))
