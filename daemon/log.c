@@ -48,7 +48,8 @@ static bool is_writable(void)
 	return poll(&out, 1, 0) > 0;
 }
 
-static void write_line(enum log_level level, const char *format, va_list arguments)
+__attribute__((format(printf, 2, 0))) static void write_line(
+	enum log_level level, const char *format, va_list arguments)
 {
 	char text[LINE_MAX_SIZE], line[LINE_MAX_SIZE + 32];
 	int saved = errno;
