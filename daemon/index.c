@@ -204,6 +204,23 @@ uint64_t index_find(const struct index *index, struct span name, uint64_t *suspe
 	}
 }
 
+/*
+ * Whether what a unit stands for still has the name that it was filed under. Costs the name and
+ * nothing else: whoever lists beside a secret that is not its own learns nothing of its size.
+ */
+static bool is_filed(const struct index *index, uint32_t unit)
+{
+	uint32_t hash = hash_of(index, name_of(index, unit));
+	uint64_t at = home(hash, index->capacity);
+
+	while (index->slots[at].unit != 0) {
+		if (index->slots[at].unit == unit)
+			return index->slots[at].hash == hash;
+		at = behind(at, index->capacity);
+	}
+	return false;
+}
+
 /* -- the tree ------------------------------------------------------------------------------ */
 
 static unsigned place_of(const struct node *node)
@@ -384,8 +401,8 @@ static void splice(struct index *index, struct path leaf)
 }
 
 /*
- * The leaf that a name leads to. What is there but is not sound has no say in where others stand,
- * and is taken out of the order. Returns false when nothing is left.
+ * The leaf that a name leads to. What has another name than it was filed under has no say in where
+ * others stand, and is taken out of the order. Returns false when nothing is left.
  */
 static bool nearest(struct index *index, struct span name, uint32_t *unitp)
 {
@@ -393,7 +410,7 @@ static bool nearest(struct index *index, struct span name, uint32_t *unitp)
 		struct path path = follow(index, name, EVERY_PLACE, NULL);
 
 		*unitp = link_at(index, path.edge).value;
-		if (span_equal(name_of(index, *unitp), name) || is_sound(index, *unitp))
+		if (span_equal(name_of(index, *unitp), name) || is_filed(index, *unitp))
 			return true;
 		splice(index, path);
 	}
@@ -480,10 +497,10 @@ uint64_t index_next(struct index *index, struct span prefix, struct span after)
 
 	while (seek(index, at ? prefix : after, at, &leaf)) {
 		uint32_t unit = link_at(index, leaf.edge).value;
+		bool inside = span_starts_with(name_of(index, unit), prefix);
 
-		if (is_sound(index, unit))
-			return span_starts_with(name_of(index, unit), prefix) ? reference_of(unit)
-									      : 0;
+		if (inside ? is_sound(index, unit) : is_filed(index, unit))
+			return inside ? reference_of(unit) : 0;
 		splice(index, leaf);
 	}
 	return 0;

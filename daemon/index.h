@@ -23,8 +23,8 @@ struct index_source {
 	struct span (*name)(void *context, uint64_t reference);
 
 	/*
-	 * Whether it is what was written. Asked before a name decides on the order of another one:
-	 * what is not sound is taken out of the order, so that it cannot lead others astray.
+	 * Whether it is what was written. Asked only of what index_next is about to return: what
+	 * is not sound is taken out of the order.
 	 */
 	bool (*sound)(void *context, uint64_t reference);
 
@@ -56,7 +56,8 @@ void index_remove(struct index *index, struct span name, uint64_t reference);
 
 /*
  * The first sound reference in byte order whose name begins with `prefix` and sorts after `after`
- * (empty: from the beginning); 0 when there is none. Costs the length of the names.
+ * (empty: from the beginning); 0 when there is none. Costs the length of the names; of references
+ * whose names do not begin with `prefix`, nothing is asked but the name.
  */
 uint64_t index_next(struct index *index, struct span prefix, struct span after);
 

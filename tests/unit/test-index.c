@@ -37,6 +37,9 @@ static size_t entry_count;
 /* How often the index looked into an entry. */
 static size_t looks;
 
+/* How often it asked whether one is sound; that costs what the record holds, tags and all. */
+static size_t sound_looks;
+
 /* Allocations that still succeed; negative: all of them. */
 static int ration = -1;
 
@@ -81,6 +84,7 @@ static bool look_at_soundness(void *context, uint64_t at)
 {
 	(void)context;
 	looks++;
+	sound_looks++;
 	return !entries[at / 16 - 1].broken;
 }
 
@@ -300,6 +304,38 @@ START_TEST(listing_costs_what_it_returns_not_what_is_stored)
 {
 	ck_assert_uint_le(cost_of_listing(100), 10);
 	ck_assert_uint_le(cost_of_listing(100000), 10);
+}
+END_TEST
+
+/* How many records the index asks about while someone goes through a space. */
+static size_t sound_looks_in(struct index *index, const char *space)
+{
+	struct span prefix = span_of(space, strlen(space));
+	struct span after = span_of("", 0);
+	uint64_t at;
+
+	sound_looks = 0;
+	while ((at = index_next(index, prefix, after)) != 0)
+		after = name(at / 16 - 1);
+	return sound_looks;
+}
+
+START_TEST(a_list_asks_nothing_of_the_secrets_of_others)
+{
+	static const char *const stored[] = { "u/1/a", "u/2/a", "u/2/b", "u/4/a", "u/40/a" };
+	struct index *index = new_index(5);
+
+	for (size_t i = 0; i < 5; i++) {
+		store(i, span_of(stored[i], strlen(stored[i])));
+		ck_assert_int_eq(index_insert(index, name(i), reference(i)), 0);
+	}
+	ck_assert_uint_eq(sound_looks_in(index, "u/2/"), 2);
+	ck_assert_uint_eq(sound_looks_in(index, "u/3/"), 0);
+	ck_assert_uint_eq(sound_looks_in(index, "u/0/"), 0);
+	ck_assert_uint_eq(sound_looks_in(index, "u/5/"), 0);
+	ck_assert_uint_eq(index_next(index, span_of("u/2/", 4), span_of("u/2/b", 5)), 0);
+	ck_assert_uint_eq(sound_looks, 0);
+	free_index(index);
 }
 END_TEST
 
@@ -529,6 +565,7 @@ int main(void)
 	tcase_add_test(claims, it_agrees_with_a_naive_model);
 	tcase_add_test(claims, names_come_in_byte_order_each_once);
 	tcase_add_test(claims, listing_costs_what_it_returns_not_what_is_stored);
+	tcase_add_test(claims, a_list_asks_nothing_of_the_secrets_of_others);
 	tcase_add_test(claims, a_name_that_is_not_there_costs_no_look_into_a_record);
 	tcase_add_loop_test(claims, both_together_take_less_than_32_bytes_a_name, 0,
 		sizeof(sizes) / sizeof(sizes[0]));
