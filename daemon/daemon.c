@@ -68,6 +68,7 @@ int daemon_init(struct daemon *daemon, const struct daemon_options *options)
 	furnish(daemon);
 	/* The regions never change again; where the kernel can hold them in place, it does. */
 	(void)os_memory_seal(&daemon->memory);
+	wait_queue_init(&daemon->waits);
 	daemon->policy.own = options->own;
 	daemon->max_value = options->max_value;
 	daemon->rekey_ms = options->rekey_ms;

@@ -9,6 +9,7 @@
 #include "daemon/policy.h"
 #include "daemon/repeat.h"
 #include "daemon/vault.h"
+#include "daemon/wait_queue.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -30,13 +31,13 @@ struct daemon {
 	struct policy policy;
 	struct vault *vault;
 	struct repeats *repeats;
+	struct wait_queue waits;
 	uint64_t max_value;    /* bytes of plaintext in one value */
 	uint32_t rekey_ms;     /* milliseconds between two re-masks */
 	uint64_t started_ms;   /* CLOCK_BOOTTIME */
 	uint64_t sessions;     /* open now */
 	uint64_t next_channel; /* binds wrapped channel keys */
 	uint64_t next_upload;  /* binds the wrapped data keys of sets under way */
-	bool published;        /* a version was published since the waiting gets were looked at */
 };
 
 /* What a daemon is made from. */

@@ -11,6 +11,7 @@
 #include "common/wire/name.h"
 #include "daemon/harden.h"
 #include "daemon/upload.h"
+#include "daemon/waiter.h"
 
 /* Secrets that one list looks at before it answers, whatever its filter: bounds its time. */
 #define LIST_LOOKS 256
@@ -183,7 +184,8 @@ static int generate(const struct desk *desk, uint64_t *versionp)
 	if (r == 0)
 		r = vault_put(daemon->vault, &value, &put, versionp);
 	value_free(daemon->vault, value);
-	daemon->published |= r == 0;
+	if (r == 0)
+		wait_queue_call(&daemon->waits, desk->name);
 	return r;
 }
 
@@ -225,7 +227,7 @@ static int serve_get(struct desk *desk)
 
 	if (request->wait_ms > 0 &&
 		vault_find(desk->daemon->vault, desk->name, &record) == STATUS_NOT_FOUND)
-		return waiter_park(desk->transfers, &wanted, request->wait_ms);
+		return waiter_park(desk->transfers, desk->daemon, &wanted, request->wait_ms);
 	return download_begin(desk->transfers, desk->daemon, &wanted, desk->answers);
 }
 

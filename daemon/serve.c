@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "daemon/request.h"
+#include "daemon/waiter.h"
 
 /* -- everything from here to the door runs on the locked stack ----------------------------- */
 

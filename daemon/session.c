@@ -2,6 +2,7 @@
 #include "daemon/session.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,6 +13,7 @@
 #include "daemon/peer.h"
 #include "daemon/serve.h"
 #include "daemon/transfer.h"
+#include "daemon/waiter.h"
 
 /* As much as a socket's buffer holds by default. */
 #define READ_SIZE ((size_t)256 * 1024)
@@ -417,23 +419,19 @@ static void on_busy(uv_idle_t *idle)
 		uv_idle_stop(&sessions->busy);
 }
 
-/* New names: whoever waits for one looks again. */
-static void look_again(struct sessions *sessions)
+/* New names: whoever waits for one of them looks again. */
+static void answer_called(struct sessions *sessions)
 {
-	struct session *next;
+	struct wait_party *party;
 
-	sessions->daemon->published = false;
-	for (struct session *session = sessions->first; session; session = next) {
-		next = session->next;
-		if (session->served.transfers.waiters)
-			session_run(session);
-	}
+	while ((party = wait_queue_next(&sessions->daemon->waits)) != NULL)
+		session_run((struct session *)((char *)party -
+			offsetof(struct session, served.transfers.party)));
 }
 
 static void write_round(struct sessions *sessions)
 {
-	if (sessions->daemon->published)
-		look_again(sessions);
+	answer_called(sessions);
 	flush(sessions);
 }
 

@@ -8,8 +8,8 @@
 #include "common/memory/enclave.h"
 #include "common/status.h"
 #include "common/wire/frame.h"
-#include "common/wire/name.h"
 #include "daemon/upload.h"
+#include "daemon/waiter.h"
 
 /* A get whose chunks are still leaving. */
 struct download {
@@ -17,16 +17,6 @@ struct download {
 	uint64_t id;
 	struct record *record; /* pinned */
 	uint64_t chunk;        /* the next one */
-};
-
-/* A get that waits for its name to appear. */
-struct waiter {
-	struct waiter *next;
-	uint64_t id;
-	uint64_t version;     /* 0: whichever is current */
-	uint64_t deadline_ms; /* CLOCK_BOOTTIME */
-	size_t name_size;
-	char name[NAME_FILED_MAX]; /* filed */
 };
 
 /* -- gets ---------------------------------------------------------------------------------- */
@@ -163,94 +153,6 @@ int downloads_go_on(struct transfers *transfers, struct daemon *daemon, struct a
 	return r;
 }
 
-/* -- waiting gets -------------------------------------------------------------------------- */
-
-int waiter_park(struct transfers *transfers, const struct wanted *wanted, uint32_t wait_ms)
-{
-	struct waiter *waiter;
-
-	if (transfers->count >= TRANSFERS_MAX)
-		return STATUS_LIMIT;
-	waiter = calloc(1, sizeof(*waiter));
-	if (!waiter)
-		return STATUS_LIMIT;
-	waiter->id = wanted->id;
-	waiter->version = wanted->version;
-	waiter->deadline_ms = daemon_now_ms() + wait_ms;
-	waiter->name_size = wanted->name.size;
-	memcpy(waiter->name, wanted->name.data, wanted->name.size);
-	waiter->next = transfers->waiters;
-	transfers->waiters = waiter;
-	transfers->count++;
-	return 0;
-}
-
-static void waiter_end(struct transfers *transfers, struct waiter *waiter)
-{
-	struct waiter **at = &transfers->waiters;
-
-	while (*at != waiter)
-		at = &(*at)->next;
-	*at = waiter->next;
-	transfers->count--;
-	free(waiter);
-}
-
-static const char *words_for_waiter(int status)
-{
-	return status == STATUS_TIMEOUT ? "no such secret appeared in time" : NULL;
-}
-
-/* Answers one waiting get if there is an answer, and ends it. Returns 0 or a negative errno. */
-static int waiter_look(struct transfers *transfers, struct daemon *daemon, struct waiter *waiter,
-	uint64_t now_ms, struct answers *answers)
-{
-	struct wanted wanted = { .id = waiter->id,
-		.name = span_of(waiter->name, waiter->name_size),
-		.version = waiter->version };
-	struct record *record;
-	int r = vault_find(daemon->vault, wanted.name, &record);
-
-	if (r == STATUS_NOT_FOUND && now_ms < waiter->deadline_ms)
-		return 0;
-	if (r == STATUS_NOT_FOUND)
-		r = STATUS_TIMEOUT;
-	else if (r == 0) {
-		/* Its own place is free for the chunks. */
-		transfers->count--;
-		r = download_begin(transfers, daemon, &wanted, answers);
-		transfers->count++;
-	}
-	waiter_end(transfers, waiter);
-	return r > 0 ? answers_code(answers, wanted.id, r, words_for_waiter(r)) : r;
-}
-
-int waiters_look(struct transfers *transfers, struct daemon *daemon, struct answers *answers)
-{
-	uint64_t now_ms = transfers->waiters ? daemon_now_ms() : 0;
-	struct waiter *next;
-
-	for (struct waiter *waiter = transfers->waiters; waiter; waiter = next) {
-		int r;
-
-		next = waiter->next;
-		r = waiter_look(transfers, daemon, waiter, now_ms, answers);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-uint64_t waiters_deadline(const struct transfers *transfers)
-{
-	uint64_t earliest = 0;
-
-	for (const struct waiter *waiter = transfers->waiters; waiter; waiter = waiter->next)
-		if (earliest == 0 || waiter->deadline_ms < earliest)
-			earliest = waiter->deadline_ms;
-	return earliest;
-}
-
 /* -- all of them --------------------------------------------------------------------------- */
 
 static struct download *download_find(const struct transfers *transfers, uint64_t id)
@@ -260,15 +162,6 @@ static struct download *download_find(const struct transfers *transfers, uint64_
 	while (download && download->id != id)
 		download = download->next;
 	return download;
-}
-
-static struct waiter *waiter_find(const struct transfers *transfers, uint64_t id)
-{
-	struct waiter *waiter = transfers->waiters;
-
-	while (waiter && waiter->id != id)
-		waiter = waiter->next;
-	return waiter;
 }
 
 bool transfers_has(const struct transfers *transfers, uint64_t id)
@@ -304,4 +197,5 @@ void transfers_finish(struct transfers *transfers, struct daemon *daemon)
 		download_end(transfers, daemon, transfers->downloads);
 	while (transfers->waiters)
 		waiter_end(transfers, transfers->waiters);
+	wait_party_end(&transfers->party);
 }

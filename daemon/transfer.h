@@ -11,7 +11,8 @@
 
 /*
  * What one session has under way: values coming in (upload.h), values going out, gets that wait for
- * a name. It ends with the session. Nothing here holds plaintext or a bare key between two calls.
+ * a name (waiter.h). It ends with the session. Nothing here holds plaintext or a bare key between
+ * two calls.
  */
 
 /* More than a client that pipelines needs; few enough to keep what a session can hold small. */
@@ -25,6 +26,7 @@ struct transfers {
 	struct upload *uploads;
 	struct download *downloads; /* oldest first */
 	struct waiter *waiters;
+	struct wait_party party; /* called when a name appears that one of the waiters waits for */
 	size_t count;
 };
 
@@ -57,12 +59,3 @@ int download_begin(struct transfers *transfers, struct daemon *daemon, const str
 
 /* Sends chunks as long as the other side takes them. Returns 0 or a negative errno. */
 int downloads_go_on(struct transfers *transfers, struct daemon *daemon, struct answers *answers);
-
-/* Parks a get until its name appears, at most `wait_ms`. Returns 0 or STATUS_LIMIT. */
-int waiter_park(struct transfers *transfers, const struct wanted *wanted, uint32_t wait_ms);
-
-/* Answers the waiting gets whose name is there now, or whose time is up. 0 or a negative errno. */
-int waiters_look(struct transfers *transfers, struct daemon *daemon, struct answers *answers);
-
-/* The earliest deadline of a waiting get in milliseconds of CLOCK_BOOTTIME; 0: none waits. */
-uint64_t waiters_deadline(const struct transfers *transfers);

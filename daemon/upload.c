@@ -285,7 +285,8 @@ static int publish(struct upload *upload, struct daemon *daemon, uint32_t uid, c
 			return answer.code;
 		if (answer.code == STATUS_CONFLICT)
 			upload->words = conflict_words(&upload->conditions);
-		daemon->published |= answer.code == 0;
+		if (answer.code == 0)
+			wait_queue_call(&daemon->waits, upload->name);
 		(void)repeats_keep(daemon->repeats, uid, upload->number, digest, &answer);
 	} else if (r != 1) {
 		upload->words = NUMBER_REUSED;

@@ -98,9 +98,9 @@ BEGIN {
 
 	# Inside the daemon a file includes only from the rows below its own; the files that serve a
 	# request also one another. Peer is a leaf.
-	split("peer backlog bitmap;log;notify harden;answers;config;listener companion;index;ledger;policy vault repeat;" \
-		"daemon outbox;request transfer upload;serve;session;server;main", row, ";")
-	serving = "^(request|transfer|upload)$"
+	split("peer backlog bitmap;log;notify harden;answers;config;listener companion;index;ledger;policy vault repeat wait;" \
+		"daemon outbox;request transfer upload waiter;serve;session;server;main", row, ";")
+	serving = "^(request|transfer|upload|waiter)$"
 	for (r in row) {
 		n = split(row[r], names, " ")
 		for (i = 1; i <= n; i++)

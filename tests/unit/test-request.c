@@ -8,6 +8,7 @@
 #include "common/status.h"
 #include "daemon/daemon.h"
 #include "daemon/request.h"
+#include "daemon/waiter.h"
 #include "tests/unit/claims.h"
 #include "tests/unit/notebook.h"
 
@@ -521,7 +522,8 @@ START_TEST(a_get_waits_for_its_name)
 	ck_assert_int_eq(waiters_look(&transfers, &house, &book.answers), 0);
 	ck_assert_uint_eq(book.count, 0);
 	store(&root, "w", 10);
-	ck_assert(house.published);
+	ck_assert_ptr_eq(wait_queue_next(&house.waits), &transfers.party);
+	ck_assert_ptr_null(wait_queue_next(&house.waits));
 	ck_assert_int_eq(waiters_look(&transfers, &house, &book.answers), 0);
 	ck_assert_uint_eq(notebook_last(&book)->id, request.id);
 	ck_assert_int_eq(notebook_last(&book)->code, 0);

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/wait_queue.h"
+
+#include <string.h>
+
+static struct wait **chain_of(struct wait_queue *queue, struct span name)
+{
+	uint8_t hash[crypto_shorthash_BYTES];
+
+	crypto_shorthash(hash, name.data, name.size, queue->key);
+	return &queue->chain[hash[0] % WAIT_QUEUE_CHAINS];
+}
+
+void wait_queue_init(struct wait_queue *queue)
+{
+	memset(queue, 0, sizeof(*queue));
+	crypto_shorthash_keygen(queue->key);
+}
+
+void wait_queue_enter(
+	struct wait_queue *queue, struct wait *wait, struct wait_party *party, struct span name)
+{
+	struct wait **chain = chain_of(queue, name);
+
+	*wait = (struct wait){ .next = *chain, .at = chain, .party = party, .name = name };
+	if (wait->next)
+		wait->next->at = &wait->next;
+	*chain = wait;
+}
+
+void wait_queue_leave(struct wait *wait)
+{
+	*wait->at = wait->next;
+	if (wait->next)
+		wait->next->at = wait->at;
+}
+
+static void call(struct wait_queue *queue, struct wait_party *party)
+{
+	if (party->at)
+		return;
+	party->next = queue->called;
+	party->at = &queue->called;
+	if (party->next)
+		party->next->at = &party->next;
+	queue->called = party;
+}
+
+void wait_queue_call(struct wait_queue *queue, struct span name)
+{
+	for (struct wait *wait = *chain_of(queue, name); wait; wait = wait->next)
+		if (span_equal(wait->name, name))
+			call(queue, wait->party);
+}
+
+void wait_party_end(struct wait_party *party)
+{
+	if (!party->at)
+		return;
+	*party->at = party->next;
+	if (party->next)
+		party->next->at = party->at;
+	party->at = NULL;
+}
+
+struct wait_party *wait_queue_next(struct wait_queue *queue)
+{
+	struct wait_party *party = queue->called;
+
+	if (party)
+		wait_party_end(party);
+	return party;
+}

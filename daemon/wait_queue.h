@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "common/span.h"
+
+#include <sodium.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * Who waits for which name. A published name calls those who wait for it, and only those: what a
+ * set costs does not depend on how many wait for something else.
+ */
+
+#define WAIT_QUEUE_CHAINS 256
+
+/* Somebody who may be called: one a session, however many names it waits for. All zero at first. */
+struct wait_party {
+	struct wait_party *next; /* among the called */
+	struct wait_party **at;  /* what points here; NULL: not called */
+};
+
+/* One name that a party waits for. It belongs to its owner, and stays where it is. */
+struct wait {
+	struct wait *next;
+	struct wait **at; /* what points here */
+	struct wait_party *party;
+	struct span name; /* filed; the owner's */
+};
+
+struct wait_queue {
+	uint8_t key[crypto_shorthash_KEYBYTES]; /* nobody chooses names that share a chain */
+	struct wait *chain[WAIT_QUEUE_CHAINS];
+	struct wait_party *called;
+};
+
+/* Makes an empty queue. */
+void wait_queue_init(struct wait_queue *queue);
+
+/* Lets a party wait for a name; wait_queue_leave must come before either ends. */
+void wait_queue_enter(
+	struct wait_queue *queue, struct wait *wait, struct wait_party *party, struct span name);
+void wait_queue_leave(struct wait *wait);
+
+/* Calls everybody who waits for the name; they go on waiting until they leave. */
+void wait_queue_call(struct wait_queue *queue, struct span name);
+
+/* One party that has been called, which is not called any more then; NULL: there is none. */
+struct wait_party *wait_queue_next(struct wait_queue *queue);
+
+/* Takes a party off the called, if it is one of them. */
+void wait_party_end(struct wait_party *party);

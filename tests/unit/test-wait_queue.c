@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <check.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "daemon/wait_queue.h"
+#include "tests/unit/claims.h"
+
+/* More names than chains, so that chains are shared. */
+#define NAMES 2000
+
+static struct wait_queue queue;
+static struct wait_party parties[NAMES];
+static struct wait waits[NAMES];
+static char names[NAMES][16];
+
+static struct span name(int i)
+{
+	return span_text(names[i]);
+}
+
+static void set_up(void)
+{
+	if (sodium_init() < 0)
+		abort();
+	wait_queue_init(&queue);
+	memset(parties, 0, sizeof(parties));
+	for (int i = 0; i < NAMES; i++) {
+		(void)snprintf(names[i], sizeof(names[i]), "u/%d/w", i);
+		wait_queue_enter(&queue, &waits[i], &parties[i], name(i));
+	}
+}
+
+START_TEST(a_name_calls_those_who_wait_for_it_and_nobody_else)
+{
+	for (int i = 0; i < NAMES; i++) {
+		wait_queue_call(&queue, name(i));
+		ck_assert_ptr_eq(wait_queue_next(&queue), &parties[i]);
+		ck_assert_ptr_null(wait_queue_next(&queue));
+	}
+	wait_queue_call(&queue, span_text("nobody"));
+	ck_assert_ptr_null(wait_queue_next(&queue));
+}
+END_TEST
+
+START_TEST(who_waits_for_several_names_is_called_once_a_round)
+{
+	struct wait again;
+
+	wait_queue_enter(&queue, &again, &parties[1], name(2));
+	wait_queue_call(&queue, name(1));
+	wait_queue_call(&queue, name(1));
+	wait_queue_call(&queue, name(2));
+	/* Parties 2 and 1, in whatever order. */
+	ck_assert_ptr_nonnull(wait_queue_next(&queue));
+	ck_assert_ptr_nonnull(wait_queue_next(&queue));
+	ck_assert_ptr_null(wait_queue_next(&queue));
+	wait_queue_leave(&again);
+	wait_queue_call(&queue, name(2));
+	ck_assert_ptr_eq(wait_queue_next(&queue), &parties[2]);
+	ck_assert_ptr_null(wait_queue_next(&queue));
+}
+END_TEST
+
+START_TEST(who_has_left_is_not_called)
+{
+	for (int i = 0; i < NAMES; i += 2)
+		wait_queue_leave(&waits[i]);
+	for (int i = 0; i < NAMES; i++) {
+		wait_queue_call(&queue, name(i));
+		ck_assert_ptr_eq(wait_queue_next(&queue), i % 2 == 0 ? NULL : &parties[i]);
+	}
+}
+END_TEST
+
+START_TEST(a_party_may_end_while_it_is_called)
+{
+	for (int i = 0; i < 3; i++)
+		wait_queue_call(&queue, name(i));
+	wait_queue_leave(&waits[1]);
+	wait_party_end(&parties[1]);
+	wait_party_end(&parties[1]);
+	for (int i = 0; i < 2; i++) {
+		struct wait_party *party = wait_queue_next(&queue);
+
+		ck_assert(party == &parties[0] || party == &parties[2]);
+	}
+	ck_assert_ptr_null(wait_queue_next(&queue));
+}
+END_TEST
+
+int main(void)
+{
+	TCase *claims = tcase_create("wait_queue");
+
+	tcase_add_checked_fixture(claims, set_up, NULL);
+	tcase_add_test(claims, a_name_calls_those_who_wait_for_it_and_nobody_else);
+	tcase_add_test(claims, who_waits_for_several_names_is_called_once_a_round);
+	tcase_add_test(claims, who_has_left_is_not_called);
+	tcase_add_test(claims, a_party_may_end_while_it_is_called);
+	return claims_run(claims, "wait_queue");
+}
