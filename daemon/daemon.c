@@ -12,6 +12,9 @@
 #define VIEW_PAGES 1
 #define BENCH_PAGES 10
 
+/* Nanoseconds after which a view is wiped in the middle of work. */
+#define VIEW_NS 1000000
+
 enum region { REGION_KEYS, REGION_VIEW, REGION_STACK, REGION_BENCH, REGIONS };
 
 uint64_t daemon_now_ms(void)
@@ -20,6 +23,14 @@ uint64_t daemon_now_ms(void)
 
 	clock_gettime(CLOCK_BOOTTIME, &now);
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+uint64_t daemon_now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
 static int map_memory(struct daemon *daemon, enum os_memory_need need)
@@ -116,4 +127,12 @@ void daemon_forget(struct daemon *daemon)
 {
 	if (daemon->coffer.viewing)
 		locked_stack_call(&daemon->stack, forget, &daemon->coffer);
+}
+
+void daemon_forget_in_time(struct daemon *daemon, uint64_t now_ns)
+{
+	if (now_ns - daemon->forgotten_ns < VIEW_NS)
+		return;
+	daemon->forgotten_ns = now_ns;
+	coffer_forget(&daemon->coffer);
 }

@@ -36,6 +36,7 @@ struct daemon {
 	uint32_t rekey_ms;     /* milliseconds between two re-masks */
 	uint64_t started_ms;   /* CLOCK_BOOTTIME */
 	uint64_t sessions;     /* open now */
+	uint64_t forgotten_ns; /* daemon_now_ns of the last daemon_forget_in_time that wiped */
 	uint64_t next_channel; /* binds wrapped channel keys */
 	uint64_t next_upload;  /* binds the wrapped data keys of sets under way */
 };
@@ -63,5 +64,14 @@ void daemon_remask(struct daemon *daemon);
 /* Wipes the masters' view, if there is one. */
 void daemon_forget(struct daemon *daemon);
 
+/*
+ * The same, once in half the 2 ms that a view may live: for what works longer than that. `now_ns`
+ * is daemon_now_ns. On the locked stack.
+ */
+void daemon_forget_in_time(struct daemon *daemon, uint64_t now_ns);
+
 /* Milliseconds of CLOCK_BOOTTIME: goes on in suspend, and nobody can set it. */
 uint64_t daemon_now_ms(void);
+
+/* Nanoseconds of CLOCK_MONOTONIC: measures what we do ourselves. */
+uint64_t daemon_now_ns(void);

@@ -101,6 +101,12 @@ static int serve_remove(struct desk *desk)
 
 /* -- generate ------------------------------------------------------------------------------ */
 
+/*
+ * Bytes that a generate may ask for: nobody's password or key is longer, and the others wait while
+ * it is drawn, up to MESSAGE_FRAME_MAX times in one frame.
+ */
+#define GENERATE_MAX 65536
+
 static const char *const charsets[CHARSETS] = {
 	[CHARSET_ALNUM] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789",
 	[CHARSET_HEX] = "0123456789abcdef",
@@ -178,7 +184,9 @@ static int generate(const struct desk *desk, uint64_t *versionp)
 		return -ENOBUFS;
 	memcpy(put.number, request->number, sizeof(put.number));
 	enclave_draw_key(key);
-	r = value_new(daemon->vault, &value);
+	r = vault_may_put(daemon->vault, desk->name, &request->conditions, versionp);
+	if (r == 0)
+		r = value_new(daemon->vault, &value);
 	if (r == 0)
 		r = draw_value(desk, value, key);
 	if (r == 0)
@@ -200,6 +208,8 @@ static int serve_generate(struct desk *desk)
 
 	if (request->size == 0)
 		return answer_code(desk, STATUS_INVALID, "the value is empty");
+	if (request->size > GENERATE_MAX)
+		return answer_code(desk, STATUS_LIMIT, "at most 65536 bytes are drawn");
 	request_digest(digest, request, desk->name);
 	r = repeats_find(daemon->repeats, uid, request->number, digest, &first);
 	if (r == STATUS_CONFLICT)

@@ -48,13 +48,22 @@ static void greet(void *argument)
 struct visit {
 	struct served *served;
 	struct span input;
-	bool stopped; /* the outbox is full; there is more input */
+	uint64_t until_ns; /* of daemon_now_ns */
+	uint64_t now_ns;   /* when the last request was over */
+	enum serve_end end;
 	int result;
 };
 
-static int serve_messages(
-	struct served *served, struct messages *messages, struct outgoing *outgoing)
+/* After each request; if the masters were joined long ago, their view ends here. */
+static void look_at_clock(struct visit *visit)
 {
+	visit->now_ns = daemon_now_ns();
+	daemon_forget_in_time(visit->served->daemon, visit->now_ns);
+}
+
+static int serve_messages(struct visit *visit, struct messages *messages, struct outgoing *outgoing)
+{
+	struct served *served = visit->served;
 	struct workbench *bench = &served->daemon->bench;
 	size_t mark = workbench_mark(bench);
 	struct request request;
@@ -66,13 +75,15 @@ static int serve_messages(
 		workbench_release(bench, mark);
 		if (r < 0)
 			return r;
+		look_at_clock(visit);
 	}
 	return r;
 }
 
-static int serve_frame(struct served *served, const struct frame *frame,
+static int serve_frame(struct visit *visit, const struct frame *frame,
 	const struct channel_keys *keys, struct outgoing *outgoing)
 {
+	struct served *served = visit->served;
 	struct workbench *bench = &served->daemon->bench;
 	size_t mark = workbench_mark(bench);
 	uint8_t *plain = workbench_take(bench, FRAME_PLAIN_MAX);
@@ -81,7 +92,7 @@ static int serve_frame(struct served *served, const struct frame *frame,
 
 	if (r > 0) {
 		messages.plain = span_of(plain, (size_t)r);
-		r = serve_messages(served, &messages, outgoing);
+		r = serve_messages(visit, &messages, outgoing);
 	}
 	workbench_release(bench, mark);
 	return r;
@@ -94,9 +105,12 @@ static int serve_input(
 	int r;
 
 	while ((r = frame_next(&frame, &visit->input)) > 0) {
-		r = serve_frame(visit->served, &frame, keys, outgoing);
-		visit->stopped = !outbox_has_room(visit->served->outbox);
-		if (r < 0 || visit->stopped)
+		r = serve_frame(visit, &frame, keys, outgoing);
+		if (!outbox_has_room(visit->served->outbox))
+			visit->end = SERVE_FULL;
+		else if (visit->now_ns >= visit->until_ns)
+			visit->end = SERVE_OVERTIME;
+		if (r < 0 || visit->end != SERVE_DONE)
 			break;
 	}
 	return r;
@@ -121,7 +135,10 @@ static void receive(void *argument)
 	struct workbench *bench = &served->daemon->bench;
 	struct channel_keys *keys = workbench_take(bench, sizeof(*keys));
 	struct outgoing outgoing;
-	int r = keys ? channel_take(&served->channel, keys, &served->daemon->coffer) : -ENOBUFS;
+	int r;
+
+	look_at_clock(visit);
+	r = keys ? channel_take(&served->channel, keys, &served->daemon->coffer) : -ENOBUFS;
 
 	if (r == 0)
 		r = outgoing_begin(&outgoing, served->outbox, &served->channel, keys, bench);
@@ -148,16 +165,16 @@ int serve_hello(struct served *served, const struct hello *hello)
 	return 0;
 }
 
-int serve_frames(struct served *served, struct span *input, bool *stopped)
+int serve_frames(struct served *served, struct span *input, uint64_t until_ns, enum serve_end *endp)
 {
-	struct visit visit = { .served = served, .input = *input };
+	struct visit visit = { .served = served, .input = *input, .until_ns = until_ns };
 	size_t begin = served->outbox->used;
 
 	locked_stack_call(&served->daemon->stack, receive, &visit);
 	if (visit.result < 0)
 		served->outbox->used = begin;
 	*input = visit.input;
-	*stopped = visit.stopped;
+	*endp = visit.end;
 	return visit.result;
 }
 

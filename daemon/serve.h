@@ -28,12 +28,21 @@ struct served {
  */
 int serve_hello(struct served *served, const struct hello *hello);
 
+/* Why a turn left input behind. What is not a whole frame is always left. */
+enum serve_end {
+	SERVE_DONE,    /* it did not: no whole frame is there any more */
+	SERVE_FULL,    /* the outbox is full */
+	SERVE_OVERTIME /* others are to have their turn */
+};
+
 /*
  * Serves whole frames off `input` and goes on with what is under way; the answers are in the
- * outbox. *stopped tells that the outbox is full and input was left for that reason. Returns 0, or
- * a negative errno after which the connection cannot go on; the outbox is as it was then.
+ * outbox. The frame in which `until_ns` of daemon_now_ns passes is the last one of the turn. *endp
+ * tells why input was left. Returns 0, or a negative errno after which the connection cannot go on;
+ * the outbox is as it was then.
  */
-int serve_frames(struct served *served, struct span *input, bool *stopped);
+int serve_frames(
+	struct served *served, struct span *input, uint64_t until_ns, enum serve_end *endp);
 
 /* Why a negative result ends the connection, as a sentence part. */
 const char *serve_words(int error);

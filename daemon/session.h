@@ -33,12 +33,13 @@ struct sessions {
 	struct segment segments[SESSIONS_SEGMENTS];
 	size_t segment_count;
 	struct session *first;
+	struct session *turn; /* the next one that goes on; NULL: the first */
 	size_t count;
 	uint8_t *read_buffer;
 	uv_prepare_t before_poll; /* both write what is in the outbox */
 	uv_check_t after_poll;
-	uv_idle_t busy;  /* runs while a get has more to send and its socket takes it */
-	uv_timer_t view; /* wipes the masters' view 2 ms after it was made */
+	uv_idle_t busy;  /* runs while anybody has something to do that hangs on nobody else */
+	uv_timer_t view; /* wipes the masters' view */
 	bool closing;
 	void (*on_count)(struct sessions *sessions); /* a session came or went */
 	void *owner;

@@ -133,6 +133,17 @@ static int check_conditions(
 	return 0;
 }
 
+int vault_may_put(struct vault *vault, struct span name, const struct conditions *conditions,
+	uint64_t *versionp)
+{
+	uint64_t offset;
+	int r = look_up(vault, name, &offset);
+
+	if (r != 0 && r != STATUS_NOT_FOUND)
+		return r;
+	return check_conditions(conditions, r == 0 ? record_header(vault, offset) : NULL, versionp);
+}
+
 /* Takes the blocks that the record needs. Returns 0 or STATUS_LIMIT; `abandon` gives them back. */
 static int take_blocks(struct vault *vault, const struct value *value, struct draft *draft)
 {

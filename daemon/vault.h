@@ -103,6 +103,13 @@ bool value_purged(const struct value *value);
 /* Wipes and frees a value that is not to be published; takes NULL. */
 void value_free(struct vault *vault, struct value *value);
 
+/*
+ * Whether the conditions of a put hold now: 0, STATUS_CONFLICT and the current version (0: absent),
+ * or STATUS_INTEGRITY. For what is dear to make. Touches the ledger key.
+ */
+int vault_may_put(struct vault *vault, struct span name, const struct conditions *conditions,
+	uint64_t *versionp);
+
 /* What a new version is to be. */
 struct vault_put {
 	struct span name;                    /* filed */

@@ -180,7 +180,10 @@ int mg_set_from(struct mg_client *client, const char *name, mg_source source, vo
 
 enum mg_charset { MG_ALNUM = 0, MG_HEX = 1, MG_BASE64 = 2, MG_BYTES = 3 };
 
-/* Lets the daemon draw a value of `size` bytes, each uniformly from the set. */
+/*
+ * Lets the daemon draw a value of `size` bytes, each uniformly from the set. MG_LIMIT over 65,536:
+ * the daemon's other clients wait while it draws.
+ */
 int mg_generate(struct mg_client *client, const char *name, size_t size, enum mg_charset charset,
 	const struct mg_set_options *options, uint64_t *versionp);
 

@@ -89,13 +89,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (unsigned i = 0; r == 0; i++) {
 		size_t frame = next_frame(&input, wire);
 		struct span bytes = span_of(wire, frame);
-		bool stopped = false;
+		enum serve_end end;
 
 		if (frame == 0)
 			break;
 		if (purge && i == purge)
 			vault_purge(door.daemon.vault);
-		r = serve_frames(&door.served, &bytes, &stopped);
+		r = serve_frames(&door.served, &bytes, UINT64_MAX, &end);
 		MUST(r < 0 || bytes.size == 0);
 		read_answers(&answers);
 		door_must_be_clean(&door);

@@ -6,6 +6,7 @@ import os
 
 import mgwire
 from bystander import BystanderTest
+from daemon import Daemon
 from mgwire import Broken, pb
 
 BLOCK = mgwire.CHUNK_PLAIN
@@ -383,9 +384,16 @@ class Names(BystanderTest):
         for size in ((1 << 20) + 1, 5 << 20):
             self.assertRefused(mgwire.LIMIT, client.set, self.name, bytes(size))
             self.assertRefused(mgwire.LIMIT, client.set, self.name, bytes(size), size=0)
-        for size in ((1 << 20) + 1, 1 << 63, (1 << 64) - 1):
-            self.assertRefused(mgwire.LIMIT, client.generate, self.name, size)
         self.assertStored(b"before")
+
+    def test_a_generate_over_its_limit(self):
+        client = self.client()
+        client.generate(self.name, 65536, pb.HEX)
+        value = client.get(self.name)
+        self.assertEqual(len(value), 65536)
+        for size in (65537, 1 << 20, (1 << 20) + 1, 1 << 63, (1 << 64) - 1):
+            self.assertRefused(mgwire.LIMIT, client.generate, self.name, size)
+        self.assertStored(value)
 
 
 class Limit(BystanderTest):
@@ -404,8 +412,11 @@ class Limit(BystanderTest):
             client.set(self.name, value, size=announced)
             self.assertRefused(mgwire.LIMIT, client.set, self.name, value + b"x", size=announced)
             self.assertStored(value)
-        client.generate(self.name, self.limit)
-        self.assertRefused(mgwire.LIMIT, client.generate, self.name, self.limit + 1)
+
+    def test_a_generate_is_held_to_a_lower_limit(self):
+        with Daemon("--max-value", "100") as daemon, mgwire.Client(daemon.path) as client:
+            client.generate(self.name, 100)
+            self.assertRefused(mgwire.LIMIT, client.generate, self.name, 101)
 
     def test_what_is_announced_too_large_is_refused_before_its_end(self):
         client = self.client()

@@ -4,6 +4,8 @@ fault is cut off or told, and everybody else is served on."""
 
 import os
 import resource
+import signal
+import socket
 import threading
 import time
 import unittest
@@ -43,15 +45,18 @@ class Slow(BystanderTest):
         return time.monotonic() - begin if wire.is_closed(READER_SECONDS + 20) else None
 
     def deaf(self):
-        """Asks for much and reads nothing of it."""
-        wire = Wire(self.daemon.path)
-        wire.send(*(pb.Request(id=number, get=pb.Get(name=b"large")) for number in range(1, 33)))
-        begin = time.monotonic()
-        closed = wait_for(lambda: any("pid %d: " % os.getpid() in line and "read" in line
-                                      for line in self.daemon.closings()), READER_SECONDS + 20)
-        spent = time.monotonic() - begin if closed else None
-        wire.close()
-        return spent
+        """Two who ask for much and read nothing of it; one of them waits for a name besides, much
+        longer than it may."""
+        much = [pb.Request(id=number, get=pb.Get(name=b"large")) for number in range(1, 33)]
+        wait = pb.Request(id=99, get=pb.Get(name=b"never", wait_ms=3600000))
+        with Wire(self.daemon.path) as plain, Wire(self.daemon.path) as waiting:
+            plain.send(*much)
+            waiting.send(wait, *much)
+            begin = time.monotonic()
+            closed = wait_for(lambda: sum("it does not read its answers" in line
+                                          for line in self.daemon.closings()) == 2,
+                              READER_SECONDS + 20)
+            return time.monotonic() - begin if closed else None
 
     def dripped_hello(self):
         with Wire(self.daemon.path, shake=False) as wire:
@@ -127,8 +132,9 @@ class Slow(BystanderTest):
                 self.assertIsNotNone(spent.get(case), self.daemon.log())
                 self.assertGreaterEqual(spent[case], seconds - 1.5)
         lines = len(self.daemon.closings()) - self.lines
+        # One line each, and one more of the second who is deaf.
         self.assertEqual(
-            lines, sum(seconds > 0 for seconds in cases.values()), self.daemon.log())
+            lines, sum(seconds > 0 for seconds in cases.values()) + 1, self.daemon.log())
 
 
 class Gone(BystanderTest):
@@ -175,6 +181,47 @@ class Gone(BystanderTest):
         for wire in crowd[::100]:
             wire.send(pb.Request(id=1, ping=pb.Ping()))
             self.assertEqual(wire.receive()[0].code, 0)
+
+
+class Greedy(BystanderTest):
+    """Clients that ask for more at once than the daemon does in a moment."""
+
+    def flood(self, frames):
+        """Frames of the dearest requests there are, each of which makes a version of one secret."""
+        client = self.client()
+        generate = pb.Generate(name=self.name, size=65536)
+        data = b"".join(client.frame([client.change(generate=generate) for _ in range(64)])
+                        for _ in range(frames))
+        writer = threading.Thread(target=self.write_all, args=(client, data), daemon=True)
+        writer.start()
+        self.addCleanup(writer.join)
+        return client
+
+    def test_others_are_served_before_a_flood_is(self):
+        frames = 100
+        other = self.client()
+        flood = self.flood(frames)
+        flood.receive()
+        # The flood is being served; whoever comes now must not wait until it is over.
+        os.kill(self.daemon.pid, signal.SIGSTOP)
+        try:
+            other.send(request := other.request(stat=pb.Stat(name=self.name)))
+        finally:
+            os.kill(self.daemon.pid, signal.SIGCONT)
+        self.assertLess(other.answer(request)[0].info.version, frames * 64)
+        # Nothing of it is lost either.
+        answered = 1
+        while answered < frames * 64:
+            self.assertEqual(flood.receive()[0].stored.version, answered + 1)
+            answered += 1
+        self.assertEqual(other.stat(self.name).version, frames * 64)
+
+    def test_a_client_that_leaves_in_the_midst_of_its_flood(self):
+        flood = self.flood(100)
+        flood.receive()
+        flood.socket.shutdown(socket.SHUT_RDWR)
+        self.assertTrue(wait_for(lambda: self.healthy.status().sessions == 1))
+        self.assertLess(self.healthy.stat(self.name).version, 6400)
 
 
 class Foreign(BystanderTest):

@@ -52,8 +52,8 @@ static void say(const struct request *requests, size_t count, struct span chunks
 static int serve(void)
 {
 	struct span input = span_of(wire, wire_size);
-	bool stopped;
-	int r = serve_frames(&door.served, &input, &stopped);
+	enum serve_end end;
+	int r = serve_frames(&door.served, &input, UINT64_MAX, &end);
 
 	wire_size = input.size;
 	return r;
@@ -167,6 +167,73 @@ START_TEST(an_error_takes_back_what_was_answered_before_it)
 }
 END_TEST
 
+/* -- turns --------------------------------------------------------------------------------- */
+
+START_TEST(a_turn_that_is_over_time_ends_with_its_frame_and_loses_nothing)
+{
+	struct span input;
+	enum serve_end end;
+	int got[4];
+
+	for (uint64_t i = 1; i <= 3; i++) {
+		struct request ping = { .id = i, .verb = VERB_PING };
+
+		say(&ping, 1, span_of(NULL, 0));
+	}
+	input = span_of(wire, wire_size);
+	for (size_t i = 1; i <= 3; i++) {
+		ck_assert_int_eq(serve_frames(&door.served, &input, 0, &end), 0);
+		ck_assert_int_eq(end, SERVE_OVERTIME);
+		ck_assert_uint_eq(codes(got, 4), 1);
+		ck_assert_uint_eq(input.size, wire_size / 3 * (3 - i));
+	}
+	ck_assert_int_eq(serve_frames(&door.served, &input, 0, &end), 0);
+	ck_assert_int_eq(end, SERVE_DONE);
+}
+END_TEST
+
+START_TEST(a_turn_in_time_serves_all_frames)
+{
+	struct request ping = { .id = 1, .verb = VERB_PING };
+	struct span input;
+	enum serve_end end;
+	int got[2];
+
+	say(&ping, 1, span_of(NULL, 0));
+	say(&ping, 1, span_of(NULL, 0));
+	input = span_of(wire, wire_size);
+	ck_assert_int_eq(serve_frames(&door.served, &input, UINT64_MAX, &end), 0);
+	ck_assert_int_eq(end, SERVE_DONE);
+	ck_assert_uint_eq(input.size, 0);
+	ck_assert_uint_eq(codes(got, 2), 2);
+}
+END_TEST
+
+/* 4 MiB drawn, made into letters and sealed: several milliseconds on any machine. */
+START_TEST(the_masters_are_parted_with_in_the_midst_of_a_long_frame)
+{
+	static struct request requests[MESSAGE_FRAME_MAX];
+	int got[MESSAGE_FRAME_MAX];
+	uint64_t begin;
+
+	for (size_t i = 0; i < MESSAGE_FRAME_MAX; i++) {
+		requests[i] = (struct request){ .id = i + 1,
+			.verb = VERB_GENERATE,
+			.name = span_text("g"),
+			.size = 65536,
+			.numbered = true };
+		requests[i].number[0] = (uint8_t)(i + 1);
+	}
+	say(requests, MESSAGE_FRAME_MAX, span_of(NULL, 0));
+	begin = daemon_now_ns();
+	ck_assert_int_eq(serve(), 0);
+	ck_assert_uint_eq(codes(got, MESSAGE_FRAME_MAX), MESSAGE_FRAME_MAX);
+	for (size_t i = 0; i < MESSAGE_FRAME_MAX; i++)
+		ck_assert_int_eq(got[i], 0);
+	ck_assert_uint_ge(door.daemon.forgotten_ns, begin + 1000000);
+}
+END_TEST
+
 /* -- how deep the locked stack gets -------------------------------------------------------- */
 
 static void serve_once(void *unused)
@@ -245,6 +312,9 @@ int main(void)
 	tcase_add_test(claims, a_frame_cut_anywhere_is_served_when_it_is_whole);
 	tcase_add_test(claims, a_value_that_is_removed_in_the_same_frame_still_leaves_whole);
 	tcase_add_test(claims, an_error_takes_back_what_was_answered_before_it);
+	tcase_add_test(claims, a_turn_that_is_over_time_ends_with_its_frame_and_loses_nothing);
+	tcase_add_test(claims, a_turn_in_time_serves_all_frames);
+	tcase_add_test(claims, the_masters_are_parted_with_in_the_midst_of_a_long_frame);
 	tcase_add_test(claims, every_verb_leaves_room_on_the_locked_stack);
 	return claims_run(claims, "serve");
 }

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "daemon/backlog.h"
+#include "daemon/serve.h"
+#include "daemon/session.h"
+
+#include <stddef.h>
+
+/*
+ * What a session is made of: its life and its deadlines (session.c), what comes in and is served
+ * (session_input.c), what goes out (session_output.c).
+ */
+
+/* As much as a socket's buffer holds by default. */
+#define READ_SIZE ((size_t)256 * 1024)
+
+/* Milliseconds in which a Hello must be whole: it is sent in one piece by every client. */
+#define HELLO_MS 5000
+
+/* Milliseconds in which a frame that has begun must be whole. */
+#define FRAME_MS 10000
+
+/* Milliseconds in which a reader must take what has been waiting for it. */
+#define WRITE_MS 30000
+
+struct session {
+	struct session *next;
+	struct session *previous;
+	struct sessions *sessions;
+	uv_pipe_t pipe;
+	uv_timer_t timer;
+	unsigned handles; /* libuv's, not yet closed */
+	bool open;        /* the Hellos have been exchanged */
+	bool closing;
+	bool reading;
+	bool late;       /* a deadline has passed: what the socket holds by now still counts */
+	bool behind;     /* its turn was over before its input */
+	unsigned writes; /* under way: the socket is full */
+	struct served served;
+	struct backlog backlog;  /* what was read and not yet served; ciphertext */
+	uint64_t input_deadline; /* uv_now of the loop; 0: none */
+	uint64_t write_deadline;
+	uint64_t armed; /* the deadline for which the timer runs */
+};
+
+/* -- its life ------------------------------------------------------------------------------ */
+
+void session_close(struct session *session);
+
+/* Closes it with one line in the log; `error` is 0 or a negative errno. */
+void session_fail(struct session *session, const char *what, int error);
+
+/* Lets the timer run for the earliest deadline; most requests leave none and cost nothing. */
+void session_arm(struct session *session);
+
+/* -- what comes in ------------------------------------------------------------------------- */
+
+/* Reads while there is nothing that has to leave, or to be served, first. */
+void session_read(struct session *session);
+
+/*
+ * A turn without new input: after a write, for a get that goes on, for one that waited, for input
+ * that was left behind.
+ */
+void session_run(struct session *session);
+
+/* Lets everybody go on who has something left to do, in turn; the callback of sessions->busy. */
+void sessions_go_on(uv_idle_t *busy);
+
+/* Lets those look again who wait for a name that has come. */
+void sessions_answer_called(struct sessions *sessions);
+
+/* -- what goes out ------------------------------------------------------------------------- */
+
+/* Says whose the bytes are that have come into the outbox since `begin`. */
+void session_claim(struct session *session, size_t begin);
+
+/* Takes the session's bytes off the outbox: nobody is left to read them. */
+void session_disown(struct session *session);
+
+/* Whether the outbox has to be written before anybody is served. */
+bool sessions_full(const struct sessions *sessions);
+
+/* Writes what all sessions have in the outbox. */
+void sessions_flush(struct sessions *sessions);
