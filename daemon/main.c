@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/overflow_uid.h"
 #include "daemon/companion.h"
 #include "daemon/config.h"
 #include "daemon/daemon.h"
@@ -118,6 +119,10 @@ static int serve(struct process *process)
 
 	if (harden_early() < 0)
 		return fail(EXIT_INTERNAL, "the process cannot be kept out of core files");
+	if (overflow_uid(geteuid()))
+		return fail(EXIT_CONFIGURATION,
+			"this user namespace has no uid of its own for us: others could not be "
+			"told from us; map it (unshare --map-current-user)");
 	harden_descriptors();
 	if (harden_probe_random() < 0)
 		return fail(EXIT_INTERNAL,

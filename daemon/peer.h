@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -26,7 +25,8 @@ struct peer {
 
 /*
  * Fills in `peer` from a connected socket. Returns 0 or a negative errno; anything but "this kernel
- * lacks it" is an error. The pidfd is kept only where peer_check can use it.
+ * lacks it" is an error, and so is a uid that stands for several users (-EOVERFLOW). The pidfd is
+ * kept only where peer_check can use it.
  */
 int peer_take(struct peer *peer, int socket);
 
@@ -37,14 +37,10 @@ int peer_take(struct peer *peer, int socket);
  */
 int peer_check(const struct peer *peer);
 
-/* Closes and frees what the peer holds; the struct may be finished twice. */
-/* What peer_check found, for the log. */
-static inline const char *peer_words(int error)
-{
-	return error == -ESRCH ? "the process that connected has ended"
-			       : "its rights have changed since it connected";
-}
+/* What either of them found, for the log. */
+const char *peer_words(int error);
 
+/* Closes and frees what the peer holds; the struct may be finished twice. */
 void peer_finish(struct peer *peer);
 
 /* Whether this kernel can say who a pidfd is (PIDFD_GET_INFO, Linux 6.13). Asked once. */

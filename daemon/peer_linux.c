@@ -10,6 +10,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "common/overflow_uid.h"
+
 /* Newer than many a C library; the numbers are the kernel's, the same on all its machines. */
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77 /* Linux 6.5 */
@@ -77,7 +79,7 @@ static int take_credentials(struct peer *peer, int socket)
 	peer->uid = credentials.uid;
 	peer->gid = credentials.gid;
 	peer->pid = credentials.pid;
-	return 0;
+	return overflow_uid(peer->uid) ? -EOVERFLOW : 0;
 }
 
 /* The kernel says how much room it wants when there is too little. */

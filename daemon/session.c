@@ -174,7 +174,7 @@ void sessions_accept(struct sessions *sessions, int socket)
 	r = peer_take(&session->served.peer, socket);
 	if (r < 0) {
 		close(socket);
-		session_fail(session, "the kernel does not say who it is", r);
+		session_fail(session, peer_words(r), 0);
 		return;
 	}
 	r = uv_pipe_open(&session->pipe, socket);

@@ -10,6 +10,7 @@
 #include "client/lib/error.h"
 #include "client/lib/peer.h"
 #include "common/cleanup.h"
+#include "common/overflow_uid.h"
 
 static int parse(struct endpoint *endpoint, const char *text)
 {
@@ -81,6 +82,11 @@ int trust_check(int socket, const char *path, const struct mg_options *options)
 			"%s is served by uid %ld, not by uid %ld as expected", path, (long)uid,
 			(long)options->daemon_uid);
 	}
+	if (overflow_uid(uid))
+		return error_say(MG_UNREACHABLE,
+			"%s is served by somebody for whom this user namespace has no uid of its "
+			"own; nothing was sent",
+			path);
 	if (uid == 0 || uid == geteuid() || owns_place(path, uid))
 		return MG_OK;
 	return error_say(MG_UNREACHABLE,

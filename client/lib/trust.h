@@ -13,6 +13,7 @@ int trust_find(struct endpoint *endpoint, const struct mg_options *options);
 /*
  * Whether the peer of a connected socket may be the daemon at `path`: the uid that the options
  * expect; else root, ourselves, or the owner of the socket's folder where every folder above
- * belongs to root and is writable by root alone (a sticky one counts as safe).
+ * belongs to root and is writable by root alone (a sticky one counts as safe). A uid that stands
+ * for several users is none of these.
  */
 int trust_check(int socket, const char *path, const struct mg_options *options);

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/*
+ * Whether this uid may stand for several users: in a user namespace that does not map every uid,
+ * the kernel gives all those that it leaves out the same number, the overflow uid
+ * (user_namespaces(7)). Whoever has it cannot be told from others. Where the map cannot be read,
+ * there is none. Keeps nothing; may be called from any thread.
+ */
+bool overflow_uid(uid_t uid);
