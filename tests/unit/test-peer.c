@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -467,6 +468,35 @@ START_TEST(a_kernel_that_can_say_who_a_pidfd_is_is_found)
 }
 END_TEST
 
+/* What a process finds out that cannot open anything when it first asks. */
+static bool found_after_a_full_table(void)
+{
+	struct rlimit limit, none;
+
+	must(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+	none = (struct rlimit){ .rlim_cur = 0, .rlim_max = limit.rlim_max };
+	must(setrlimit(RLIMIT_NOFILE, &none) == 0 && !peer_checks());
+	must(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+	return peer_checks();
+}
+
+START_TEST(a_full_file_table_is_no_answer_about_the_kernel)
+{
+	pid_t child = fork();
+	int status;
+
+	if (child == 0)
+		_exit(found_after_a_full_table() ? 2 : 3);
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert(WIFEXITED(status));
+	ck_assert_int_eq(WEXITSTATUS(status), peer_checks() ? 2 : 3);
+	if (!peer_checks())
+		puts("SKIP: a_full_file_table_is_no_answer_about_the_kernel: this kernel cannot "
+		     "say "
+		     "who a pidfd is");
+}
+END_TEST
+
 START_TEST(a_pidfd_is_kept_where_it_can_be_asked_and_nowhere_else)
 {
 	struct visitor visitor = visitor_start(geteuid());
@@ -643,6 +673,7 @@ int main(void)
 	tcase_add_test(claims, a_socket_that_nobody_connected_has_no_peer);
 	tcase_add_test(claims, a_socket_of_the_network_has_no_peer);
 	tcase_add_test(claims, a_kernel_that_can_say_who_a_pidfd_is_is_found);
+	tcase_add_test(claims, a_full_file_table_is_no_answer_about_the_kernel);
 	tcase_add_test(claims, a_pidfd_is_kept_where_it_can_be_asked_and_nowhere_else);
 	tcase_add_test(claims, an_invented_peer_is_not_asked);
 	tcase_add_test(claims, who_changes_its_user_is_found_out);

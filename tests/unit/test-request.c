@@ -270,6 +270,34 @@ START_TEST(a_list_goes_on_where_it_ended)
 }
 END_TEST
 
+START_TEST(a_list_after_a_name_outside_its_prefix_begins_or_ends_there)
+{
+	static const struct {
+		const char *prefix;
+		const char *after;
+		size_t names;
+	} rows[] = { { "b/", "a/2", 2 }, { "b/", "b", 2 }, { "b/", "b/0", 2 }, { "b/", "b/1", 1 },
+		{ "b/", "b/9", 0 }, { "b/", "c", 0 }, { "b/", "c/2", 0 }, { "", "b/1", 2 },
+		{ "", "~/x", 0 } };
+
+	store(&root, "a/1", 1);
+	store(&root, "b/1", 1);
+	store(&root, "b/2", 1);
+	store(&root, "c/1", 1);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct request list = { .verb = VERB_LIST,
+			.name = span_text(rows[i].prefix),
+			.after = span_text(rows[i].after) };
+
+		book.count = 0;
+		ask(&root, list);
+		ck_assert_uint_eq(book.count, rows[i].names + 1);
+		ck_assert_int_eq(notebook_last(&book)->code, 0);
+		ck_assert(!notebook_last(&book)->more);
+	}
+}
+END_TEST
+
 START_TEST(a_wrong_tag_stores_nothing)
 {
 	struct request request = setting("t", 100);
@@ -608,6 +636,40 @@ START_TEST(a_cancelled_get_is_answered_and_ends)
 }
 END_TEST
 
+START_TEST(a_cancelled_set_that_has_failed_is_not_answered_again)
+{
+	struct request cancel = { .verb = VERB_CANCEL };
+	struct request request = setting("t", 50000), more;
+
+	seal(50000);
+	sealed[20] ^= 1;
+	ck_assert_int_eq(ask(&root, with_chunks(request, 50000, 0, 1))->code, STATUS_INTEGRITY);
+	book.count = 0;
+	cancel.target = request.id;
+	ck_assert_int_eq(ask(&root, cancel)->code, 0);
+	ck_assert_uint_eq(book.count, 1);
+	ck_assert(!transfers_has(&transfers, request.id));
+	more = with_chunks(going_on(request.id), 50000, 1, 1);
+	ck_assert_int_eq(serve(&root, &more), -EPROTO);
+}
+END_TEST
+
+START_TEST(a_cancelled_set_is_answered_and_leaves_nothing)
+{
+	struct request cancel = { .verb = VERB_CANCEL };
+	struct request request = setting("t", 50000);
+
+	seal(50000);
+	ck_assert_ptr_null(ask(&root, with_chunks(request, 50000, 0, 1)));
+	cancel.target = request.id;
+	ck_assert_int_eq(ask(&root, cancel)->code, 0);
+	ck_assert_uint_eq(book.count, 2);
+	ck_assert_uint_eq(book.notes[0].id, request.id);
+	ck_assert_int_eq(book.notes[0].code, STATUS_TIMEOUT);
+	ck_assert_uint_eq(vault_bytes(house.vault), 0);
+}
+END_TEST
+
 START_TEST(nothing_stays_on_the_bench)
 {
 	static const char marker[] = "yellow submarine yellow submarine";
@@ -643,6 +705,7 @@ int main(void)
 	tcase_add_test(claims, every_user_has_a_space_of_its_own);
 	tcase_add_test(claims, a_list_tells_only_what_the_caller_may_see);
 	tcase_add_test(claims, a_list_goes_on_where_it_ended);
+	tcase_add_test(claims, a_list_after_a_name_outside_its_prefix_begins_or_ends_there);
 	tcase_add_test(claims, a_wrong_tag_stores_nothing);
 	tcase_add_test(claims, a_missing_or_doubled_chunk_stores_nothing);
 	tcase_add_test(claims, a_value_shorter_or_longer_than_announced_stores_nothing);
@@ -665,6 +728,8 @@ int main(void)
 	tcase_add_test(claims, chunks_for_nothing_close_the_session);
 	tcase_add_test(claims, an_id_still_under_way_closes_the_session);
 	tcase_add_test(claims, a_cancelled_get_is_answered_and_ends);
+	tcase_add_test(claims, a_cancelled_set_that_has_failed_is_not_answered_again);
+	tcase_add_test(claims, a_cancelled_set_is_answered_and_leaves_nothing);
 	tcase_add_test(claims, nothing_stays_on_the_bench);
 	tcase_add_test(claims, status_counts_are_for_the_privileged);
 	return claims_run(claims, "request");
