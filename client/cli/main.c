@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,6 +69,8 @@ int main(int argc, char **argv)
 		r = fill_standard();
 	if (r < 0)
 		return say_error(MG_INTERNAL, "cannot start: %s", strerror(-r));
+	/* A file that may not grow is an error that is told, and nothing is left behind. */
+	signal(SIGXFSZ, SIG_IGN);
 	arguments_init(&arguments);
 	say_setup(options_want_json(argc, argv), false, false);
 	r = options_parse(&arguments, &command, argc, argv);

@@ -14,7 +14,9 @@
 
 #define PATTERN ".mgctl-XXXXXX"
 
-static const int caught[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
+/* Whatever may end us from outside; a warning on a closed stderr, too. */
+static const int caught[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGALRM, SIGXCPU, SIGUSR1,
+	SIGUSR2 };
 
 #define CAUGHT (sizeof(caught) / sizeof(caught[0]))
 

@@ -97,7 +97,7 @@ int say_failed(int status, const char *name)
 
 	if (words[0] == '\0')
 		words = mg_status_name(status);
-	if (!name)
+	if (!name || name[0] == '\0')
 		return say_error(status, "%s", words);
 	if (status == MG_DENIED && name[0] != '~')
 		return say_error(status, "%s: %s; your own space is '~/%s'", name, words, name);

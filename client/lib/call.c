@@ -66,11 +66,14 @@ static int try_twice(struct mg_client *client, struct call *call)
 
 int call_run(struct mg_client *client, struct call *call)
 {
-	int r = handle_enter(client);
+	int r;
 
+	if (!client)
+		return error_say(MG_INVALID, "no handle");
+	call->deadline_ms = connection_now_ms() + client->timeout_ms + (uint64_t)call->wait_ms;
+	r = handle_enter(client, call->deadline_ms);
 	if (r != MG_OK)
 		return r;
-	call->deadline_ms = connection_now_ms() + client->timeout_ms + (uint64_t)call->wait_ms;
 	r = try_twice(client, call);
 	/* What is half said, and an answer that may still come, would be taken for the next one's.
 	 */

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "client/lib/error.h"
+#include "client/lib/turn.h"
 
 /* MemGuard's 512 bytes: enough to defeat an image of memory with bit errors. */
 #define PREKEY_SIZE 512
@@ -143,18 +144,18 @@ void handle_run(struct mg_client *client, void (*function)(void *), void *argume
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-int handle_enter(struct mg_client *client)
+int handle_enter(struct mg_client *client, uint64_t deadline_ms)
 {
 	int r;
 
-	if (!client)
-		return error_say(MG_INVALID, "no handle");
 	if (client->owner != getpid())
 		return error_say(MG_INVALID, "a handle does not go over a fork: open another");
-	r = pthread_mutex_lock(&client->lock);
-	if (r == EDEADLK)
+	r = turn_take(&client->lock, deadline_ms);
+	if (r == -EDEADLK)
 		return error_say(MG_INVALID, "a callback cannot call the handle that runs it");
-	return r == 0 ? MG_OK : error_say(MG_INTERNAL, "the handle's lock: %s", strerror(r));
+	if (r == -ETIMEDOUT)
+		return error_say(MG_TIMEOUT, "another thread's call on this handle did not end");
+	return r == 0 ? MG_OK : error_say(MG_INTERNAL, "the handle's lock: %s", strerror(-r));
 }
 
 static void wipe_bench(void *argument)

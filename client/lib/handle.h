@@ -62,8 +62,11 @@ void handle_free(struct mg_client *client);
  */
 void handle_run(struct mg_client *client, void (*function)(void *), void *argument);
 
-/* Begins a call: the handle is this thread's until handle_leave. Returns a status. */
-int handle_enter(struct mg_client *client);
+/*
+ * Begins a call: the handle is this thread's until handle_leave. Returns a status; MG_TIMEOUT when
+ * other threads' calls are not over by the deadline, in milliseconds of connection_now_ms.
+ */
+int handle_enter(struct mg_client *client, uint64_t deadline_ms);
 
 /* Wipes the bench and forgets the open frame; a data key stays. */
 void handle_clear(struct mg_client *client);

@@ -15,8 +15,8 @@
  * signals, no resource limits, no exit, no output.
  *
  * Functions return MG_OK (0) or one of enum mg_status. mg_last_error tells more in words. A handle
- * may be used from several threads; calls on it are served one after the other. After fork the
- * child cannot use the parent's handles or secrets.
+ * may be used from several threads; calls on it are served one after the other, and the wait counts
+ * against the call's time limit. After fork the child cannot use the parent's handles or secrets.
  */
 
 #if defined(__GNUC__) || defined(__clang__)

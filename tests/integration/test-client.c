@@ -480,6 +480,32 @@ START_TEST(threads_share_a_handle)
 }
 END_TEST
 
+static void *wait_in_vain(void *argument)
+{
+	struct mg_get_options options = { .wait_ms = 1500 };
+	struct mg_secret *secret;
+
+	(void)argument;
+	return mg_get(client, "never", &options, &secret) == MG_TIMEOUT ? NULL : client;
+}
+
+START_TEST(a_thread_waits_for_anothers_call_no_longer_than_its_time_limit)
+{
+	pthread_t thread;
+	void *failed;
+
+	ck_assert_int_eq(pthread_create(&thread, NULL, wait_in_vain, NULL), 0);
+	usleep(300000);
+	mg_set_timeout(client, 100);
+	ck_assert_int_eq(mg_ping(client), MG_TIMEOUT);
+	ck_assert_ptr_nonnull(strstr(mg_last_error(), "another thread"));
+	pthread_join(thread, &failed);
+	ck_assert_ptr_null(failed);
+	mg_set_timeout(client, 0);
+	must(mg_ping(client));
+}
+END_TEST
+
 START_TEST(a_child_cannot_use_its_parents_handle)
 {
 	pid_t child = fork();
@@ -718,6 +744,7 @@ int main(void)
 	tcase_add_test(claims, a_get_waits_for_a_name_to_appear);
 	tcase_add_test(claims, a_callback_that_calls_its_own_handle_is_told);
 	tcase_add_test(claims, threads_share_a_handle);
+	tcase_add_test(claims, a_thread_waits_for_anothers_call_no_longer_than_its_time_limit);
 	tcase_add_test(claims, a_child_cannot_use_its_parents_handle);
 	tcase_add_test(claims, the_host_is_left_as_it_was);
 	tcase_add_test(claims, signals_of_the_host_do_not_disturb_a_call);

@@ -38,10 +38,18 @@ def allow_cores():
     resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
 
 
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE,
+          signal.SIGALRM, signal.SIGXCPU, signal.SIGUSR1, signal.SIGUSR2)
+
+
 def hear_signals():
     """Whoever starts tests in the background may have them ignore what ends them."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+    for number in ENDING:
         signal.signal(number, signal.SIG_DFL)
+
+
+def small_files():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50000, 50000))
 
 
 def is_hardened(pid):
@@ -419,7 +427,7 @@ class Get(MgctlTest):
         self.fails(USAGE, "get", self.name, "--out", str(folder / "no" / "such"))
 
     def test_out_leaves_no_file_when_a_signal_ends_it(self):
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        for number in ENDING:
             folder = pathlib.Path(tempfile.mkdtemp(dir=self.folder))
             process = subprocess.Popen(
                 [MGCTL, "get", "absent", "--wait", "60s", "--out", str(folder / "out")],
@@ -429,6 +437,13 @@ class Get(MgctlTest):
             process.send_signal(number)
             self.assertEqual(process.wait(10), -number)
             self.assertEqual(os.listdir(folder), [])
+
+    def test_out_leaves_no_file_when_it_may_not_grow(self):
+        self.store(os.urandom(100000))
+        folder = pathlib.Path(tempfile.mkdtemp(dir=self.folder))
+        self.assertIn("too large", self.fails(LIMIT, "get", self.name, "--out",
+                                              str(folder / "out"), preexec_fn=small_files))
+        self.assertEqual(os.listdir(folder), [])
 
     def test_out_replaces_nothing_but_files(self):
         self.store(b"x")
