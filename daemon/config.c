@@ -15,6 +15,7 @@
 
 #include "common/cleanup.h"
 #include "common/span.h"
+#include "common/wire/message.h"
 
 /* More than any configuration needs; it is read whole. */
 #define FILE_SIZE_MAX ((size_t)1 << 20)
@@ -23,7 +24,6 @@
 #define LINE_SIZE_MAX 198
 
 #define MAX_VALUE_DEFAULT ((uint64_t)1 << 20)
-#define MAX_VALUE_MOST ((uint64_t)1 << 30)
 #define REKEY_DEFAULT_MS 500
 #define REKEY_LEAST_MS 10
 #define REKEY_MOST_MS 60000
@@ -115,7 +115,7 @@ static const char *read_max_value(struct config *config, const char *text)
 		{ "g", 1 << 30 } };
 	uint64_t size = read_quantity(text, sizes, sizeof(sizes) / sizeof(sizes[0]));
 
-	if (size == 0 || size > MAX_VALUE_MOST)
+	if (size == 0 || size > MESSAGE_VALUE_MAX)
 		return "is no size from 1 to 1g, such as 64k or 1m";
 	config->max_value = size;
 	return NULL;

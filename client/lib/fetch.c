@@ -192,8 +192,6 @@ static int begin_whole(struct mg_client *client, struct fetch *fetch)
 {
 	mg_secret_free(fetch->secret);
 	fetch->secret = NULL;
-	if (fetch->size > SIZE_MAX / 4)
-		return error_say(MG_LIMIT, "the value is too large for this machine");
 	return mg_secret_new(&fetch->secret, (size_t)fetch->size, need_of(client));
 }
 

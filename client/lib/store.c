@@ -160,8 +160,8 @@ int mg_set(struct mg_client *client, const char *name, const void *value, size_t
 
 	if (r == MG_OK && (size == 0 || !value))
 		r = error_say(MG_INVALID, "a value has at least one byte");
-	if (r == MG_OK && size > SIZE_MAX / 4)
-		r = error_say(MG_LIMIT, "the value is too large for this machine");
+	if (r == MG_OK && size > MESSAGE_VALUE_MAX)
+		r = error_say(MG_LIMIT, "a value has at most 1 GiB");
 	store.request.size = size;
 	if (r == MG_OK)
 		r = call_run(client, &store.call);

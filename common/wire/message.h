@@ -17,7 +17,8 @@
 #define MESSAGE_TAGS_MAX 16
 #define MESSAGE_TAG_KEY_MAX 64
 #define MESSAGE_TAG_VALUE_MAX 256
-#define MESSAGE_LEVEL 1 /* the feature level that this build understands */
+#define MESSAGE_VALUE_MAX ((uint64_t)1 << 30) /* bytes; no daemon allows more */
+#define MESSAGE_LEVEL 1                       /* the feature level that this build understands */
 
 /* More than a client that pipelines needs, few enough that one frame's answers stay small. */
 #define MESSAGE_FRAME_MAX 64 /* messages in a frame */

@@ -450,7 +450,8 @@ static int read_caller(struct caller *caller, const PB(Caller) * raw)
 
 static int read_value(struct reply *reply, const PB(Value) * raw)
 {
-	if (raw->data_key.len != ENCLAVE_KEY_SIZE || raw->size == 0)
+	if (raw->data_key.len != ENCLAVE_KEY_SIZE || raw->size == 0 ||
+		raw->size > MESSAGE_VALUE_MAX)
 		return -EPROTO;
 	reply->version = raw->version;
 	reply->size = raw->size;

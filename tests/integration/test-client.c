@@ -203,6 +203,8 @@ START_TEST(a_value_over_the_limit_is_refused_and_nothing_else)
 	ck_assert_int_eq(mg_set(client, "fits", larger, LARGE + 1, NULL, NULL), MG_LIMIT);
 	ck_assert_int_eq(mg_set_from(client, "fits", pour, &in, NULL, NULL), MG_LIMIT);
 	ck_assert_int_eq(mg_generate(client, "fits", LARGE + 1, MG_HEX, NULL, NULL), MG_LIMIT);
+	/* What no daemon stores is not even sealed. */
+	ck_assert_int_eq(mg_set(client, "fits", larger, SIZE_MAX, NULL, NULL), MG_LIMIT);
 	holds("fits", large, LARGE);
 	free(larger);
 }

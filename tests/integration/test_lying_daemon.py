@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A daemon that lies, in front of mgctl: right keys, wrong answers. What it announces is neither
+believed nor allocated, it keeps nobody longer than the time limit, and nothing of it steers a
+terminal."""
+
+import hashlib
+import os
+import pathlib
+import shutil
+import socket
+import struct
+import subprocess
+import tempfile
+import threading
+import time
+import unittest
+
+import mgwire
+from mgwire import HELLO_SIZE, Closed, Wire, bind, frame_nonce, pb, seal_chunk, sodium
+
+MGCTL = os.environ["MGCTL"]
+KEY = bytes(32)
+VALUE = b"v" * 100
+WHOLE = mgwire.seal_value(VALUE, KEY)
+LONG = mgwire.seal_value(bytes(40000), KEY)
+OK, LIMIT, TIMEOUT, PROTOCOL, INTEGRITY, INTERNAL = 0, 8, 9, 10, 11, 70
+CONTROLS = b"\x1b[31m\x07\n"
+
+
+class LyingWire(Wire):
+    """The daemon's end of a connection."""
+
+    def __init__(self, connection):
+        self.socket = connection
+        self.sent = self.received = 0
+        theirs = self.read(HELLO_SIZE)
+        public_key, secret_key = sodium.crypto_kx_keypair()
+        ours = mgwire.hello(public_key)
+        transcript = hashlib.blake2b(theirs + ours, digest_size=32).digest()
+        keys = sodium.crypto_kx_server_session_keys(public_key, secret_key, theirs[16:48])
+        self.rx, self.tx = (bind(key, transcript) for key in keys)
+        self.write(ours)
+
+    def sealed(self, replies, chunks=()):
+        data = b"".join(chunks)
+        frame = mgwire.seal_frame(mgwire.pack(replies), len(data), self.sent, self.tx) + data
+        self.sent += 1
+        return frame
+
+    def say(self, *replies, chunks=()):
+        self.write(self.sealed(replies, chunks))
+
+    def requests(self):
+        header = self.read(8)
+        size, chunks = struct.unpack("<II", header)
+        plain = sodium.crypto_aead_chacha20poly1305_ietf_decrypt(
+            self.read(size), header, frame_nonce(self.received), self.rx)
+        self.received += 1
+        self.read(chunks)
+        while plain:
+            size = struct.unpack("<H", plain[:2])[0]
+            yield pb.Request.FromString(plain[2:2 + size])
+            plain = plain[2 + size:]
+
+
+# -- lies: each is given the wire and the request ------------------------------------------------
+
+def value(size=100, chunks=WHOLE, key=KEY, shift=0, **announced):
+    """Answers with a value; `announced` replaces what is true of the chunks."""
+    truth = {"first": 0, "count": len(chunks), "last": len(chunks[-1]) if chunks else 0,
+             "final": True}
+
+    def lie(wire, request):
+        wire.say(pb.Reply(id=request.id + shift,
+                          value=pb.Value(version=1, size=size, data_key=key),
+                          chunks=pb.Chunks(**{**truth, **announced})), chunks=chunks)
+    return lie
+
+
+def answer(**fields):
+    return lambda wire, request: wire.say(pb.Reply(id=request.id, **fields))
+
+
+def info(name=b"n", **fields):
+    return pb.Info(name=name, version=1, size=1, **fields)
+
+
+def entry(told):
+    return lambda wire, request: wire.say(pb.Reply(id=request.id, info=told),
+                                          pb.Reply(id=request.id, listing=pb.Listing()))
+
+
+def endless_names(wire, request):
+    while True:
+        wire.say(*[pb.Reply(id=request.id, info=info(b"n%d" % i)) for i in range(20)])
+
+
+def endless_pages(wire, request):
+    wire.say(pb.Reply(id=request.id, listing=pb.Listing(more=True, next=b"n")))
+
+
+def dripped(wire, request):
+    for byte in wire.sealed([pb.Reply(id=request.id)]):
+        wire.write(bytes([byte]))
+        time.sleep(0.2)
+
+
+def nothing(wire, request):
+    pass
+
+
+STORED = pb.Stored(version=1)
+TAGS = [pb.Tag(key=b"k%d" % i, value=b"v") for i in range(17)]
+
+LIES = [
+    ("a value as it is", "get x", value(), OK),
+    ("more than there is memory", "get x", value(size=2 ** 64 - 1), PROTOCOL),
+    ("more than there is memory, for one field", "get x --field /a",
+     value(size=2 ** 40, chunks=LONG[:2], final=False), PROTOCOL),
+    ("a value of no bytes", "get x", value(size=0, chunks=[]), PROTOCOL),
+    ("an empty chunk", "get x", value(chunks=[seal_chunk(b"", 0, True, KEY)]), PROTOCOL),
+    ("an answer to something else", "get x", value(shift=1), PROTOCOL),
+    ("a short key", "get x", value(key=bytes(31)), PROTOCOL),
+    ("no key", "get x", value(key=b""), PROTOCOL),
+    ("another key", "get x", value(key=bytes(31) + b"\1"), INTEGRITY),
+    ("more than announced", "get x", value(size=50), INTEGRITY),
+    ("less than announced", "get x", value(size=150), INTEGRITY),
+    ("no end", "get x", value(final=False), INTEGRITY),
+    ("chunks beyond number", "get x", value(count=2 ** 32 - 1), PROTOCOL),
+    ("a chunk beyond size", "get x", value(last=2 ** 32 - 1), PROTOCOL),
+    ("a chunk of size 0", "get x", value(last=0), PROTOCOL),
+    ("a count of 0", "get x", value(chunks=[], count=0), PROTOCOL),
+    ("a chunk out of order", "get x", value(first=5), INTEGRITY),
+    ("bytes that no message claims", "get x", value(chunks=[*WHOLE, b"more"], count=1, last=116),
+     PROTOCOL),
+    ("something else than a value", "get x", answer(info=info()), PROTOCOL),
+    ("nothing but success", "get x", answer(), PROTOCOL),
+    ("a value for a set", "set x", value(), PROTOCOL),
+    ("nothing but success for a set", "set x", answer(), PROTOCOL),
+    ("a status that is none yet", "ping", answer(code=77, detail=b"words"), INTERNAL),
+    ("a status out of range", "ping", answer(code=2 ** 32 - 1, detail=b"words"), PROTOCOL),
+    ("words that steer", "ping", answer(code=8, detail=CONTROLS), PROTOCOL),
+    ("words without end", "ping", answer(code=8, detail=b"x" * 3000), LIMIT),
+    ("a name that steers", "ls", entry(info(CONTROLS)), PROTOCOL),
+    ("a name without end", "ls", entry(info(b"n" * 3000)), PROTOCOL),
+    ("too many tags", "ls", entry(info(tags=TAGS)), PROTOCOL),
+    ("a tag that steers", "stat x", answer(info=info(tags=[pb.Tag(key=b"k", value=CONTROLS)])),
+     PROTOCOL),
+    ("a version that steers", "status", answer(state=pb.State(version=CONTROLS)), PROTOCOL),
+    ("times out of range", "stat x", answer(info=info(created_ms=2 ** 63 - 1,
+                                                      changed_ms=-2 ** 63)), OK),
+    ("names without end", "--timeout 1s ls", endless_names, TIMEOUT),
+    ("pages without end", "--timeout 1s ls", endless_pages, TIMEOUT),
+    ("byte by byte", "--timeout 1s ping", dripped, TIMEOUT),
+    ("silence", "--timeout 1s ping", nothing, TIMEOUT),
+    ("silence after a set", "--timeout 1s set x", nothing, TIMEOUT),
+    ("a stored version", "set x", answer(stored=STORED), OK),
+]
+
+
+class Liar:
+    """Serves connections with one lie."""
+
+    def __init__(self, path, lie):
+        path.unlink(missing_ok=True)
+        self.lie = lie
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(path))
+        self.listener.listen()
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        try:
+            while True:
+                connection = self.listener.accept()[0]
+                threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+        except OSError:
+            pass
+
+    def serve(self, connection):
+        try:
+            with LyingWire(connection) as wire:
+                while True:
+                    for request in wire.requests():
+                        self.lie(wire, request)
+        except (Closed, OSError):
+            pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
+class LyingDaemon(unittest.TestCase):
+    def test_what_is_not_true_is_found_out(self):
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="memguardd-"))
+        self.addCleanup(shutil.rmtree, folder)
+        for what, line, lie, status in LIES:
+            with self.subTest(what), Liar(folder / "socket", lie):
+                done = subprocess.run(
+                    [MGCTL, *line.split()], input=b"a value" if "set" in line else b"",
+                    env=dict(os.environ, MEMGUARD_SOCKET=str(folder / "socket")),
+                    capture_output=True, timeout=60, check=False)
+                self.assertEqual(done.returncode, status, done.stderr)
+                self.assertEqual(len(done.stderr.splitlines()), 0 if status == OK else 1)
+                for control in (b"\x1b", b"\x07"):
+                    self.assertNotIn(control, done.stdout + done.stderr)
+                if line == "get x":
+                    self.assertEqual(done.stdout, VALUE if status == OK else b"")
