@@ -12,6 +12,9 @@
 #define VIEW_PAGES 1
 #define BENCH_PAGES 10
 
+/* Ten minutes: a set's writer may be a person, but no memory is held for one who has left. */
+#define UPLOAD_MS 600000
+
 /* Nanoseconds after which a view is wiped in the middle of work. */
 #define VIEW_NS 1000000
 
@@ -83,6 +86,7 @@ int daemon_init(struct daemon *daemon, const struct daemon_options *options)
 	daemon->policy.own = options->own;
 	daemon->max_value = options->max_value;
 	daemon->rekey_ms = options->rekey_ms;
+	daemon->upload_ms = UPLOAD_MS;
 	daemon->started_ms = daemon_now_ms();
 	r = vault_new(&daemon->vault, &daemon->coffer);
 	if (r == 0)

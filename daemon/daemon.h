@@ -34,6 +34,7 @@ struct daemon {
 	struct wait_queue waits;
 	uint64_t max_value;    /* bytes of plaintext in one value */
 	uint32_t rekey_ms;     /* milliseconds between two re-masks */
+	uint32_t upload_ms;    /* milliseconds in which the next chunks of a set must come */
 	uint64_t started_ms;   /* CLOCK_BOOTTIME */
 	uint64_t sessions;     /* open now */
 	uint64_t forgotten_ns; /* daemon_now_ns of the last daemon_forget_in_time that wiped */

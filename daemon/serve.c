@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "daemon/request.h"
+#include "daemon/upload.h"
 #include "daemon/waiter.h"
 
 /* -- everything from here to the door runs on the locked stack ----------------------------- */
@@ -116,13 +117,15 @@ static int serve_input(
 	return r;
 }
 
-/* What does not hang on new input: gets that wait, gets whose chunks are still leaving. */
+/* What does not hang on new input: gets that wait, sets that do not go on, chunks that leave. */
 static int go_on(struct served *served, struct outgoing *outgoing)
 {
 	int r = 0;
 
 	if (served->transfers.waiters)
 		r = waiters_look(&served->transfers, served->daemon, &outgoing->answers);
+	if (r == 0 && served->transfers.uploads)
+		r = uploads_look(&served->transfers, served->daemon, &outgoing->answers);
 	if (r == 0)
 		r = downloads_go_on(&served->transfers, served->daemon, &outgoing->answers);
 	return r == 0 ? outgoing_flush(outgoing) : r;

@@ -10,6 +10,7 @@
 #include "daemon/peer.h"
 #include "daemon/session_inside.h"
 #include "daemon/transfer.h"
+#include "daemon/upload.h"
 #include "daemon/waiter.h"
 
 /* -- the end ------------------------------------------------------------------------------- */
@@ -74,10 +75,11 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 	return a == 0 || (b != 0 && b < a) ? b : a;
 }
 
-/* Waiting gets keep CLOCK_BOOTTIME; the timer keeps the loop's clock. */
-static uint64_t waiting_deadline(const struct session *session)
+/* What is under way keeps CLOCK_BOOTTIME; the timer keeps the loop's clock. */
+static uint64_t transfers_deadline(const struct session *session)
 {
-	uint64_t deadline = waiters_deadline(&session->served.transfers);
+	const struct transfers *transfers = &session->served.transfers;
+	uint64_t deadline = earlier(waiters_deadline(transfers), uploads_deadline(transfers));
 	uint64_t now = deadline ? daemon_now_ms() : 0;
 	uint64_t left = deadline > now ? deadline - now : 1;
 
@@ -122,8 +124,8 @@ void session_arm(struct session *session)
 	if (session->closing)
 		return;
 	/* An answer that cannot leave is not waited for. */
-	if (session->writes == 0 && session->served.transfers.waiters)
-		deadline = earlier(deadline, waiting_deadline(session));
+	if (session->writes == 0)
+		deadline = earlier(deadline, transfers_deadline(session));
 	if (deadline == session->armed)
 		return;
 	session->armed = deadline;

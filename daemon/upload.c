@@ -16,10 +16,11 @@ struct upload {
 	uint64_t binding; /* of the wrapped data key */
 	uint8_t number[MESSAGE_NUMBER_SIZE];
 	uint8_t wrapped[ENCLAVE_WRAPPED_KEY];
-	bool resting;      /* `wrapped` holds the key */
-	bool failed;       /* answered already: what still comes is dropped */
-	const char *words; /* for the answer, where the status alone does not say it */
-	uint64_t size;     /* bytes announced, 0 when not known */
+	bool resting;         /* `wrapped` holds the key */
+	bool failed;          /* answered already: what still comes is dropped */
+	const char *words;    /* for the answer, where the status alone does not say it */
+	uint64_t size;        /* bytes announced, 0 when not known */
+	uint64_t deadline_ms; /* of CLOCK_BOOTTIME: by then the next chunks must come */
 	struct conditions conditions;
 	struct value *value;
 	struct span name; /* both point into `bytes` */
@@ -360,9 +361,37 @@ int upload_take(struct transfers *transfers, struct daemon *daemon, uint32_t uid
 		r = take_chunks(upload, daemon, request, key);
 	if (r < 0)
 		return r;
-	if (r == 0 && !over)
+	if (r == 0 && !over) {
+		upload->deadline_ms = daemon_now_ms() + daemon->upload_ms;
 		return rest_key(upload, daemon, key);
+	}
 	if (r == 0)
 		r = publish(upload, daemon, uid, key, &version);
 	return r < 0 ? r : finish(transfers, daemon, upload, r, version, over, answers);
+}
+
+/* -- those that do not go on --------------------------------------------------------------- */
+
+int uploads_look(struct transfers *transfers, struct daemon *daemon, struct answers *answers)
+{
+	uint64_t now_ms = transfers->uploads ? daemon_now_ms() : 0;
+	int r = 0;
+
+	for (struct upload *upload = transfers->uploads; upload && r == 0; upload = upload->next) {
+		if (upload->failed || now_ms < upload->deadline_ms)
+			continue;
+		upload->words = "the next chunk did not come in time";
+		r = finish(transfers, daemon, upload, STATUS_TIMEOUT, 0, false, answers);
+	}
+	return r;
+}
+
+uint64_t uploads_deadline(const struct transfers *transfers)
+{
+	uint64_t earliest = 0;
+
+	for (const struct upload *upload = transfers->uploads; upload; upload = upload->next)
+		if (!upload->failed && (earliest == 0 || upload->deadline_ms < earliest))
+			earliest = upload->deadline_ms;
+	return earliest;
 }

@@ -47,6 +47,15 @@ int upload_take(struct transfers *transfers, struct daemon *daemon, uint32_t uid
 /* Ends a set that is not over; its chunks are wiped. */
 void upload_end(struct transfers *transfers, struct daemon *daemon, struct upload *upload);
 
+/*
+ * Answers the sets whose next chunks have not come in time with code 9; what still comes for them
+ * is dropped. Returns 0 or a negative errno.
+ */
+int uploads_look(struct transfers *transfers, struct daemon *daemon, struct answers *answers);
+
+/* The earliest time by which chunks must come, in milliseconds of CLOCK_BOOTTIME; 0: none. */
+uint64_t uploads_deadline(const struct transfers *transfers);
+
 /* -- the digest that tells a repeat from another request ----------------------------------- */
 
 /* The digest of a request that changes something, without its chunks. */

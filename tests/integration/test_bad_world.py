@@ -81,7 +81,7 @@ class Slow(BystanderTest):
             return self.silence(wire)
 
     def half_a_set(self):
-        """A set between two frames has no deadline: its writer may be a person. It is served on."""
+        """A set between two frames has ten minutes: its writer may be a person. It is served on."""
         with Client(self.daemon.path) as client:
             key = bytes(32)
             value = os.urandom(5 * mgwire.CHUNK_PLAIN)

@@ -8,6 +8,7 @@
 #include "common/status.h"
 #include "daemon/daemon.h"
 #include "daemon/request.h"
+#include "daemon/upload.h"
 #include "daemon/waiter.h"
 #include "tests/unit/claims.h"
 #include "tests/unit/notebook.h"
@@ -377,6 +378,37 @@ START_TEST(a_set_cut_off_leaves_nothing)
 }
 END_TEST
 
+START_TEST(a_set_that_does_not_go_on_is_given_up)
+{
+	struct request request = setting("t", 50000), more;
+
+	seal(50000);
+	house.upload_ms = 0;
+	ask(&root, with_chunks(request, 50000, 0, 1));
+	ck_assert_uint_le(uploads_deadline(&transfers), daemon_now_ms());
+	/* It is the last chunk that counts. */
+	house.upload_ms = 3600000;
+	ask(&root, with_chunks(going_on(request.id), 50000, 1, 1));
+	ck_assert_uint_gt(uploads_deadline(&transfers), daemon_now_ms());
+	ck_assert_int_eq(uploads_look(&transfers, &house, &book.answers), 0);
+	ck_assert_uint_eq(book.count, 0);
+	house.upload_ms = 0;
+	ask(&root, with_chunks(going_on(request.id), 50000, 2, 1));
+	ck_assert_int_eq(uploads_look(&transfers, &house, &book.answers), 0);
+	ck_assert_uint_eq(book.count, 1);
+	ck_assert_int_eq(book.notes[0].code, STATUS_TIMEOUT);
+	ck_assert_uint_eq(vault_bytes(house.vault), 0);
+	ck_assert_uint_eq(uploads_deadline(&transfers), 0);
+	/* It is told once, and what still comes is dropped. */
+	ck_assert_int_eq(uploads_look(&transfers, &house, &book.answers), 0);
+	more = with_chunks(going_on(request.id), 50000, 3, 1);
+	ck_assert_int_eq(serve(&root, &more), 0);
+	ck_assert_uint_eq(book.count, 1);
+	ck_assert_int_eq(get_code(&root, "t"), STATUS_NOT_FOUND);
+	ck_assert_uint_eq(transfers.count, 0);
+}
+END_TEST
+
 START_TEST(a_repeat_gets_its_first_answer_even_after_a_newer_version)
 {
 	struct request request = setting("r", 50000), again;
@@ -712,6 +744,7 @@ int main(void)
 	tcase_add_test(claims, a_value_over_the_limit_is_refused_announced_or_not);
 	tcase_add_test(claims, a_set_given_up_stores_nothing);
 	tcase_add_test(claims, a_set_cut_off_leaves_nothing);
+	tcase_add_test(claims, a_set_that_does_not_go_on_is_given_up);
 	tcase_add_test(claims, a_repeat_gets_its_first_answer_even_after_a_newer_version);
 	tcase_add_test(claims, other_bytes_under_the_same_number_conflict);
 	tcase_add_test(claims, a_repeated_removal_gets_its_first_answer);

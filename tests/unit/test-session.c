@@ -7,7 +7,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/memory/enclave.h"
+#include "common/status.h"
 #include "common/wire/channel.h"
+#include "common/wire/message.h"
 #include "tests/unit/claims.h"
 #include "tests/unit/door.h"
 
@@ -47,11 +50,11 @@ static int come(void)
 	return ends[0];
 }
 
+static struct channel_pair pair;
+static uint8_t hello[HELLO_SIZE];
+
 static void greet(int client, size_t size)
 {
-	uint8_t hello[HELLO_SIZE];
-	struct channel_pair pair;
-
 	channel_draw(&pair);
 	hello_write(hello, CHANNEL_VERSION, CHANNEL_VERSION, CHANNEL_CIPHERS, pair.open);
 	ck_assert_int_eq(write(client, hello, size), (ssize_t)size);
@@ -98,6 +101,91 @@ START_TEST(a_hello_that_is_there_in_time_counts_however_late_it_is_looked_at)
 }
 END_TEST
 
+/* -- a client that shakes hands ------------------------------------------------------------ */
+
+static struct channel_keys keys;
+
+/* Turns the loop until the client has something to read. */
+static void wait_for_answer(int client)
+{
+	struct pollfd news = { .fd = client, .events = POLLIN };
+
+	for (int i = 0; i < 10000 && poll(&news, 1, 1) == 0; i++)
+		uv_run(&loop, UV_RUN_NOWAIT);
+	ck_assert_int_eq(news.revents, POLLIN);
+}
+
+static void shake_hands(int client)
+{
+	uint8_t answer[HELLO_SIZE];
+
+	greet(client, HELLO_SIZE);
+	wait_for_answer(client);
+	ck_assert_int_eq(read(client, answer, sizeof(answer)), HELLO_SIZE);
+	ck_assert_int_eq(channel_agree(&keys, &pair, false, span_of(hello, sizeof(hello)),
+				 span_of(answer, sizeof(answer))),
+		0);
+}
+
+/* Announces a chunk of a longer value and sends it; the rest does not follow. */
+static void begin_set(int client)
+{
+	static uint8_t plain[FRAME_PLAIN_MAX], frame[FRAME_SIZE_MAX];
+	static const uint8_t value[ENCLAVE_CHUNK_PLAIN], key[ENCLAVE_KEY_SIZE] = { 1 };
+	struct request request = { .id = 7,
+		.verb = VERB_SET,
+		.numbered = true,
+		.name = span_text("half"),
+		.key = key,
+		.chunked = true,
+		.chunks = { .count = 1, .last = ENCLAVE_CHUNK_SIZE } };
+	struct channel channel = { 0 };
+	size_t size = 0;
+
+	ck_assert_int_eq(message_append_request(plain, &size, sizeof(plain), &request), 0);
+	size = channel_seal(&channel, &keys, span_of(plain, size), ENCLAVE_CHUNK_SIZE, frame);
+	enclave_seal_chunk(frame + size, value, sizeof(value), 0, false, key);
+	size += ENCLAVE_CHUNK_SIZE;
+	ck_assert_int_eq(write(client, frame, size), (ssize_t)size);
+}
+
+/* The code of the one answer that is there. */
+static int answered(int client)
+{
+	static uint8_t bytes[FRAME_SIZE_MAX], plain[FRAME_PLAIN_MAX];
+	ssize_t size = read(client, bytes, sizeof(bytes));
+	struct span input = span_of(bytes, size > 0 ? (size_t)size : 0);
+	struct channel channel = { 0 };
+	struct messages messages = { 0 };
+	struct frame frame;
+	struct reply reply;
+
+	ck_assert_int_gt(frame_next(&frame, &input), 0);
+	size = channel_open(&channel, &keys, &frame, plain);
+	ck_assert_int_gt(size, 0);
+	messages.plain = span_of(plain, (size_t)size);
+	ck_assert_int_gt(message_next_reply(&reply, &messages, &door.daemon.bench), 0);
+	ck_assert_uint_eq(reply.id, 7);
+	workbench_wipe(&door.daemon.bench);
+	return reply.code;
+}
+
+START_TEST(a_set_whose_writer_has_stopped_is_given_up_and_leaves_nothing)
+{
+	int client = come();
+
+	door.daemon.upload_ms = 100;
+	shake_hands(client);
+	begin_set(client);
+	wait_for_answer(client);
+	ck_assert_int_eq(answered(client), STATUS_TIMEOUT);
+	ck_assert_uint_eq(vault_bytes(door.daemon.vault), 0);
+	/* The session goes on. */
+	ck_assert_uint_eq(sessions.count, 1);
+	close(client);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *claims = tcase_create("session");
@@ -105,5 +193,6 @@ int main(void)
 	tcase_add_checked_fixture(claims, set_up, tear_down);
 	tcase_set_timeout(claims, 60);
 	tcase_add_test(claims, a_hello_that_is_there_in_time_counts_however_late_it_is_looked_at);
+	tcase_add_test(claims, a_set_whose_writer_has_stopped_is_given_up_and_leaves_nothing);
 	return claims_run(claims, "sessions");
 }
