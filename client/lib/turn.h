@@ -6,6 +6,7 @@
 
 /*
  * Locks a handle's lock by a deadline of connection_now_ms. Returns 0; -ETIMEDOUT when another
- * thread still has it then; -EDEADLK when it is this thread that has it; another negative errno.
+ * thread still has it then, where the C library can tell the time to a lock; -EDEADLK when it is
+ * this thread that has it; another negative errno.
  */
 int turn_take(pthread_mutex_t *lock, uint64_t deadline_ms);
