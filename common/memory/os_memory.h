@@ -33,7 +33,9 @@ enum os_memory_access { OS_MEMORY_NONE, OS_MEMORY_READ, OS_MEMORY_WRITE };
 struct os_region {
 	size_t size; /* bytes wanted; rounded up to pages by os_memory_map */
 	uint8_t *data;
-	enum os_memory_access access; /* in force now */
+	enum os_memory_access access; /* in force now, at `data` */
+	bool mirrored;                /* wanted: the same pages a second time, read-only */
+	const uint8_t *mirror;        /* there; counts as locked memory once more */
 };
 
 /*
@@ -59,8 +61,8 @@ size_t os_memory_page(void);
  * Maps the first `count` regions of `memory`, whose sizes the caller has filled in, zeroed and
  * writable. All of them get the same backend: the best one that takes all of them. Tells in
  * secret_error and lock_error why a better one was not to be had. Returns 0, -EPERM when `need`
- * asks for more than there is, -EINVAL for no or too many regions or a size of 0, or -ENOMEM;
- * after a failure nothing is mapped.
+ * asks for more than there is, -EINVAL for no or too many regions or a size of 0, -ENOSYS where
+ * nothing can be mapped twice, or -ENOMEM; after a failure nothing is mapped.
  */
 int os_memory_map(struct os_memory *memory, enum os_memory_need need);
 

@@ -31,6 +31,21 @@ int os_platform_secret(size_t size)
 	return fd;
 }
 
+int os_platform_shared(size_t size)
+{
+	int fd = memfd_create("memguard", MFD_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	if (ftruncate(fd, (off_t)size) < 0) {
+		int r = -errno;
+
+		close(fd);
+		return r;
+	}
+	return fd;
+}
+
 /* By number again: the sanitizers turn the C library's mlock into nothing that says it worked. */
 int os_platform_lock(void *data, size_t size)
 {

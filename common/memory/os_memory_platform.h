@@ -11,6 +11,9 @@
 /* A descriptor for `size` bytes of memory that the kernel itself cannot read, or negative errno. */
 int os_platform_secret(size_t size);
 
+/* A descriptor for `size` bytes of ordinary memory that may be mapped twice, or negative errno. */
+int os_platform_shared(size_t size);
+
 /* Keeps the range from being swapped out. */
 int os_platform_lock(void *data, size_t size);
 

@@ -32,13 +32,33 @@ static size_t total_size(struct os_memory *memory)
 
 	for (size_t i = 0; i < memory->count; i++) {
 		size_t size = round_up(memory->regions[i].size);
+		size_t mapped = memory->regions[i].mirrored ? 2 : 1;
 
-		if (size == 0 || size > SIZE_MAX / 2 || total > SIZE_MAX / 2 - size)
+		if (size == 0 || size > SIZE_MAX / 2 / mapped || total > SIZE_MAX / 2 - mapped * size)
 			return 0;
 		memory->regions[i].size = size;
-		total += size;
+		total += mapped * size;
 	}
 	return total;
+}
+
+/* Bytes of the pages themselves, however often they are mapped. */
+static size_t file_size(const struct os_memory *memory)
+{
+	size_t size = 0;
+
+	for (size_t i = 0; i < memory->count; i++)
+		size += memory->regions[i].size;
+	return size;
+}
+
+static size_t count_mirrors(const struct os_memory *memory)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < memory->count; i++)
+		count += memory->regions[i].mirrored;
+	return count;
 }
 
 /*
@@ -47,7 +67,8 @@ static size_t total_size(struct os_memory *memory)
  */
 static int reserve(struct os_memory *memory, size_t total)
 {
-	size_t size = total + (memory->count + 1) * os_memory_page();
+	size_t holes = memory->count + count_mirrors(memory) + 1;
+	size_t size = total + holes * os_memory_page();
 	uint8_t *base;
 
 	base = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -56,9 +77,14 @@ static int reserve(struct os_memory *memory, size_t total)
 	memory->reservation = base;
 	memory->reserved = size;
 	for (size_t i = 0; i < memory->count; i++) {
-		base += os_memory_page();
-		memory->regions[i].data = base;
-		base += memory->regions[i].size;
+		struct os_region *region = &memory->regions[i];
+
+		region->data = base + os_memory_page();
+		base = region->data + region->size;
+		if (!region->mirrored)
+			continue;
+		region->mirror = base + os_memory_page();
+		base += os_memory_page() + region->size;
 	}
 	return 0;
 }
@@ -72,14 +98,22 @@ static int clear(struct os_memory *memory)
 	return base == MAP_FAILED ? -ENOMEM : 0;
 }
 
-/*
- * memfd_secret pages. The descriptor is closed before anything is written: root takes an open one
- * with pidfd_getfd and maps it. No mlock: these pages are locked by nature, and mlock fails. Nor
- * does MAP_POPULATE reach them, so map_secret's caller touches them.
- */
-static int map_secret(struct os_memory *memory, size_t total)
+static int map_part(const uint8_t *at, size_t size, int protection, int fd, off_t offset)
 {
-	int fd = os_platform_secret(total);
+	void *address = (void *)(uintptr_t)at;
+
+	if (mmap(address, size, protection, MAP_SHARED | MAP_FIXED, fd, offset) == MAP_FAILED)
+		return -errno;
+	os_platform_hide(address, size, 1);
+	return 0;
+}
+
+/*
+ * Pages of a file without a name. The descriptor is closed before anything is written: root takes
+ * an open one with pidfd_getfd and maps it.
+ */
+static int map_file(struct os_memory *memory, int fd)
+{
 	off_t offset = 0;
 	int r = 0;
 
@@ -88,14 +122,35 @@ static int map_secret(struct os_memory *memory, size_t total)
 	for (size_t i = 0; i < memory->count && r == 0; i++) {
 		struct os_region *region = &memory->regions[i];
 
-		if (mmap(region->data, region->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-			    fd, offset) == MAP_FAILED)
-			r = -errno;
-		else
-			os_platform_hide(region->data, region->size, 1);
+		r = map_part(region->data, region->size, PROT_READ | PROT_WRITE, fd, offset);
+		if (r == 0 && region->mirrored)
+			r = map_part(region->mirror, region->size, PROT_READ, fd, offset);
 		offset += (off_t)region->size;
 	}
 	close(fd);
+	return r;
+}
+
+/*
+ * memfd_secret pages. No mlock: these pages are locked by nature, and mlock fails. Nor does
+ * MAP_POPULATE reach them, so the caller touches them.
+ */
+static int map_secret(struct os_memory *memory)
+{
+	return map_file(memory, os_platform_secret(file_size(memory)));
+}
+
+static int lock_mirrored(const struct os_memory *memory)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < memory->count && r == 0; i++) {
+		const struct os_region *region = &memory->regions[i];
+
+		r = os_platform_lock(region->data, region->size);
+		if (r == 0 && region->mirrored)
+			r = os_platform_lock((void *)(uintptr_t)region->mirror, region->size);
+	}
 	return r;
 }
 
@@ -116,6 +171,17 @@ static int map_anonymous(struct os_memory *memory, bool lock)
 	return r;
 }
 
+/* Pages that are mapped twice belong to a file; what is mapped once has no need of one. */
+static int map_ordinary(struct os_memory *memory, bool lock)
+{
+	int r;
+
+	if (count_mirrors(memory) == 0)
+		return map_anonymous(memory, lock);
+	r = map_file(memory, os_platform_shared(file_size(memory)));
+	return r == 0 && lock ? lock_mirrored(memory) : r;
+}
+
 /* Every page is taken at once: a lack of memory shows at start and not under a request. */
 static void touch(struct os_memory *memory)
 {
@@ -124,9 +190,9 @@ static void touch(struct os_memory *memory)
 }
 
 /* Tries the backends from the strongest down to the weakest that `need` allows. */
-static int map_best(struct os_memory *memory, enum os_memory_need need, size_t total)
+static int map_best(struct os_memory *memory, enum os_memory_need need)
 {
-	memory->secret_error = -map_secret(memory, total);
+	memory->secret_error = -map_secret(memory);
 	if (memory->secret_error == 0) {
 		memory->backend = OS_MEMORY_SECRET;
 		touch(memory);
@@ -136,15 +202,17 @@ static int map_best(struct os_memory *memory, enum os_memory_need need, size_t t
 		return -EPERM;
 	if (clear(memory) < 0)
 		return -ENOMEM;
-	memory->lock_error = -map_anonymous(memory, true);
+	memory->lock_error = -map_ordinary(memory, true);
 	if (memory->lock_error == 0) {
 		memory->backend = OS_MEMORY_LOCKED;
 		return 0;
 	}
+	if (memory->lock_error == ENOSYS && count_mirrors(memory) > 0)
+		return -ENOSYS;
 	if (need == OS_MEMORY_REQUIRE_LOCK)
 		return -EPERM;
 	memory->backend = OS_MEMORY_PLAIN;
-	return clear(memory) < 0 || map_anonymous(memory, false) < 0 ? -ENOMEM : 0;
+	return clear(memory) < 0 || map_ordinary(memory, false) < 0 ? -ENOMEM : 0;
 }
 
 /* Forgets where the regions were: nothing of ours is behind these addresses any more. */
@@ -153,8 +221,10 @@ static void forget_addresses(struct os_memory *memory)
 	memory->reservation = NULL;
 	memory->reserved = 0;
 	memory->locked = 0;
-	for (size_t i = 0; i < OS_MEMORY_REGIONS_MAX; i++)
+	for (size_t i = 0; i < OS_MEMORY_REGIONS_MAX; i++) {
 		memory->regions[i].data = NULL;
+		memory->regions[i].mirror = NULL;
+	}
 }
 
 static void unmap_reservation(struct os_memory *memory)
@@ -180,7 +250,7 @@ int os_memory_map(struct os_memory *memory, enum os_memory_need need)
 		return -EINVAL;
 	r = reserve(memory, total);
 	if (r == 0)
-		r = map_best(memory, need, total);
+		r = map_best(memory, need);
 	if (r < 0) {
 		unmap_reservation(memory);
 		return r;

@@ -13,6 +13,12 @@ int os_platform_secret(size_t size)
 	return -ENOSYS;
 }
 
+int os_platform_shared(size_t size)
+{
+	(void)size;
+	return -ENOSYS;
+}
+
 int os_platform_lock(void *data, size_t size)
 {
 	return mlock(data, size) < 0 ? -errno : 0;

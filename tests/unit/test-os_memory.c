@@ -16,10 +16,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/unit/backends.h"
 #include "tests/unit/process.h"
 #include "tests/unit/world.h"
 
-#define BACKENDS 3
 #define REGIONS 3
 #define FILL 0x5a
 
@@ -45,56 +45,6 @@ static void limit_locked(rlim_t bytes)
 	data[0].permitted &= ~(1U << CAP_IPC_LOCK);
 	ck_assert_int_eq(syscall(SYS_capset, &header, data), 0);
 	ck_assert_int_eq(setrlimit(RLIMIT_MEMLOCK, &limit), 0);
-}
-
-/* A test that needs what this machine refuses is skipped, and says so. */
-static bool can(const char *what, bool works)
-{
-	if (!works)
-		printf("SKIP: %s: %s: %s\n", tcase_name(), what, strerror(errno));
-	return works;
-}
-
-static bool can_be_secret(void)
-{
-	int fd = (int)syscall(SYS_memfd_secret, O_CLOEXEC);
-	size_t size = os_memory_page();
-	void *page = MAP_FAILED;
-	bool works;
-
-	if (fd >= 0 && ftruncate(fd, (off_t)size) == 0)
-		page = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
-	works = can("memfd_secret", page != MAP_FAILED);
-	if (works)
-		munmap(page, size);
-	if (fd >= 0)
-		close(fd);
-	return works;
-}
-
-static bool can_be_locked(void)
-{
-	size_t size = os_memory_page();
-	void *page = mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	bool works;
-
-	ck_assert_ptr_ne(page, MAP_FAILED);
-	works = can("mlock", syscall(SYS_mlock, page, size) == 0);
-	munmap(page, size);
-	return works;
-}
-
-/* Whether a backend can be had here; forces everything stronger out of the way. */
-static bool force(enum os_memory_backend backend)
-{
-	if (backend == OS_MEMORY_SECRET)
-		return can_be_secret();
-	if (backend == OS_MEMORY_LOCKED && !can_be_locked())
-		return false;
-	deny(SYS_memfd_secret, ENOSYS);
-	if (backend == OS_MEMORY_PLAIN)
-		deny(SYS_mlock, EPERM);
-	return true;
 }
 
 /* Maps regions of one page, three pages less a byte, and one byte, on exactly this backend. */
