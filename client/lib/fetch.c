@@ -5,6 +5,7 @@
 #include "client/lib/call.h"
 #include "client/lib/error.h"
 #include "client/lib/exchange.h"
+#include "client/lib/secret.h"
 
 /* A value on its way in. */
 struct fetch {
@@ -192,7 +193,7 @@ static int begin_whole(struct mg_client *client, struct fetch *fetch)
 {
 	mg_secret_free(fetch->secret);
 	fetch->secret = NULL;
-	return mg_secret_new(&fetch->secret, (size_t)fetch->size, need_of(client));
+	return secret_new_closed(&fetch->secret, (size_t)fetch->size, need_of(client));
 }
 
 /* In place: the value is never anywhere else. */
@@ -200,7 +201,7 @@ static uint8_t *place_whole(struct mg_client *client, struct fetch *fetch, size_
 {
 	(void)client;
 	(void)size;
-	return (uint8_t *)mg_secret_writable(fetch->secret) + fetch->opened;
+	return fetch->secret->data + fetch->opened;
 }
 
 static int taken_whole(struct mg_client *client, struct fetch *fetch, uint8_t *piece, size_t size)
@@ -221,7 +222,7 @@ int mg_get(struct mg_client *client, const char *name, const struct mg_get_optio
 	*secretp = NULL;
 	r = run(client, &fetch, name, options);
 	if (r == MG_OK)
-		r = mg_secret_freeze(fetch.secret);
+		r = secret_close(fetch.secret);
 	if (r != MG_OK) {
 		mg_secret_free(fetch.secret);
 		return r;

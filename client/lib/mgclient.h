@@ -104,34 +104,91 @@ int mg_ping(struct mg_client *client);
 /* -- secrets in memory --------------------------------------------------------------------- */
 
 /*
- * A run of bytes in locked memory between guard pages, with canaries. One that was fetched is
- * read-only: a direct store raises SIGSEGV.
+ * A run of bytes in locked memory between guard pages or canaries, and kept out of children and
+ * core files: what MemGuard calls a LockedBuffer. One that was made by mg_secret_new can be written
+ * to; all others come read-only, and a direct store to them raises SIGSEGV. Small ones that are
+ * read-only share pages with each other: 1,000 of 32 bytes take 32 pages of locked memory. A
+ * secret may be used by several threads as long as they only read.
+ *
+ * Functions that change a secret answer MG_FROZEN when it is read-only, MG_GONE when it is
+ * destroyed, MG_INVALID for NULL or in a forked child.
  */
 struct mg_secret;
 
 /*
  * `size` zeroed, writable bytes. *secretp is the caller's: mg_secret_free. MG_INVALID for 0 bytes,
- * MG_LIMIT when the memory cannot be had or, with a `memory` that requires it, not be locked.
+ * MG_LIMIT when the memory cannot be had or, with a `memory` that requires it, not be locked. After
+ * a failure *secretp is NULL. The same goes for the functions below unless they say otherwise.
  */
 int mg_secret_new(struct mg_secret **secretp, size_t size, enum mg_memory memory);
 
-/* The bytes; NULL for NULL. Valid until mg_secret_free. */
+/* Takes over the bytes: they are wiped where they were. After a failure they are as they were. */
+int mg_secret_from_bytes(
+	struct mg_secret **secretp, void *bytes, size_t size, enum mg_memory memory);
+
+/* `size` random bytes. */
+int mg_secret_random(struct mg_secret **secretp, size_t size, enum mg_memory memory);
+
+/*
+ * Reads a secret from a descriptor, straight into guarded memory: exactly `size` bytes; up to a
+ * delimiter, which is taken and dropped, and not a byte further; everything to the end. Where there
+ * is nothing to read, because `size` is 0, the delimiter comes first or the end does, *secretp is
+ * NULL, which is as good as an empty secret. MG_NO when the end comes before all of it, or before
+ * the delimiter: *secretp holds what came. MG_INTERNAL when reading fails: the same. MG_LIMIT when
+ * there are more than `most` bytes. A descriptor that does not block is waited for.
+ */
+int mg_secret_from_fd(struct mg_secret **secretp, int fd, size_t size, enum mg_memory memory);
+int mg_secret_from_fd_until(struct mg_secret **secretp, int fd, unsigned char delimiter,
+	size_t most, enum mg_memory memory);
+int mg_secret_from_fd_all(struct mg_secret **secretp, int fd, size_t most, enum mg_memory memory);
+
+/* The bytes; NULL for NULL and when destroyed. Valid until melt, destroy or free. */
 const void *mg_secret_data(const struct mg_secret *secret);
 
 /* The same, to write to; NULL when the secret is read-only. */
 void *mg_secret_writable(struct mg_secret *secret);
 
-/* Bytes; 0 for NULL. */
+/* Bytes; 0 for NULL and when destroyed. */
 size_t mg_secret_size(const struct mg_secret *secret);
 
-/* Makes the secret read-only, by the kernel. */
-int mg_secret_freeze(struct mg_secret *secret);
+/* Whether the secret is not destroyed; whether it can be written to. */
+bool mg_secret_alive(const struct mg_secret *secret);
+bool mg_secret_mutable(const struct mg_secret *secret);
 
-/* Checks the canaries, wipes, unmaps; takes NULL. Aborts when somebody wrote past an end. */
-void mg_secret_free(struct mg_secret *secret);
+/*
+ * Makes the secret read-only, by the kernel, or writable again. Melting may move it: its former
+ * address is stale then. MG_OK when it is so already. MG_LIMIT when there is no memory to move to;
+ * nothing has changed then.
+ */
+int mg_secret_freeze(struct mg_secret *secret);
+int mg_secret_melt(struct mg_secret *secret);
+
+/*
+ * Copies bytes out of the secret or into it, all that are asked for or none: MG_INVALID when they
+ * are not within it. mg_secret_copy fills it exactly. The functions that move wipe the bytes where
+ * they were, once they have been copied.
+ */
+int mg_secret_read_at(const struct mg_secret *secret, size_t offset, void *out, size_t size);
+int mg_secret_copy(struct mg_secret *secret, const void *bytes, size_t size);
+int mg_secret_copy_at(struct mg_secret *secret, size_t offset, const void *bytes, size_t size);
+int mg_secret_move(struct mg_secret *secret, void *bytes, size_t size);
+int mg_secret_move_at(struct mg_secret *secret, size_t offset, void *bytes, size_t size);
+
+/* Fills the secret with random bytes, or with zeros. */
+int mg_secret_scramble(struct mg_secret *secret);
+int mg_secret_wipe(struct mg_secret *secret);
 
 /* In constant time: whether the secret holds exactly these bytes. */
 bool mg_secret_equal(const struct mg_secret *secret, const void *bytes, size_t size);
+
+/*
+ * Checks the canaries, wipes the bytes and gives the memory back; the secret is dead then and has
+ * no bytes. Takes NULL and a dead one. Aborts when somebody wrote past an end.
+ */
+void mg_secret_destroy(struct mg_secret *secret);
+
+/* The same, and frees the secret itself. */
+void mg_secret_free(struct mg_secret *secret);
 
 /* For owning locals: MG_AUTO_SECRET struct mg_secret *password = NULL; */
 void mg_secret_cleanup(struct mg_secret **secretp);

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "client/lib/secret.h"
+
 #include <errno.h>
 #include <sodium.h>
 #include <stdlib.h>
@@ -6,23 +8,16 @@
 #include <unistd.h>
 
 #include "client/lib/error.h"
-#include "client/lib/mgclient.h"
+#include "client/lib/pool.h"
 #include "common/memory/guard.h"
-#include "common/memory/os_memory.h"
+
+/* -- pages of its own ---------------------------------------------------------------------- */
 
 /*
- * A value in pages of its own, guard pages on both sides. Inside, a canary stands in front of it,
- * and behind it canary bytes fill the rest of the pages. What the canary should be lies in the
- * first 16 bytes; those are the canary in front.
+ * Guard pages stand on both sides. Inside, a canary stands in front of the value, and behind it
+ * canary bytes fill the rest of the pages. What the canary should be lies in the first 16 bytes;
+ * those are the canary in front.
  */
-struct mg_secret {
-	struct os_memory memory;
-	uint8_t *data;
-	size_t size;
-	pid_t owner; /* after fork the pages are not there */
-	bool frozen;
-};
-
 static uint8_t *pages_of(const struct mg_secret *secret)
 {
 	return secret->memory.regions[0].data;
@@ -47,11 +42,6 @@ static bool slack_intact(const struct mg_secret *secret)
 	return difference == 0;
 }
 
-static enum os_memory_need need_of(enum mg_memory memory)
-{
-	return (enum os_memory_need)memory;
-}
-
 static bool is_limit(int error)
 {
 	return error == ENOMEM || error == EAGAIN;
@@ -70,11 +60,52 @@ static int say_refused(const struct os_memory *memory, size_t size, int error)
 		MG_LIMIT, "%zu bytes of guarded memory: %s", size, os_memory_advice(memory));
 }
 
-int mg_secret_new(struct mg_secret **secretp, size_t size, enum mg_memory memory)
+/* Gives the secret pages of its own for secret->size bytes. */
+static int take_pages(struct mg_secret *secret, enum mg_memory memory)
 {
-	struct mg_secret *secret;
 	int r;
 
+	secret->memory.count = 1;
+	secret->memory.regions[0].size = GUARD_SIZE + secret->size + GUARD_SIZE;
+	r = os_memory_map(&secret->memory, (enum os_memory_need)memory);
+	if (r < 0)
+		return say_refused(&secret->memory, secret->size, r);
+	randombytes_buf(pages_of(secret), GUARD_SIZE);
+	fill_slack(secret);
+	secret->data = pages_of(secret) + GUARD_SIZE;
+	secret->view = secret->data;
+	return MG_OK;
+}
+
+static void give_pages(struct mg_secret *secret)
+{
+	if (!slack_intact(secret))
+		abort();
+	os_memory_unmap(&secret->memory);
+}
+
+/* -- pages that are shared ----------------------------------------------------------------- */
+
+static bool take_share(struct mg_secret *secret, enum mg_memory memory)
+{
+	if (secret->size > ARENA_OBJECT_MAX ||
+		pool_take(&secret->shared, secret->size, (enum os_memory_need)memory) < 0)
+		return false;
+	secret->data = secret->shared.data;
+	secret->view = secret->shared.view;
+	return true;
+}
+
+static bool is_shared(const struct mg_secret *secret)
+{
+	return secret->shared.slab != NULL;
+}
+
+/* -- its life ------------------------------------------------------------------------------ */
+
+/* An empty one, with all that is asked for checked. */
+static int begin(struct mg_secret **secretp, size_t size, enum mg_memory memory)
+{
 	*secretp = NULL;
 	if (size == 0)
 		return error_say(MG_INVALID, "a secret has at least one byte");
@@ -84,69 +115,143 @@ int mg_secret_new(struct mg_secret **secretp, size_t size, enum mg_memory memory
 		return error_say(MG_LIMIT, "%zu bytes are more than this machine has", size);
 	if (sodium_init() < 0)
 		return error_say(MG_INTERNAL, "libsodium does not start");
-	secret = calloc(1, sizeof(*secret));
-	if (!secret)
+	*secretp = calloc(1, sizeof(**secretp));
+	if (!*secretp)
 		return error_say(MG_LIMIT, "out of memory");
-	secret->memory.count = 1;
-	secret->memory.regions[0].size = GUARD_SIZE + size + GUARD_SIZE;
-	r = os_memory_map(&secret->memory, need_of(memory));
-	if (r < 0) {
-		say_refused(&secret->memory, size, r);
-		free(secret);
-		return MG_LIMIT;
-	}
-	secret->owner = getpid();
-	secret->size = size;
-	secret->data = pages_of(secret) + GUARD_SIZE;
-	randombytes_buf(pages_of(secret), GUARD_SIZE);
-	fill_slack(secret);
-	*secretp = secret;
+	(*secretp)->owner = getpid();
+	(*secretp)->size = size;
 	return MG_OK;
 }
 
-const void *mg_secret_data(const struct mg_secret *secret)
+int mg_secret_new(struct mg_secret **secretp, size_t size, enum mg_memory memory)
 {
-	return secret ? secret->data : NULL;
+	int r = begin(secretp, size, memory);
+
+	if (r != MG_OK)
+		return r;
+	r = take_pages(*secretp, memory);
+	if (r != MG_OK) {
+		free(*secretp);
+		*secretp = NULL;
+	}
+	return r;
 }
 
-void *mg_secret_writable(struct mg_secret *secret)
+/* Where no page can be shared, because of a limit or of the machine, it gets some of its own. */
+int secret_new_closed(struct mg_secret **secretp, size_t size, enum mg_memory memory)
 {
-	return secret && !secret->frozen ? secret->data : NULL;
+	int r = begin(secretp, size, memory);
+
+	if (r == MG_OK && !take_share(*secretp, memory))
+		r = take_pages(*secretp, memory);
+	if (r != MG_OK) {
+		free(*secretp);
+		*secretp = NULL;
+		return r;
+	}
+	(*secretp)->frozen = true;
+	return MG_OK;
 }
 
-size_t mg_secret_size(const struct mg_secret *secret)
+static int protect(struct mg_secret *secret, enum os_memory_access access)
 {
-	return secret ? secret->size : 0;
+	int r = os_memory_protect(&secret->memory, 0, access);
+
+	return r < 0 ? error_errno(r, "the secret's pages cannot be protected") : MG_OK;
+}
+
+int secret_close(struct mg_secret *secret)
+{
+	return is_shared(secret) ? MG_OK : protect(secret, OS_MEMORY_READ);
+}
+
+int secret_check(const struct mg_secret *secret)
+{
+	if (!secret)
+		return error_say(MG_INVALID, "no secret");
+	if (!secret->data)
+		return error_say(MG_GONE, "the secret is destroyed");
+	if (secret->owner != getpid())
+		return error_say(MG_INVALID, "a secret does not go over a fork");
+	return MG_OK;
+}
+
+int secret_check_writable(const struct mg_secret *secret)
+{
+	int r = secret_check(secret);
+
+	return r == MG_OK && secret->frozen ? error_say(MG_FROZEN, "the secret is read-only") : r;
 }
 
 int mg_secret_freeze(struct mg_secret *secret)
 {
-	int r;
+	int r = secret_check(secret);
 
-	if (!secret)
-		return error_say(MG_INVALID, "no secret");
-	r = os_memory_protect(&secret->memory, 0, OS_MEMORY_READ);
-	if (r < 0)
-		return error_errno(r, "the secret cannot be made read-only");
-	secret->frozen = true;
+	if (r != MG_OK || secret->frozen)
+		return r;
+	r = protect(secret, OS_MEMORY_READ);
+	secret->frozen = r == MG_OK;
+	return r;
+}
+
+/* Out of the shared pages, into some of its own that are as strong. */
+static int part(struct mg_secret *secret, enum mg_memory memory)
+{
+	const uint8_t *view = secret->view;
+	int r = take_pages(secret, memory);
+
+	if (r != MG_OK) {
+		secret->data = secret->shared.data;
+		secret->view = view;
+		return r;
+	}
+	memcpy(secret->data, view, secret->size);
+	pool_give(&secret->shared);
 	return MG_OK;
+}
+
+/* What is locked does not become unlocked by being moved. */
+static enum mg_memory need_of(const struct mg_secret *secret)
+{
+	static const enum mg_memory needs[] = {
+		[OS_MEMORY_PLAIN] = MG_MEMORY_PREFER_LOCK,
+		[OS_MEMORY_LOCKED] = MG_MEMORY_REQUIRE_LOCK,
+		[OS_MEMORY_SECRET] = MG_MEMORY_REQUIRE_SECRET,
+	};
+
+	return needs[arena_backend(&secret->shared)];
+}
+
+int mg_secret_melt(struct mg_secret *secret)
+{
+	int r = secret_check(secret);
+
+	if (r != MG_OK || !secret->frozen)
+		return r;
+	r = is_shared(secret) ? part(secret, need_of(secret)) : protect(secret, OS_MEMORY_WRITE);
+	secret->frozen = r != MG_OK;
+	return r;
+}
+
+void mg_secret_destroy(struct mg_secret *secret)
+{
+	if (!secret || !secret->data)
+		return;
+	if (secret->owner == getpid()) {
+		if (is_shared(secret))
+			pool_give(&secret->shared);
+		else
+			give_pages(secret);
+	}
+	secret->data = NULL;
+	secret->view = NULL;
+	secret->size = 0;
 }
 
 void mg_secret_free(struct mg_secret *secret)
 {
-	if (!secret)
-		return;
-	if (secret->owner == getpid()) {
-		if (!slack_intact(secret))
-			abort();
-		os_memory_unmap(&secret->memory);
-	}
+	mg_secret_destroy(secret);
 	free(secret);
-}
-
-bool mg_secret_equal(const struct mg_secret *secret, const void *bytes, size_t size)
-{
-	return secret && secret->size == size && sodium_memcmp(secret->data, bytes, size) == 0;
 }
 
 void mg_secret_cleanup(struct mg_secret **secretp)

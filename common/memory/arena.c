@@ -161,6 +161,11 @@ int arena_take(
 	return 0;
 }
 
+enum os_memory_backend arena_backend(const struct arena_object *object)
+{
+	return object->slab->memory.backend;
+}
+
 bool arena_intact(const struct arena_object *object)
 {
 	return guard_intact(guard_of(object->slab), object->data, object->size);

@@ -36,6 +36,9 @@ struct arena_object {
 int arena_take(
 	struct arena *arena, struct arena_object *object, size_t size, enum os_memory_need need);
 
+/* What keeps the object's pages from leaking. */
+enum os_memory_backend arena_backend(const struct arena_object *object);
+
 /* Whether both canaries of the object are whole. */
 bool arena_intact(const struct arena_object *object);
 

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <sodium.h>
+#include <string.h>
+
+#include "client/lib/error.h"
+#include "client/lib/secret.h"
+
+/* What callers see of a secret's bytes, and do with them. */
+
+const void *mg_secret_data(const struct mg_secret *secret)
+{
+	return secret ? secret->view : NULL;
+}
+
+void *mg_secret_writable(struct mg_secret *secret)
+{
+	return secret && !secret->frozen ? secret->data : NULL;
+}
+
+size_t mg_secret_size(const struct mg_secret *secret)
+{
+	return secret ? secret->size : 0;
+}
+
+bool mg_secret_alive(const struct mg_secret *secret)
+{
+	return secret && secret->data;
+}
+
+bool mg_secret_mutable(const struct mg_secret *secret)
+{
+	return mg_secret_alive(secret) && !secret->frozen;
+}
+
+bool mg_secret_equal(const struct mg_secret *secret, const void *bytes, size_t size)
+{
+	return mg_secret_alive(secret) && secret->size == size &&
+		sodium_memcmp(secret->view, bytes, size) == 0;
+}
+
+/* Whether the bytes lie within; never cut to what fits. */
+static int check_range(const struct mg_secret *secret, size_t offset, size_t size)
+{
+	if (offset <= secret->size && size <= secret->size - offset)
+		return MG_OK;
+	return error_say(MG_INVALID, "%zu bytes at %zu are not within the secret's %zu", size,
+		offset, secret->size);
+}
+
+int mg_secret_read_at(const struct mg_secret *secret, size_t offset, void *out, size_t size)
+{
+	int r = secret_check(secret);
+
+	if (r == MG_OK)
+		r = check_range(secret, offset, size);
+	if (r == MG_OK && size > 0)
+		memcpy(out, secret->view + offset, size);
+	return r;
+}
+
+int mg_secret_copy_at(struct mg_secret *secret, size_t offset, const void *bytes, size_t size)
+{
+	int r = secret_check_writable(secret);
+
+	if (r == MG_OK)
+		r = check_range(secret, offset, size);
+	if (r == MG_OK && size > 0)
+		memmove(secret->data + offset, bytes, size);
+	return r;
+}
+
+static int check_length(const struct mg_secret *secret, size_t size)
+{
+	if (size == secret->size)
+		return MG_OK;
+	return error_say(
+		MG_INVALID, "%zu bytes do not fill the secret's %zu exactly", size, secret->size);
+}
+
+int mg_secret_copy(struct mg_secret *secret, const void *bytes, size_t size)
+{
+	int r = secret_check_writable(secret);
+
+	if (r == MG_OK)
+		r = check_length(secret, size);
+	return r == MG_OK ? mg_secret_copy_at(secret, 0, bytes, size) : r;
+}
+
+int mg_secret_move_at(struct mg_secret *secret, size_t offset, void *bytes, size_t size)
+{
+	int r = mg_secret_copy_at(secret, offset, bytes, size);
+
+	if (r == MG_OK)
+		sodium_memzero(bytes, size);
+	return r;
+}
+
+int mg_secret_move(struct mg_secret *secret, void *bytes, size_t size)
+{
+	int r = mg_secret_copy(secret, bytes, size);
+
+	if (r == MG_OK)
+		sodium_memzero(bytes, size);
+	return r;
+}
+
+int mg_secret_scramble(struct mg_secret *secret)
+{
+	int r = secret_check_writable(secret);
+
+	if (r == MG_OK)
+		randombytes_buf(secret->data, secret->size);
+	return r;
+}
+
+int mg_secret_wipe(struct mg_secret *secret)
+{
+	int r = secret_check_writable(secret);
+
+	if (r == MG_OK)
+		sodium_memzero(secret->data, secret->size);
+	return r;
+}
