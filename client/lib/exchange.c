@@ -25,7 +25,7 @@ static int seal_message(struct sealing *sealing)
 		return -ENOBUFS;
 	r = message_append_request(plain, &used, FRAME_PLAIN_MAX, sealing->request);
 	if (r == 0)
-		r = channel_take(&client->channel, keys, &client->coffer);
+		r = channel_take(&client->channel, keys, &client->room.coffer);
 	if (r == 0)
 		sealing->size = channel_seal(
 			&client->channel, keys, span_of(plain, used), sealing->chunks, client->out);
@@ -40,7 +40,7 @@ static void seal(void *argument)
 
 	sealing->result = seal_message(sealing);
 	workbench_release(bench, mark);
-	coffer_forget(&sealing->client->coffer);
+	coffer_forget(&sealing->client->room.coffer);
 }
 
 int exchange_send(struct mg_client *client, const struct request *request, struct span chunks,
@@ -75,11 +75,11 @@ static int open_frame(struct mg_client *client, const struct frame *frame)
 
 	if (!plain || !keys)
 		return -ENOBUFS;
-	r = channel_take(&client->channel, keys, &client->coffer);
+	r = channel_take(&client->channel, keys, &client->room.coffer);
 	if (r == 0)
 		r = channel_open(&client->channel, keys, frame, plain);
 	workbench_release(bench, mark);
-	coffer_forget(&client->coffer);
+	coffer_forget(&client->room.coffer);
 	if (r < 0)
 		return r;
 	client->parsed = mark;

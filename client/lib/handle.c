@@ -2,7 +2,6 @@
 #include "client/lib/handle.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,27 +10,10 @@
 #include "client/lib/error.h"
 #include "client/lib/turn.h"
 
-/* MemGuard's 512 bytes: enough to defeat an image of memory with bit errors. */
-#define PREKEY_SIZE 512
-
 /* A chunk to send, the message that announces it, and what either needs beside. */
 #define BENCH_SIZE (7 * 4096)
 
-/* Milliseconds between two re-masks, as far as calls come by: a library starts no timer. */
-#define REMASK_MS 500
-
 enum region { REGION_KEYS, REGION_STACK, REGION_BENCH, REGIONS };
-
-static size_t aligned(size_t size)
-{
-	return (size + 63) & ~(size_t)63;
-}
-
-static size_t keys_size(void)
-{
-	return aligned(sizeof(struct handle_keys)) + aligned(coffer_view_size()) +
-		coffer_keys_size(PREKEY_SIZE);
-}
 
 static int map(struct mg_client *client, enum mg_memory need)
 {
@@ -39,7 +21,7 @@ static int map(struct mg_client *client, enum mg_memory need)
 	int r;
 
 	memory->count = REGIONS;
-	memory->regions[REGION_KEYS].size = keys_size();
+	memory->regions[REGION_KEYS].size = workroom_keys_size(sizeof(struct handle_keys));
 	memory->regions[REGION_STACK].size = locked_stack_size();
 	memory->regions[REGION_BENCH].size = BENCH_SIZE;
 	r = os_memory_map(memory, (enum os_memory_need)need);
@@ -48,27 +30,15 @@ static int map(struct mg_client *client, enum mg_memory need)
 	return r < 0 ? error_say(MG_LIMIT, "guarded memory: %s", strerror(-r)) : MG_OK;
 }
 
-static void draw_masters(void *argument)
-{
-	struct mg_client *client = argument;
-	uint8_t *keys = client->memory.regions[REGION_KEYS].data;
-	uint8_t *view = keys + aligned(sizeof(struct handle_keys));
-
-	guard_init(&client->keys->guard);
-	coffer_init(&client->coffer, view + aligned(coffer_view_size()), PREKEY_SIZE, view,
-		&client->keys->guard);
-}
-
 static void furnish(struct mg_client *client)
 {
 	const struct os_region *regions = client->memory.regions;
 
 	client->keys = (struct handle_keys *)(void *)regions[REGION_KEYS].data;
-	locked_stack_init(&client->stack, regions[REGION_STACK].data, regions[REGION_STACK].size);
+	workroom_init(&client->room, &regions[REGION_KEYS], sizeof(*client->keys),
+		&client->keys->guard, &regions[REGION_STACK]);
 	workbench_init(
 		&client->bench, regions[REGION_BENCH].data, BENCH_SIZE, &client->keys->guard);
-	handle_run(client, draw_masters, client);
-	client->remasked_ms = connection_now_ms();
 }
 
 static int lock_init(pthread_mutex_t *lock)
@@ -123,25 +93,9 @@ void handle_free(struct mg_client *client)
 	free(client);
 }
 
-/* All but what says that this thread itself went wrong. */
-static void block_signals(sigset_t *before)
-{
-	static const int faults[] = { SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP };
-	sigset_t set;
-
-	sigfillset(&set);
-	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
-		sigdelset(&set, faults[i]);
-	pthread_sigmask(SIG_BLOCK, &set, before);
-}
-
 void handle_run(struct mg_client *client, void (*function)(void *), void *argument)
 {
-	sigset_t before;
-
-	block_signals(&before);
-	locked_stack_call(&client->stack, function, argument);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	workroom_run(&client->room, function, argument);
 }
 
 int handle_enter(struct mg_client *client, uint64_t deadline_ms)
@@ -175,14 +129,9 @@ void handle_clear(struct mg_client *client)
 static void rest(void *argument)
 {
 	struct mg_client *client = argument;
-	uint64_t now = connection_now_ms();
 
 	sodium_memzero(client->keys->value, sizeof(client->keys->value));
-	coffer_forget(&client->coffer);
-	if (now - client->remasked_ms < REMASK_MS)
-		return;
-	coffer_remask(&client->coffer);
-	client->remasked_ms = now;
+	workroom_rest(&client->room);
 }
 
 void handle_leave(struct mg_client *client)

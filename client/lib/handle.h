@@ -3,8 +3,7 @@
 
 #include "client/lib/connection.h"
 #include "client/lib/mgclient.h"
-#include "common/memory/coffer.h"
-#include "common/memory/locked_stack.h"
+#include "client/lib/workroom.h"
 #include "common/memory/os_memory.h"
 #include "common/memory/workbench.h"
 #include "common/wire/channel.h"
@@ -35,10 +34,8 @@ struct mg_client {
 
 	struct os_memory memory;
 	struct handle_keys *keys;
-	struct coffer coffer;
+	struct workroom room;
 	struct workbench bench;
-	struct locked_stack stack;
-	uint64_t remasked_ms;
 
 	struct connection connection;
 	struct channel channel;
@@ -56,10 +53,7 @@ int handle_new(struct mg_client **clientp, enum mg_memory need);
 /* Wipes and frees; the connection is closed. */
 void handle_free(struct mg_client *client);
 
-/*
- * Runs function(argument) on the locked stack. Signals that can wait do: a handler of the host
- * would run on that stack, which is not made for it, and would leave its frame there.
- */
+/* As workroom_run, on the handle's own stack. */
 void handle_run(struct mg_client *client, void (*function)(void *), void *argument);
 
 /*

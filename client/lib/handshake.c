@@ -94,8 +94,8 @@ static void agree(void *argument)
 		agreement->result = channel_agree(
 			keys, &client->keys->pair, false, agreement->ours, agreement->theirs);
 	if (agreement->result == 0)
-		agreement->result =
-			channel_rest(&client->channel, ++client->channels, keys, &client->coffer);
+		agreement->result = channel_rest(
+			&client->channel, ++client->channels, keys, &client->room.coffer);
 	workbench_release(&client->bench, mark);
 	sodium_memzero(&client->keys->pair, sizeof(client->keys->pair));
 }

@@ -190,11 +190,47 @@ void mg_secret_destroy(struct mg_secret *secret);
 /* The same, and frees the secret itself. */
 void mg_secret_free(struct mg_secret *secret);
 
-/* For owning locals: MG_AUTO_SECRET struct mg_secret *password = NULL; */
+/* -- enclaves: values at rest in the service itself ---------------------------------------- */
+
+/*
+ * A value sealed in the service's own process, opened when it is needed, as often as wanted and
+ * from any thread. It takes no locked memory but three pages for all enclaves of a process, which
+ * hold the masters they are sealed under.
+ */
+struct mg_enclave;
+
+/*
+ * Seals bytes and wipes them where they were; seals a secret and destroys it; seals `size` random
+ * bytes. *enclavep is the caller's: mg_enclave_free; NULL after a failure, and the source is as it
+ * was then. MG_INVALID for nothing to seal, MG_GONE for a secret that is destroyed, MG_LIMIT
+ * without memory.
+ */
+int mg_enclave_new(struct mg_enclave **enclavep, void *bytes, size_t size);
+int mg_enclave_seal(struct mg_enclave **enclavep, struct mg_secret *secret);
+int mg_enclave_random(struct mg_enclave **enclavep, size_t size);
+
+/*
+ * Opens an enclave into a read-only secret, which is the caller's; the enclave stays. MG_INVALID
+ * for NULL or in a forked child, MG_INTEGRITY when its bytes were changed, MG_LIMIT.
+ */
+int mg_enclave_open(
+	const struct mg_enclave *enclave, struct mg_secret **secretp, enum mg_memory memory);
+
+/* Bytes of the value; 0 for NULL. */
+size_t mg_enclave_size(const struct mg_enclave *enclave);
+
+/* Wipes the key and frees; takes NULL. */
+void mg_enclave_free(struct mg_enclave *enclave);
+
+/* -- owning locals ------------------------------------------------------------------------- */
+
+/* MG_AUTO_SECRET struct mg_secret *password = NULL; */
 void mg_secret_cleanup(struct mg_secret **secretp);
+void mg_enclave_cleanup(struct mg_enclave **enclavep);
 void mg_client_cleanup(struct mg_client **clientp);
 #if defined(__GNUC__) || defined(__clang__)
 #define MG_AUTO_SECRET __attribute__((__cleanup__(mg_secret_cleanup)))
+#define MG_AUTO_ENCLAVE __attribute__((__cleanup__(mg_enclave_cleanup)))
 #define MG_AUTO_CLIENT __attribute__((__cleanup__(mg_client_cleanup)))
 #endif
 

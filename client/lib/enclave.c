@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client/lib/enclave.h"
+
+#include <sodium.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client/lib/error.h"
+#include "client/lib/secret.h"
+#include "client/lib/strongroom.h"
+
+/* -- its life ------------------------------------------------------------------------------ */
+
+int enclave_new(struct mg_enclave **enclavep, size_t size)
+{
+	static _Atomic uint64_t last_number;
+	struct mg_enclave *enclave = NULL;
+
+	*enclavep = NULL;
+	if (size <= SIZE_MAX / 4)
+		enclave = calloc(1, sizeof(*enclave) + (size_t)enclave_sealed_size(size));
+	if (!enclave)
+		return error_say(MG_LIMIT, "out of memory for an enclave of %zu bytes", size);
+	enclave->owner = getpid();
+	enclave->number = atomic_fetch_add(&last_number, 1) + 1;
+	enclave->size = size;
+	*enclavep = enclave;
+	return MG_OK;
+}
+
+void mg_enclave_free(struct mg_enclave *enclave)
+{
+	/* Ciphertext is worth nothing without its wrapped key. */
+	if (enclave)
+		sodium_memzero(enclave->wrapped, sizeof(enclave->wrapped));
+	free(enclave);
+}
+
+void mg_enclave_cleanup(struct mg_enclave **enclavep)
+{
+	mg_enclave_free(*enclavep);
+	*enclavep = NULL;
+}
+
+size_t mg_enclave_size(const struct mg_enclave *enclave)
+{
+	return enclave ? enclave->size : 0;
+}
+
+static struct enclave_binding binding_of(const struct mg_enclave *enclave)
+{
+	return (struct enclave_binding){ .secret = enclave->number };
+}
+
+/* -- chunk by chunk ------------------------------------------------------------------------ */
+
+/* An enclave and the plaintext that goes into it or comes out. */
+struct passage {
+	struct mg_enclave *enclave;
+	uint8_t *plain;
+	uint64_t number; /* of the next chunk */
+};
+
+/* Where the next chunk stands. */
+struct place {
+	uint8_t *plain;
+	uint8_t *sealed;
+	size_t size; /* of the plaintext */
+	bool final;
+};
+
+static struct place next_place(const struct passage *passage)
+{
+	size_t at = (size_t)passage->number * ENCLAVE_CHUNK_PLAIN;
+	size_t left = passage->enclave->size - at;
+
+	return (struct place){ .plain = passage->plain + at,
+		.sealed = passage->enclave->sealed + passage->number * ENCLAVE_CHUNK_SIZE,
+		.size = left < ENCLAVE_CHUNK_PLAIN ? left : ENCLAVE_CHUNK_PLAIN,
+		.final = left <= ENCLAVE_CHUNK_PLAIN };
+}
+
+static int seal_chunk(struct coffer *coffer, uint8_t key[static ENCLAVE_KEY_SIZE], void *argument)
+{
+	struct passage *passage = argument;
+	struct place place = next_place(passage);
+	int r = 0;
+
+	if (passage->number == 0) {
+		enclave_draw_key(key);
+		r = enclave_wrap(passage->enclave->wrapped, key, ENCLAVE_KEY_SIZE,
+			binding_of(passage->enclave), coffer, COFFER_VAULT);
+	}
+	if (r < 0)
+		return r;
+	enclave_seal_chunk(
+		place.sealed, place.plain, place.size, passage->number++, place.final, key);
+	return place.final;
+}
+
+static int open_chunk(struct coffer *coffer, uint8_t key[static ENCLAVE_KEY_SIZE], void *argument)
+{
+	struct passage *passage = argument;
+	struct place place = next_place(passage);
+	int r = 0;
+
+	if (passage->number == 0)
+		r = enclave_unwrap(key, passage->enclave->wrapped, ENCLAVE_KEY_SIZE,
+			binding_of(passage->enclave), coffer, COFFER_VAULT);
+	if (r == 0)
+		r = enclave_open_chunk(place.plain, place.sealed, place.size + ENCLAVE_TAG_SIZE,
+			passage->number++, place.final, key);
+	return r < 0 ? r : place.final;
+}
+
+/* -- sealing ------------------------------------------------------------------------------- */
+
+static int seal(struct mg_enclave **enclavep, uint8_t *plain, size_t size)
+{
+	int r = enclave_new(enclavep, size);
+	struct passage passage = { .enclave = *enclavep, .plain = plain };
+
+	if (r == MG_OK)
+		r = strongroom_do(seal_chunk, &passage);
+	if (r != MG_OK)
+		mg_enclave_cleanup(enclavep);
+	return r;
+}
+
+int mg_enclave_new(struct mg_enclave **enclavep, void *bytes, size_t size)
+{
+	int r;
+
+	*enclavep = NULL;
+	if (size == 0 || !bytes)
+		return error_say(MG_INVALID, "an enclave has at least one byte");
+	r = seal(enclavep, bytes, size);
+	if (r == MG_OK)
+		sodium_memzero(bytes, size);
+	return r;
+}
+
+int mg_enclave_seal(struct mg_enclave **enclavep, struct mg_secret *secret)
+{
+	int r = secret_check(secret);
+
+	*enclavep = NULL;
+	if (r == MG_OK)
+		r = seal(enclavep, secret->data, secret->size);
+	if (r == MG_OK)
+		mg_secret_destroy(secret);
+	return r;
+}
+
+int mg_enclave_random(struct mg_enclave **enclavep, size_t size)
+{
+	MG_AUTO_SECRET struct mg_secret *secret = NULL;
+	int r;
+
+	*enclavep = NULL;
+	r = mg_secret_random(&secret, size, MG_MEMORY_PREFER_LOCK);
+	return r == MG_OK ? mg_enclave_seal(enclavep, secret) : r;
+}
+
+struct keeping {
+	struct mg_enclave *enclave;
+	const uint8_t *key;
+};
+
+static int wrap_key(struct coffer *coffer, uint8_t key[static ENCLAVE_KEY_SIZE], void *argument)
+{
+	struct keeping *keeping = argument;
+	int r;
+
+	memcpy(key, keeping->key, ENCLAVE_KEY_SIZE);
+	r = enclave_wrap(keeping->enclave->wrapped, key, ENCLAVE_KEY_SIZE,
+		binding_of(keeping->enclave), coffer, COFFER_VAULT);
+	return r < 0 ? r : 1;
+}
+
+int enclave_keep_key(struct mg_enclave *enclave, const uint8_t key[static ENCLAVE_KEY_SIZE])
+{
+	struct keeping keeping = { .enclave = enclave, .key = key };
+
+	return strongroom_do(wrap_key, &keeping);
+}
+
+/* -- opening ------------------------------------------------------------------------------- */
+
+int mg_enclave_open(
+	const struct mg_enclave *enclave, struct mg_secret **secretp, enum mg_memory memory)
+{
+	struct passage passage = { .enclave = (struct mg_enclave *)(uintptr_t)enclave };
+	int r;
+
+	*secretp = NULL;
+	if (!enclave)
+		return error_say(MG_INVALID, "no enclave");
+	if (enclave->owner != getpid())
+		return error_say(MG_INVALID, "an enclave does not go over a fork");
+	r = secret_new_closed(secretp, enclave->size, memory);
+	if (r != MG_OK)
+		return r;
+	passage.plain = (*secretp)->data;
+	r = strongroom_do(open_chunk, &passage);
+	if (r == MG_OK)
+		r = secret_close(*secretp);
+	if (r != MG_OK)
+		mg_secret_cleanup(secretp);
+	return r;
+}
