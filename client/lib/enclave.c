@@ -13,7 +13,7 @@
 
 /* -- its life ------------------------------------------------------------------------------ */
 
-int enclave_new(struct mg_enclave **enclavep, size_t size)
+int enclave_new(struct mg_enclave **enclavep, size_t size, pid_t self)
 {
 	static _Atomic uint64_t last_number;
 	struct mg_enclave *enclave = NULL;
@@ -23,7 +23,7 @@ int enclave_new(struct mg_enclave **enclavep, size_t size)
 		enclave = calloc(1, sizeof(*enclave) + (size_t)enclave_sealed_size(size));
 	if (!enclave)
 		return error_say(MG_LIMIT, "out of memory for an enclave of %zu bytes", size);
-	enclave->owner = getpid();
+	enclave->owner = self;
 	enclave->number = atomic_fetch_add(&last_number, 1) + 1;
 	enclave->size = size;
 	*enclavep = enclave;
@@ -119,11 +119,12 @@ static int open_chunk(struct coffer *coffer, uint8_t key[static ENCLAVE_KEY_SIZE
 
 static int seal(struct mg_enclave **enclavep, uint8_t *plain, size_t size)
 {
-	int r = enclave_new(enclavep, size);
+	pid_t self = getpid();
+	int r = enclave_new(enclavep, size, self);
 	struct passage passage = { .enclave = *enclavep, .plain = plain };
 
 	if (r == MG_OK)
-		r = strongroom_do(seal_chunk, &passage);
+		r = strongroom_do(seal_chunk, &passage, self);
 	if (r != MG_OK)
 		mg_enclave_cleanup(enclavep);
 	return r;
@@ -184,7 +185,7 @@ int enclave_keep_key(struct mg_enclave *enclave, const uint8_t key[static ENCLAV
 {
 	struct keeping keeping = { .enclave = enclave, .key = key };
 
-	return strongroom_do(wrap_key, &keeping);
+	return strongroom_do(wrap_key, &keeping, enclave->owner);
 }
 
 /* -- opening ------------------------------------------------------------------------------- */
@@ -193,18 +194,19 @@ int mg_enclave_open(
 	const struct mg_enclave *enclave, struct mg_secret **secretp, enum mg_memory memory)
 {
 	struct passage passage = { .enclave = (struct mg_enclave *)(uintptr_t)enclave };
+	pid_t self = getpid();
 	int r;
 
 	*secretp = NULL;
 	if (!enclave)
 		return error_say(MG_INVALID, "no enclave");
-	if (enclave->owner != getpid())
+	if (enclave->owner != self)
 		return error_say(MG_INVALID, "an enclave does not go over a fork");
-	r = secret_new_closed(secretp, enclave->size, memory);
+	r = secret_new_closed(secretp, enclave->size, memory, self);
 	if (r != MG_OK)
 		return r;
 	passage.plain = (*secretp)->data;
-	r = strongroom_do(open_chunk, &passage);
+	r = strongroom_do(open_chunk, &passage, self);
 	if (r == MG_OK)
 		r = secret_close(*secretp);
 	if (r != MG_OK)

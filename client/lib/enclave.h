@@ -15,8 +15,9 @@ struct mg_enclave {
 	uint8_t sealed[]; /* chunks */
 };
 
-/* One for a value of `size` bytes, whose key and chunks are still to be filled in. */
-int enclave_new(struct mg_enclave **enclavep, size_t size);
+/* One for a value of `size` bytes, whose key and chunks are still to be filled in; `self` is
+ * getpid(2). */
+int enclave_new(struct mg_enclave **enclavep, size_t size, pid_t self);
 
 /* Wraps the data key that opens the chunks. Returns a status. */
 int enclave_keep_key(struct mg_enclave *enclave, const uint8_t key[static ENCLAVE_KEY_SIZE]);

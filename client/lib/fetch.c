@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "client/lib/call.h"
+#include "client/lib/enclave.h"
 #include "client/lib/error.h"
 #include "client/lib/exchange.h"
 #include "client/lib/secret.h"
@@ -25,8 +26,9 @@ struct fetch {
 	/* Begins, once version and size are known. Returns a status. */
 	int (*begin)(struct mg_client *client, struct fetch *fetch);
 
-	struct mg_secret *secret; /* mg_get */
-	mg_sink sink;             /* mg_get_each */
+	struct mg_secret *secret;   /* mg_get */
+	struct mg_enclave *enclave; /* mg_get_enclave: chunks stay as they are */
+	mg_sink sink;               /* mg_get_each */
 	void *context;
 };
 
@@ -55,6 +57,15 @@ static void open_chunk(void *argument)
 			opening->fetch->due, opening->final, opening->client->keys->value);
 }
 
+/* It stays sealed; what does not open is not kept. */
+static void check_chunk(void *argument)
+{
+	struct opening *opening = argument;
+
+	opening->result = enclave_check_chunk(opening->chunk.data, opening->chunk.size,
+		opening->fetch->due, opening->final, opening->client->keys->value);
+}
+
 /* What a chunk of this size may be where the value stands now; NULL: all right. */
 static const char *chunk_fault(const struct fetch *fetch, size_t plain, bool final)
 {
@@ -80,9 +91,11 @@ static int take_chunk(struct mg_client *client, struct fetch *fetch, struct span
 	opening.piece = fetch->place(client, fetch, plain);
 	if (!opening.piece)
 		return error_say(MG_PROTOCOL, "the daemon's answer leaves no room for a value");
-	handle_run(client, open_chunk, &opening);
+	handle_run(client, fetch->enclave ? check_chunk : open_chunk, &opening);
 	if (opening.result < 0)
 		return say_broken(fetch, "a chunk does not open");
+	if (fetch->enclave)
+		memcpy(opening.piece, chunk.data, chunk.size);
 	fetch->due++;
 	fetch->opened += plain;
 	fetch->final = final;
@@ -193,7 +206,8 @@ static int begin_whole(struct mg_client *client, struct fetch *fetch)
 {
 	mg_secret_free(fetch->secret);
 	fetch->secret = NULL;
-	return secret_new_closed(&fetch->secret, (size_t)fetch->size, need_of(client));
+	return secret_new_closed(
+		&fetch->secret, (size_t)fetch->size, need_of(client), client->owner);
 }
 
 /* In place: the value is never anywhere else. */
@@ -229,6 +243,46 @@ int mg_get(struct mg_client *client, const char *name, const struct mg_get_optio
 	}
 	*secretp = fetch.secret;
 	return MG_OK;
+}
+
+/* -- as an enclave ------------------------------------------------------------------------- */
+
+static int begin_enclave(struct mg_client *client, struct fetch *fetch)
+{
+	mg_enclave_free(fetch->enclave);
+	return enclave_new(&fetch->enclave, (size_t)fetch->size, client->owner);
+}
+
+static uint8_t *place_enclave(struct mg_client *client, struct fetch *fetch, size_t size)
+{
+	(void)client;
+	(void)size;
+	return fetch->enclave->sealed + fetch->due * ENCLAVE_CHUNK_SIZE;
+}
+
+/* The data key goes from one coffer to the other, on the locked stack. */
+static int taken_enclave(struct mg_client *client, struct fetch *fetch, uint8_t *piece, size_t size)
+{
+	(void)piece;
+	(void)size;
+	return fetch->final ? enclave_keep_key(fetch->enclave, client->keys->value) : MG_OK;
+}
+
+int mg_get_enclave(struct mg_client *client, const char *name, const struct mg_get_options *options,
+	struct mg_enclave **enclavep)
+{
+	struct fetch fetch = {
+		.begin = begin_enclave, .place = place_enclave, .taken = taken_enclave
+	};
+	int r;
+
+	*enclavep = NULL;
+	r = run(client, &fetch, name, options);
+	if (r == MG_OK)
+		*enclavep = fetch.enclave;
+	else
+		mg_enclave_free(fetch.enclave);
+	return r;
 }
 
 /* -- in pieces ----------------------------------------------------------------------------- */

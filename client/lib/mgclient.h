@@ -305,6 +305,13 @@ int mg_get(struct mg_client *client, const char *name, const struct mg_get_optio
 	struct mg_secret **secretp);
 
 /*
+ * The same as an enclave, to be opened when the value is needed: it is checked, but is plaintext
+ * nowhere until then. *enclavep is the caller's: mg_enclave_free.
+ */
+int mg_get_enclave(struct mg_client *client, const char *name, const struct mg_get_options *options,
+	struct mg_enclave **enclavep);
+
+/*
  * Takes `size` bytes at `bytes`, which is guarded memory and is wiped after the call. A result
  * other than 0 ends the fetch; mg_get_each then returns that result when it is positive and
  * MG_INTERNAL when it is negative.

@@ -2,7 +2,6 @@
 #include "client/lib/own.h"
 
 #include <sched.h>
-#include <unistd.h>
 
 /* Stands for "somebody is renewing it"; no process has this number. */
 #define RENEWING (-1)
@@ -16,9 +15,8 @@ static void take_over(struct own *own, pid_t owner, pid_t self, void (*renew)(vo
 	atomic_store(&own->owner, self);
 }
 
-void own_enter(struct own *own, void (*renew)(void))
+void own_enter(struct own *own, pid_t self, void (*renew)(void))
 {
-	pid_t self = getpid();
 	pid_t owner = atomic_load(&own->owner);
 
 	while (owner != self) {

@@ -21,8 +21,9 @@ struct own {
 	}
 
 /*
- * Waits for its turn, until own_leave. `renew` is called before anybody's first turn in a child,
- * and forgets what the parent had without touching it.
+ * Waits for its turn, until own_leave; `self` is getpid(2), which its callers know. `renew` is
+ * called before anybody's first turn in a child, and forgets what the parent had without touching
+ * it.
  */
-void own_enter(struct own *own, void (*renew)(void));
+void own_enter(struct own *own, pid_t self, void (*renew)(void));
 void own_leave(struct own *own);

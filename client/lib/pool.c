@@ -13,21 +13,21 @@ static void renew(void)
 	arena_forget(&arena);
 }
 
-int pool_take(struct arena_object *object, size_t size, enum os_memory_need need)
+int pool_take(struct arena_object *object, size_t size, enum os_memory_need need, pid_t self)
 {
 	int r;
 
-	own_enter(&own, renew);
+	own_enter(&own, self, renew);
 	r = arena_take(&arena, object, size, need);
 	own_leave(&own);
 	return r;
 }
 
-void pool_give(struct arena_object *object)
+void pool_give(struct arena_object *object, pid_t self)
 {
 	if (!arena_intact(object))
 		abort();
-	own_enter(&own, renew);
+	own_enter(&own, self, renew);
 	arena_give(&arena, object);
 	own_leave(&own);
 }

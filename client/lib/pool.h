@@ -3,13 +3,15 @@
 
 #include "common/memory/arena.h"
 
+#include <sys/types.h>
+
 /*
  * The process's one arena, for small secrets that nobody is to write to. May be used from any
  * thread. A forked child begins with an empty one: the pages are its parent's.
  */
 
-/* As arena_take. */
-int pool_take(struct arena_object *object, size_t size, enum os_memory_need need);
+/* As arena_take; `self` is getpid(2). */
+int pool_take(struct arena_object *object, size_t size, enum os_memory_need need, pid_t self);
 
 /* As arena_give, behind a look at the canaries: a broken one ends the process. */
-void pool_give(struct arena_object *object);
+void pool_give(struct arena_object *object, pid_t self);

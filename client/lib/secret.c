@@ -89,7 +89,8 @@ static void give_pages(struct mg_secret *secret)
 static bool take_share(struct mg_secret *secret, enum mg_memory memory)
 {
 	if (secret->size > ARENA_OBJECT_MAX ||
-		pool_take(&secret->shared, secret->size, (enum os_memory_need)memory) < 0)
+		pool_take(&secret->shared, secret->size, (enum os_memory_need)memory,
+			secret->owner) < 0)
 		return false;
 	secret->data = secret->shared.data;
 	secret->view = secret->shared.view;
@@ -104,7 +105,7 @@ static bool is_shared(const struct mg_secret *secret)
 /* -- its life ------------------------------------------------------------------------------ */
 
 /* An empty one, with all that is asked for checked. */
-static int begin(struct mg_secret **secretp, size_t size, enum mg_memory memory)
+static int begin(struct mg_secret **secretp, size_t size, enum mg_memory memory, pid_t self)
 {
 	*secretp = NULL;
 	if (size == 0)
@@ -118,14 +119,14 @@ static int begin(struct mg_secret **secretp, size_t size, enum mg_memory memory)
 	*secretp = calloc(1, sizeof(**secretp));
 	if (!*secretp)
 		return error_say(MG_LIMIT, "out of memory");
-	(*secretp)->owner = getpid();
+	(*secretp)->owner = self;
 	(*secretp)->size = size;
 	return MG_OK;
 }
 
 int mg_secret_new(struct mg_secret **secretp, size_t size, enum mg_memory memory)
 {
-	int r = begin(secretp, size, memory);
+	int r = begin(secretp, size, memory, getpid());
 
 	if (r != MG_OK)
 		return r;
@@ -138,9 +139,9 @@ int mg_secret_new(struct mg_secret **secretp, size_t size, enum mg_memory memory
 }
 
 /* Where no page can be shared, because of a limit or of the machine, it gets some of its own. */
-int secret_new_closed(struct mg_secret **secretp, size_t size, enum mg_memory memory)
+int secret_new_closed(struct mg_secret **secretp, size_t size, enum mg_memory memory, pid_t self)
 {
-	int r = begin(secretp, size, memory);
+	int r = begin(secretp, size, memory, self);
 
 	if (r == MG_OK && !take_share(*secretp, memory))
 		r = take_pages(*secretp, memory);
@@ -206,7 +207,7 @@ static int part(struct mg_secret *secret, enum mg_memory memory)
 		return r;
 	}
 	memcpy(secret->data, view, secret->size);
-	pool_give(&secret->shared);
+	pool_give(&secret->shared, secret->owner);
 	return MG_OK;
 }
 
@@ -239,7 +240,7 @@ void mg_secret_destroy(struct mg_secret *secret)
 		return;
 	if (secret->owner == getpid()) {
 		if (is_shared(secret))
-			pool_give(&secret->shared);
+			pool_give(&secret->shared, secret->owner);
 		else
 			give_pages(secret);
 	}

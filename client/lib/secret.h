@@ -23,10 +23,10 @@ struct mg_secret {
 };
 
 /*
- * `size` zeroed bytes that callers may only read: fill in secret->data, then secret_close. Returns
- * a status, with the words said.
+ * `size` zeroed bytes that callers may only read: fill in secret->data, then secret_close. `self`
+ * is getpid(2). Returns a status, with the words said.
  */
-int secret_new_closed(struct mg_secret **secretp, size_t size, enum mg_memory memory);
+int secret_new_closed(struct mg_secret **secretp, size_t size, enum mg_memory memory, pid_t self);
 
 /* Ends the filling in. Returns a status. */
 int secret_close(struct mg_secret *secret);

@@ -16,7 +16,7 @@
 int mg_secret_from_bytes(
 	struct mg_secret **secretp, void *bytes, size_t size, enum mg_memory memory)
 {
-	int r = secret_new_closed(secretp, size, memory);
+	int r = secret_new_closed(secretp, size, memory, getpid());
 
 	if (r != MG_OK)
 		return r;
@@ -31,7 +31,7 @@ int mg_secret_from_bytes(
 
 int mg_secret_random(struct mg_secret **secretp, size_t size, enum mg_memory memory)
 {
-	int r = secret_new_closed(secretp, size, memory);
+	int r = secret_new_closed(secretp, size, memory, getpid());
 
 	if (r != MG_OK)
 		return r;
@@ -108,7 +108,7 @@ static int settle(struct intake *intake, struct mg_secret **secretp)
 
 	if (intake->have == 0)
 		return MG_OK;
-	r = secret_new_closed(secretp, intake->have, intake->memory);
+	r = secret_new_closed(secretp, intake->have, intake->memory, getpid());
 	if (r != MG_OK)
 		return r;
 	memcpy((*secretp)->data, intake->room->data, intake->have);

@@ -67,12 +67,12 @@ static void take_step(void *argument)
 	workroom_rest(&house.room);
 }
 
-int strongroom_do(strongroom_work work, void *argument)
+int strongroom_do(strongroom_work work, void *argument, pid_t self)
 {
 	struct step step = { .work = work, .argument = argument };
 	int r;
 
-	own_enter(&own, renew);
+	own_enter(&own, self, renew);
 	r = house.keys ? MG_OK : furnish();
 	while (r == MG_OK && step.result == 0)
 		workroom_run(&house.room, take_step, &step);

@@ -5,6 +5,7 @@
 #include "common/memory/enclave.h"
 
 #include <stdint.h>
+#include <sys/types.h>
 
 /*
  * The process's own masters, for the enclaves that a service keeps: three pages of guarded memory,
@@ -20,8 +21,8 @@ typedef int (*strongroom_work)(
 	struct coffer *coffer, uint8_t key[static ENCLAVE_KEY_SIZE], void *argument);
 
 /*
- * Does the work; signals come between two pieces of it. At its end, whatever that is, the key is
- * wiped and the masters are parted. Returns a status, with the words said; -EBADMSG of the work is
- * MG_INTEGRITY.
+ * Does the work; `self` is getpid(2). Signals come between two pieces of it. At its end, whatever
+ * that is, the key is wiped and the masters are parted. Returns a status, with the words said;
+ * -EBADMSG of the work is MG_INTEGRITY.
  */
-int strongroom_do(strongroom_work work, void *argument);
+int strongroom_do(strongroom_work work, void *argument, pid_t self);

@@ -15,6 +15,8 @@ void guard_init(struct guard *guard)
 	randombytes_buf(guard->canary, sizeof(guard->canary));
 }
 
+_Static_assert(GUARD_SIZE == crypto_verify_16_BYTES, "a canary is compared at one go");
+
 /* The canary behind an object begins at its very end, so that one byte too many is seen. */
 static size_t slack(size_t size)
 {
@@ -26,7 +28,7 @@ static bool tail_intact(const struct guard *guard, const uint8_t *tail, size_t s
 {
 	size_t extra = size - GUARD_SIZE;
 
-	return sodium_memcmp(tail, guard->canary, GUARD_SIZE) == 0 &&
+	return crypto_verify_16(tail, guard->canary) == 0 &&
 		sodium_memcmp(tail + GUARD_SIZE, guard->canary, extra) == 0;
 }
 
@@ -43,7 +45,7 @@ uint8_t *guard_arm(const struct guard *guard, uint8_t *slot, size_t size)
 
 bool guard_intact(const struct guard *guard, const uint8_t *object, size_t size)
 {
-	return sodium_memcmp(object - GUARD_SIZE, guard->canary, GUARD_SIZE) == 0 &&
+	return crypto_verify_16(object - GUARD_SIZE, guard->canary) == 0 &&
 		tail_intact(guard, object + size, slack(size));
 }
 

@@ -34,7 +34,8 @@ static size_t total_size(struct os_memory *memory)
 		size_t size = round_up(memory->regions[i].size);
 		size_t mapped = memory->regions[i].mirrored ? 2 : 1;
 
-		if (size == 0 || size > SIZE_MAX / 2 / mapped || total > SIZE_MAX / 2 - mapped * size)
+		if (size == 0 || size > SIZE_MAX / 2 / mapped ||
+			total > SIZE_MAX / 2 - mapped * size)
 			return 0;
 		memory->regions[i].size = size;
 		total += mapped * size;

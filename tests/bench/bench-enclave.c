@@ -2,18 +2,16 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/memory/enclave.h"
 #include "daemon/daemon.h"
+#include "tests/bench/measure.h"
 
 /*
  * What opening and sealing an enclave costs in process, on the locked stack, in secret memory,
  * beside getpid(2) and crypto_secretbox alone in the same run.
  */
-
-#define ROUNDS 9
 
 static struct daemon house;
 static uint8_t *plain, *key;
@@ -70,37 +68,6 @@ static void run_secretbox(void)
 static void run_getpid(void)
 {
 	(void)getppid();
-}
-
-static double clock_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec * 1e6 + (double)now.tv_nsec / 1e3;
-}
-
-static int by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-/* Microseconds a call, the median of some rounds. */
-static double measure(void (*function)(void), int calls)
-{
-	double values[ROUNDS];
-
-	for (int i = 0; i < ROUNDS; i++) {
-		double begin = clock_us();
-
-		for (int j = 0; j < calls; j++)
-			function();
-		values[i] = (clock_us() - begin) / calls;
-	}
-	qsort(values, ROUNDS, sizeof(values[0]), by_value);
-	return values[ROUNDS / 2];
 }
 
 static void row(size_t bytes)

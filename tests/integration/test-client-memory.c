@@ -18,6 +18,7 @@
  * memory could not be seen; the controls show that what is there is found.
  */
 #define VALUE_SIZE 100000
+#define SMALL 1000
 #define WINDOW 8 /* bytes */
 #define MASK 0x5a
 #define LOOK 65536
@@ -203,6 +204,60 @@ START_TEST(fetching_in_pieces_leaves_nothing)
 }
 END_TEST
 
+#define PLACES (sizeof(places) / sizeof(places[0]))
+
+START_TEST(a_value_that_is_kept_closed_is_nowhere_until_it_is_opened)
+{
+	struct mg_enclave *enclave = NULL, *again = NULL;
+	struct mg_secret *secret = NULL;
+
+	store();
+	ck_assert_int_eq(mg_get_enclave(client, "v", NULL, &enclave), MG_OK);
+	ck_assert_uint_eq(scan(), 0);
+	ck_assert_int_eq(mg_enclave_open(enclave, &secret, MG_MEMORY_PREFER_LOCK), MG_OK);
+	ck_assert_uint_eq(scan(), PLACES);
+	ck_assert_int_eq(mg_enclave_seal(&again, secret), MG_OK);
+	ck_assert_uint_eq(scan(), 0);
+	mg_secret_free(secret);
+	mg_enclave_free(again);
+	mg_enclave_free(enclave);
+}
+END_TEST
+
+/* A pipe that holds the first bytes of the value, which are then nowhere else. */
+static int pipe_with(size_t size)
+{
+	uint8_t bytes[SMALL];
+	int ends[2];
+
+	poured = 0;
+	ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+	ck_assert_int_eq(pour(NULL, bytes, size), (ssize_t)size);
+	ck_assert_int_eq(write(ends[1], bytes, size), (ssize_t)size);
+	sodium_memzero(bytes, size);
+	close(ends[1]);
+	return ends[0];
+}
+
+/* Two places lie in so many bytes. */
+START_TEST(a_small_secret_is_in_one_place_and_leaves_nothing)
+{
+	struct mg_secret *secret = NULL;
+	int from = pipe_with(SMALL);
+
+	ck_assert_int_eq(mg_secret_from_fd_all(&secret, from, SMALL, MG_MEMORY_PREFER_LOCK), MG_OK);
+	/* Its pages are mapped twice. */
+	ck_assert_uint_eq(scan(), 2 * 2);
+	ck_assert_int_eq(mg_secret_melt(secret), MG_OK);
+	ck_assert_uint_eq(scan(), 2);
+	ck_assert_int_eq(mg_secret_freeze(secret), MG_OK);
+	mg_secret_destroy(secret);
+	ck_assert_uint_eq(scan(), 0);
+	mg_secret_free(secret);
+	close(from);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *claims = tcase_create("client-memory");
@@ -220,5 +275,7 @@ int main(void)
 	tcase_add_test(claims, storing_whole_leaves_nothing);
 	tcase_add_test(claims, fetching_whole_leaves_nothing);
 	tcase_add_loop_test(claims, fetching_in_pieces_leaves_nothing, 0, 3);
+	tcase_add_test(claims, a_value_that_is_kept_closed_is_nowhere_until_it_is_opened);
+	tcase_add_test(claims, a_small_secret_is_in_one_place_and_leaves_nothing);
 	return claims_run(claims, "client-memory");
 }

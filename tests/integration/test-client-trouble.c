@@ -364,6 +364,7 @@ START_TEST(what_was_spoilt_on_the_way_is_noticed)
 	start_proxy(flip_sealed);
 	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
 		MG_AUTO_SECRET struct mg_secret *secret = NULL;
+		struct mg_enclave *enclave = NULL;
 		size_t seen = 0;
 
 		proxy.spoil = ways[i];
@@ -372,6 +373,8 @@ START_TEST(what_was_spoilt_on_the_way_is_noticed)
 		ck_assert_int_eq(mg_get(client, "v", NULL, &secret), MG_INTEGRITY);
 		ck_assert_ptr_null(secret);
 		ck_assert_int_eq(mg_get_each(client, "v", NULL, count, &seen), MG_INTEGRITY);
+		ck_assert_int_eq(mg_get_enclave(client, "v", NULL, &enclave), MG_INTEGRITY);
+		ck_assert_ptr_null(enclave);
 	}
 }
 END_TEST

@@ -409,6 +409,32 @@ static void *store_later(void *argument)
 	return NULL;
 }
 
+START_TEST(a_value_may_be_kept_closed)
+{
+	static const size_t sizes[] = { 1, 16384, 16385, 5 * 16384 };
+	MG_AUTO_ENCLAVE struct mg_enclave *enclave = NULL;
+
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		must(mg_set(client, "closed", large, sizes[i], NULL, NULL));
+		must(mg_get_enclave(client, "closed", NULL, &enclave));
+		ck_assert_uint_eq(mg_enclave_size(enclave), sizes[i]);
+		/* It is the service's own now, whatever becomes of the daemon's. */
+		must(mg_remove(client, "closed", NULL));
+		for (int twice = 0; twice < 2; twice++) {
+			MG_AUTO_SECRET struct mg_secret *secret = NULL;
+
+			must(mg_enclave_open(enclave, &secret, MG_MEMORY_PREFER_LOCK));
+			ck_assert(mg_secret_equal(secret, large, sizes[i]));
+		}
+		mg_enclave_cleanup(&enclave);
+	}
+	enclave = (struct mg_enclave *)(void *)&enclave;
+	ck_assert_int_eq(mg_get_enclave(client, "closed", NULL, &enclave), MG_NOT_FOUND);
+	ck_assert_ptr_null(enclave);
+	ck_assert_int_eq(mg_get_enclave(client, "a//b", NULL, &enclave), MG_INVALID);
+}
+END_TEST
+
 START_TEST(a_get_waits_for_a_name_to_appear)
 {
 	struct mg_get_options briefly = { .wait_ms = 50 };
@@ -743,6 +769,7 @@ int main(void)
 	tcase_add_test(claims, bad_names_and_tags_are_named);
 	tcase_add_test(claims, a_stat_tells_all_but_the_value);
 	tcase_add_test(claims, a_list_is_whole_sorted_and_filtered);
+	tcase_add_test(claims, a_value_may_be_kept_closed);
 	tcase_add_test(claims, a_get_waits_for_a_name_to_appear);
 	tcase_add_test(claims, a_callback_that_calls_its_own_handle_is_told);
 	tcase_add_test(claims, threads_share_a_handle);
