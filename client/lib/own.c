@@ -3,9 +3,10 @@
 
 #include <sched.h>
 
-/* Stands for "somebody is renewing it"; no process has this number. */
-#define RENEWING (-1)
-
+/*
+ * While a process renews it, the owner is that process's number, negated: a child that was forked
+ * in that instant sees that it is not its own thread that is at it.
+ */
 static void take_over(struct own *own, pid_t owner, pid_t self, void (*renew)(void))
 {
 	if (owner != 0) {
@@ -20,8 +21,7 @@ void own_enter(struct own *own, pid_t self, void (*renew)(void))
 	pid_t owner = atomic_load(&own->owner);
 
 	while (owner != self) {
-		if (owner != RENEWING &&
-			atomic_compare_exchange_weak(&own->owner, &owner, RENEWING)) {
+		if (owner != -self && atomic_compare_exchange_weak(&own->owner, &owner, -self)) {
 			take_over(own, owner, self, renew);
 			break;
 		}

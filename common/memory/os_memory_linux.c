@@ -15,35 +15,27 @@
 #define SYS_mseal 462
 #endif
 
+/* Secret memory's size can be set once and never again: nobody can shrink it under us. */
+static int sized(int fd, size_t size)
+{
+	int r;
+
+	if (fd >= 0 && ftruncate(fd, (off_t)size) == 0)
+		return fd;
+	r = -errno;
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
 int os_platform_secret(size_t size)
 {
-	int fd = (int)syscall(SYS_memfd_secret, O_CLOEXEC);
-
-	if (fd < 0)
-		return -errno;
-	/* The size can be set once and never again: nobody can shrink it under us. */
-	if (ftruncate(fd, (off_t)size) < 0) {
-		int r = -errno;
-
-		close(fd);
-		return r;
-	}
-	return fd;
+	return sized((int)syscall(SYS_memfd_secret, O_CLOEXEC), size);
 }
 
 int os_platform_shared(size_t size)
 {
-	int fd = memfd_create("memguard", MFD_CLOEXEC);
-
-	if (fd < 0)
-		return -errno;
-	if (ftruncate(fd, (off_t)size) < 0) {
-		int r = -errno;
-
-		close(fd);
-		return r;
-	}
-	return fd;
+	return sized(memfd_create("memguard", MFD_CLOEXEC), size);
 }
 
 /* By number again: the sanitizers turn the C library's mlock into nothing that says it worked. */
