@@ -3,10 +3,10 @@
 #include <string.h>
 
 #include "client/lib/call.h"
-#include "client/lib/enclave.h"
 #include "client/lib/error.h"
 #include "client/lib/exchange.h"
-#include "client/lib/secret.h"
+#include "client/lib/memory/enclave.h"
+#include "client/lib/memory/secret.h"
 
 /* A value on its way in. */
 struct fetch {

@@ -2,8 +2,8 @@
 #pragma once
 
 #include "client/lib/connection.h"
+#include "client/lib/memory/workroom.h"
 #include "client/lib/mgclient.h"
-#include "client/lib/workroom.h"
 #include "common/memory/os_memory.h"
 #include "common/memory/workbench.h"
 #include "common/wire/channel.h"

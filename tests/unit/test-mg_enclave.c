@@ -6,7 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "client/lib/enclave.h"
+#include "client/lib/memory/enclave.h"
 #include "client/lib/mgclient.h"
 #include "common/memory/locked_stack.h"
 #include "tests/unit/claims.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "client/lib/own.h"
+#include "client/lib/memory/own.h"
 
 #include <check.h>
 #include <sys/wait.h>

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "client/lib/error.h"
-#include "client/lib/secret.h"
+#include "client/lib/memory/secret.h"
 
 /* Where secrets come from: bytes at hand, chance, a descriptor. All are read-only at once. */
 

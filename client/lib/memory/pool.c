@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "client/lib/pool.h"
+#include "client/lib/memory/pool.h"
 
 #include <stdlib.h>
 
-#include "client/lib/own.h"
+#include "client/lib/memory/own.h"
 
 static struct own own = OWN_INIT;
 static struct arena arena;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "client/lib/enclave.h"
+#include "client/lib/memory/enclave.h"
 
 #include <sodium.h>
 #include <stdatomic.h>
@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 #include "client/lib/error.h"
-#include "client/lib/secret.h"
-#include "client/lib/strongroom.h"
+#include "client/lib/memory/secret.h"
+#include "client/lib/memory/strongroom.h"
 
 /* -- its life ------------------------------------------------------------------------------ */
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "client/lib/secret.h"
+#include "client/lib/memory/secret.h"
 
 #include <errno.h>
 #include <sodium.h>
@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "client/lib/error.h"
-#include "client/lib/pool.h"
+#include "client/lib/memory/pool.h"
 #include "common/memory/guard.h"
 
 /* -- pages of its own ---------------------------------------------------------------------- */

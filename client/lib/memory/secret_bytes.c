@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "client/lib/error.h"
-#include "client/lib/secret.h"
+#include "client/lib/memory/secret.h"
 
 /* What callers see of a secret's bytes, and do with them. */
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "client/lib/workroom.h"
+#include "client/lib/memory/workroom.h"
 
 #include <signal.h>
 

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "client/lib/strongroom.h"
+#include "client/lib/memory/strongroom.h"
 
 #include <errno.h>
 #include <sodium.h>
 #include <string.h>
 
 #include "client/lib/error.h"
+#include "client/lib/memory/own.h"
+#include "client/lib/memory/workroom.h"
 #include "client/lib/mgclient.h"
-#include "client/lib/own.h"
-#include "client/lib/workroom.h"
 #include "common/memory/os_memory.h"
 
 enum region { REGION_KEYS, REGION_STACK, REGIONS };
