@@ -28,7 +28,7 @@ struct arena_slab {
 	size_t slot_size;
 	size_t slots;
 	size_t used;
-	bool taken[SLOTS_MAX];
+	uint16_t sizes[SLOTS_MAX]; /* bytes of each object; 0: a free slot */
 };
 
 static const struct os_region *pages_of(const struct arena_slab *slab)
@@ -117,7 +117,7 @@ static size_t slot_find(const struct arena_slab *slab)
 {
 	size_t slot = 0;
 
-	while (slab->taken[slot])
+	while (slab->sizes[slot] != 0)
 		slot++;
 	return slot;
 }
@@ -130,7 +130,7 @@ static void place(struct arena_slab *slab, struct arena_object *object, size_t s
 	size_t slot = slot_find(slab);
 	size_t at = SLAB_BEGIN + slot * slab->slot_size;
 
-	slab->taken[slot] = true;
+	slab->sizes[slot] = (uint16_t)size;
 	slab->used++;
 	object->slab = slab;
 	object->size = size;
@@ -186,11 +186,25 @@ void arena_give(struct arena *arena, struct arena_object *object)
 	size_t at = (size_t)(begin - pages_of(slab)->data) - SLAB_BEGIN;
 
 	sodium_memzero(begin, slab->slot_size);
-	slab->taken[at / slab->slot_size] = false;
+	slab->sizes[at / slab->slot_size] = 0;
 	slab->used--;
 	*object = (struct arena_object){ 0 };
 	if (slab->used == 0 && has_other_empty(arena, slab))
 		slab_end(arena, slab);
+}
+
+static void slab_wipe(const struct arena_slab *slab)
+{
+	uint8_t *first = pages_of(slab)->data + SLAB_BEGIN + GUARD_SIZE;
+
+	for (size_t slot = 0; slab->used > 0 && slot < slab->slots; slot++)
+		sodium_memzero(first + slot * slab->slot_size, slab->sizes[slot]);
+}
+
+void arena_wipe(struct arena *arena)
+{
+	for (const struct arena_slab *slab = arena->slabs; slab; slab = slab->next)
+		slab_wipe(slab);
 }
 
 void arena_forget(struct arena *arena)

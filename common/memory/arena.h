@@ -45,5 +45,8 @@ bool arena_intact(const struct arena_object *object);
 /* Wipes the object and takes its place back; one empty slab stays for the next ones. */
 void arena_give(struct arena *arena, struct arena_object *object);
 
+/* Wipes the bytes of every object; the objects stay, with their canaries. */
+void arena_wipe(struct arena *arena);
+
 /* Forgets everything without touching it: after a fork the pages are the parent's alone. */
 void arena_forget(struct arena *arena);

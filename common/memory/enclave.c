@@ -108,6 +108,47 @@ int enclave_check_chunk(const uint8_t *chunk, size_t size, uint64_t number, bool
 	return r == 0 ? 0 : -EBADMSG;
 }
 
+#define BLOCK_SIZE 64 /* bytes of key stream that XSalsa20 makes at a time */
+
+/* Bytes before the next whole block of key stream: what is skipped of theirs is thrown away. */
+static size_t open_first(uint8_t *out, const uint8_t *sealed, size_t size, uint64_t at,
+	const uint8_t *nonce, const uint8_t *key)
+{
+	uint8_t block[BLOCK_SIZE] = { 0 };
+	size_t skip = at % BLOCK_SIZE;
+
+	if (skip == 0)
+		return 0;
+	if (size > BLOCK_SIZE - skip)
+		size = BLOCK_SIZE - skip;
+	memcpy(block + skip, sealed, size);
+	crypto_stream_xsalsa20_xor_ic(block, block, skip + size, nonce, at / BLOCK_SIZE, key);
+	memcpy(out, block + skip, size);
+	sodium_memzero(block, sizeof(block));
+	return size;
+}
+
+int enclave_open_part(uint8_t *out, size_t offset, size_t size, const uint8_t *chunk,
+	size_t chunk_size, uint64_t number, bool final, const uint8_t key[static ENCLAVE_KEY_SIZE])
+{
+	const uint8_t *sealed = chunk + ENCLAVE_TAG_SIZE + offset;
+	uint64_t at = crypto_onetimeauth_KEYBYTES + offset;
+	uint8_t nonce[crypto_secretbox_NONCEBYTES];
+	size_t first;
+	int r = enclave_check_chunk(chunk, chunk_size, number, final, key);
+
+	if (r < 0)
+		return r;
+	if (offset > chunk_size - ENCLAVE_TAG_SIZE || size > chunk_size - ENCLAVE_TAG_SIZE - offset)
+		return -EBADMSG;
+	chunk_nonce(nonce, number, final);
+	first = open_first(out, sealed, size, at, nonce, key);
+	if (first < size)
+		crypto_stream_xsalsa20_xor_ic(out + first, sealed + first, size - first, nonce,
+			(at + first) / BLOCK_SIZE, key);
+	return 0;
+}
+
 void enclave_draw_key(uint8_t key[static ENCLAVE_KEY_SIZE])
 {
 	randombytes_buf(key, ENCLAVE_KEY_SIZE);

@@ -53,6 +53,13 @@ void enclave_seal_chunk(uint8_t *out, const uint8_t *plain, size_t size, uint64_
 int enclave_open_chunk(uint8_t *out, const uint8_t *chunk, size_t size, uint64_t number, bool final,
 	const uint8_t key[static ENCLAVE_KEY_SIZE]);
 
+/*
+ * The same for `size` bytes at `offset` of what is in it: the whole chunk's tag is checked, only
+ * those bytes are decrypted. -EBADMSG also when they are not within it.
+ */
+int enclave_open_part(uint8_t *out, size_t offset, size_t size, const uint8_t *chunk,
+	size_t chunk_size, uint64_t number, bool final, const uint8_t key[static ENCLAVE_KEY_SIZE]);
+
 /* Checks a chunk's tag over the ciphertext, without decrypting. Returns 0 or -EBADMSG. */
 int enclave_check_chunk(const uint8_t *chunk, size_t size, uint64_t number, bool final,
 	const uint8_t key[static ENCLAVE_KEY_SIZE]);

@@ -140,6 +140,28 @@ START_TEST(what_was_given_back_is_zero)
 }
 END_TEST
 
+START_TEST(a_wipe_leaves_objects_and_canaries_and_no_byte)
+{
+	struct arena_object larger = take(1000);
+
+	take_many(100);
+	memset(larger.data, FILL, 1000);
+	arena_give(&arena, &objects[5]);
+	arena_wipe(&arena);
+	ck_assert(all_are(larger.view, 1000, 0));
+	ck_assert(arena_intact(&larger));
+	objects[5] = take(100);
+	for (size_t i = 0; i < MANY; i++) {
+		ck_assert(all_are(objects[i].view, 100, 0));
+		ck_assert(arena_intact(&objects[i]));
+		memset(objects[i].data, FILL, 100);
+		arena_give(&arena, &objects[i]);
+	}
+	arena_give(&arena, &larger);
+	arena_wipe(&arena);
+}
+END_TEST
+
 START_TEST(without_room_only_the_one_who_asks_is_told)
 {
 	size_t count = 0;
@@ -183,6 +205,7 @@ int main(void)
 	tcase_add_test(claims, a_byte_beyond_either_end_is_found);
 	tcase_add_test(claims, a_thousand_small_objects_charge_at_most_40_pages);
 	tcase_add_test(claims, what_was_given_back_is_zero);
+	tcase_add_test(claims, a_wipe_leaves_objects_and_canaries_and_no_byte);
 	tcase_add_test(claims, without_room_only_the_one_who_asks_is_told);
 	tcase_add_test(claims, memory_that_is_too_weak_is_not_given);
 	return claims_run(claims, "arenas");

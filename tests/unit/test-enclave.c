@@ -313,6 +313,50 @@ START_TEST(an_empty_chunk_is_refused_by_both)
 }
 END_TEST
 
+/* Every offset near a border of the key stream's blocks, and every length from there. */
+START_TEST(a_part_of_a_chunk_opens_alone)
+{
+	enum { SIZE = 300 };
+	uint8_t out[SIZE + 1];
+
+	enclave_seal_chunk(chunk, plain, SIZE, 5, true, key);
+	for (size_t at = 0; at <= SIZE; at++) {
+		for (size_t size = 0; at + size <= SIZE; size++) {
+			memset(out, 0xee, sizeof(out));
+			ck_assert_int_eq(enclave_open_part(out, at, size, chunk,
+						 SIZE + ENCLAVE_TAG_SIZE, 5, true, key),
+				0);
+			ck_assert_mem_eq(out, plain + at, size);
+			ck_assert_uint_eq(out[size], 0xee);
+		}
+	}
+}
+END_TEST
+
+START_TEST(no_part_of_a_changed_chunk_opens)
+{
+	uint8_t out[8];
+	size_t size = ENCLAVE_CHUNK_SIZE;
+
+	enclave_seal_chunk(chunk, plain, ENCLAVE_CHUNK_PLAIN, 5, true, key);
+	memset(out, 0xee, sizeof(out));
+	chunk[ENCLAVE_CHUNK_SIZE - 1] ^= 1;
+	ck_assert_int_eq(enclave_open_part(out, 0, 8, chunk, size, 5, true, key), -EBADMSG);
+	chunk[ENCLAVE_CHUNK_SIZE - 1] ^= 1;
+	ck_assert_int_eq(enclave_open_part(out, 0, 8, chunk, size, 6, true, key), -EBADMSG);
+	ck_assert_int_eq(enclave_open_part(out, 0, 8, chunk, size, 5, false, key), -EBADMSG);
+	/* Nor what is not within it. */
+	ck_assert_int_eq(
+		enclave_open_part(out, ENCLAVE_CHUNK_PLAIN - 7, 8, chunk, size, 5, true, key),
+		-EBADMSG);
+	ck_assert_int_eq(enclave_open_part(out, SIZE_MAX, 8, chunk, size, 5, true, key), -EBADMSG);
+	for (size_t i = 0; i < sizeof(out); i++)
+		ck_assert_uint_eq(out[i], 0xee);
+	ck_assert_int_eq(enclave_open_part(out, 0, 8, chunk, size, 5, true, key), 0);
+	ck_assert_mem_eq(out, plain, 8);
+}
+END_TEST
+
 START_TEST(checking_leaves_the_chunk_as_it_is)
 {
 	static uint8_t before[ENCLAVE_CHUNK_SIZE];
@@ -390,6 +434,8 @@ static TCase *chunk_case(void)
 	tcase_add_loop_test(tc, no_byte_of_a_chunk_can_be_changed, 0, SIZES);
 	tcase_add_test(tc, a_chunk_cut_short_or_longer_is_refused);
 	tcase_add_test(tc, an_empty_chunk_is_refused_by_both);
+	tcase_add_test(tc, a_part_of_a_chunk_opens_alone);
+	tcase_add_test(tc, no_part_of_a_changed_chunk_opens);
 	tcase_add_test(tc, checking_leaves_the_chunk_as_it_is);
 	tcase_add_test(tc, sealed_sizes_are_those_of_the_chunks);
 	return tc;
