@@ -44,7 +44,7 @@ function module_of(path, name) {
 	name = path
 	sub(/.*\//, "", name)
 	sub(/\.[ch]$/, "", name)
-	sub(/_(linux|posix|windows|bsd|other|unix)$/, "", name)
+	sub(/_(linux|posix|windows|bsd|darwin|other|unix)$/, "", name)
 	return name
 }
 

@@ -267,6 +267,83 @@ START_TEST(a_thousand_small_secrets_charge_at_most_40_pages)
 }
 END_TEST
 
+/* -- items --------------------------------------------------------------------------------- */
+
+static size_t count_of(size_t size, size_t item_size)
+{
+	struct mg_secret *some = NULL;
+	const void *items;
+	size_t count = SIZE_MAX;
+
+	ck_assert_int_eq(mg_secret_random(&some, size, MG_MEMORY_PREFER_LOCK), MG_OK);
+	items = mg_secret_items(some, item_size, item_size, &count);
+	ck_assert_ptr_eq(items, count > 0 ? mg_secret_data(some) : NULL);
+	mg_secret_free(some);
+	return count;
+}
+
+START_TEST(items_are_as_many_as_fit_at_the_secrets_own_address)
+{
+	static const struct {
+		size_t size, item_size, count;
+	} rows[] = { { 32, 2, 16 }, { 32, 4, 8 }, { 32, 8, 4 }, { 3, 2, 1 }, { 5, 4, 1 },
+		{ 9, 8, 1 }, { 1, 2, 0 }, { 3, 4, 0 }, { 7, 8, 0 }, { 32, 16, 2 },
+		{ 5000, 8, 625 } };
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		ck_assert_uint_eq(count_of(rows[i].size, rows[i].item_size), rows[i].count);
+}
+END_TEST
+
+START_TEST(items_are_never_out_of_line)
+{
+	/* Nothing promises more than 16 bytes, and 3 divides no address. */
+	ck_assert_ptr_null(mg_secret_items(secret, 1, 32, NULL));
+	ck_assert_ptr_null(mg_secret_items(secret, 1, 3, NULL));
+	ck_assert_ptr_null(mg_secret_items(secret, 1, 0, NULL));
+	ck_assert_ptr_null(mg_secret_items(secret, 0, 1, NULL));
+	ck_assert_ptr_nonnull(mg_secret_items(secret, 3, 1, NULL));
+	for (size_t size = 1; size < 200; size++) {
+		struct mg_secret *some = NULL;
+
+		ck_assert_int_eq(mg_secret_random(&some, size, MG_MEMORY_PREFER_LOCK), MG_OK);
+		ck_assert_uint_eq((uintptr_t)mg_secret_data(some) % 16, 0);
+		mg_secret_free(some);
+	}
+}
+END_TEST
+
+struct login {
+	uint8_t key[32];
+	char user[16];
+	uint64_t number;
+	uint8_t kind;
+};
+
+START_TEST(a_structure_lies_over_the_bytes)
+{
+	struct mg_secret *room = NULL;
+	struct login *login;
+	size_t count;
+
+	ck_assert_int_eq(
+		mg_secret_new(&room, 3 * sizeof(struct login), MG_MEMORY_PREFER_LOCK), MG_OK);
+	login = MG_ITEMS_WRITABLE(struct login, room, &count);
+	ck_assert_uint_eq(count, 3);
+	login[1].number = 0x1122334455667788;
+	ck_assert_int_eq(mg_secret_freeze(room), MG_OK);
+	ck_assert_ptr_null(MG_VIEW_WRITABLE(struct login, room));
+	ck_assert(MG_VIEW(struct login, room)[1].number == 0x1122334455667788);
+	ck_assert_mem_eq((const uint8_t *)mg_secret_data(room) + sizeof(struct login) +
+			offsetof(struct login, number),
+		&login[1].number, 8);
+	ck_assert_ptr_null(MG_VIEW(struct login, secret));
+	mg_secret_destroy(room);
+	ck_assert_ptr_null(MG_VIEW(struct login, room));
+	mg_secret_free(room);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *claims = tcase_create("secret_bytes");
@@ -283,5 +360,8 @@ int main(void)
 	tcase_add_test_raise_signal(claims, a_direct_store_to_a_shared_page_kills, SIGSEGV);
 	tcase_add_test(claims, a_child_has_nothing_and_can_make_its_own);
 	tcase_add_test(claims, a_thousand_small_secrets_charge_at_most_40_pages);
+	tcase_add_test(claims, items_are_as_many_as_fit_at_the_secrets_own_address);
+	tcase_add_test(claims, items_are_never_out_of_line);
+	tcase_add_test(claims, a_structure_lies_over_the_bytes);
 	return claims_run(claims, "secrets' bytes");
 }

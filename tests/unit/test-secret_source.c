@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <sodium.h>
 #include <stdlib.h>
@@ -301,6 +302,60 @@ START_TEST(threads_make_and_free_side_by_side)
 }
 END_TEST
 
+/* -- a source of the caller's own ---------------------------------------------------------- */
+
+struct reel {
+	size_t left;  /* bytes before what comes then */
+	ssize_t then; /* 0: the end */
+};
+
+static ssize_t unreel(void *context, void *buffer, size_t capacity)
+{
+	struct reel *reel = context;
+	size_t size = reel->left < capacity ? reel->left : capacity;
+
+	if (size == 0)
+		return reel->then;
+	/* Never more than a few at a time. */
+	size = size < 1000 ? size : 1000;
+	memset(buffer, 'r', size);
+	reel->left -= size;
+	return (ssize_t)size;
+}
+
+START_TEST(a_source_that_gives_up_leaves_what_came)
+{
+	static const ssize_t ends_of[] = { -1, -5, SSIZE_MAX };
+
+	for (size_t i = 0; i < 3; i++) {
+		struct reel reel = { 5000, ends_of[i] };
+
+		ck_assert_int_eq(mg_secret_from_source_all(
+					 &secret, unreel, &reel, LARGE, MG_MEMORY_PREFER_LOCK),
+			MG_INTERNAL);
+		ck_assert_uint_eq(mg_secret_size(secret), 5000);
+		ck_assert_ptr_nonnull(strstr(mg_last_error(), "5000 bytes"));
+		mg_secret_cleanup(&secret);
+	}
+}
+END_TEST
+
+START_TEST(a_source_is_read_exactly_or_to_its_end)
+{
+	struct reel reel = { 5000, 0 };
+
+	ck_assert_int_eq(
+		mg_secret_from_source(&secret, unreel, &reel, 4000, MG_MEMORY_PREFER_LOCK), MG_OK);
+	ck_assert_uint_eq(mg_secret_size(secret), 4000);
+	ck_assert_uint_eq(reel.left, 1000);
+	mg_secret_cleanup(&secret);
+	ck_assert_int_eq(mg_secret_from_source_until(
+				 &secret, unreel, &reel, '\n', 2000, MG_MEMORY_PREFER_LOCK),
+		MG_NO);
+	ck_assert_uint_eq(mg_secret_size(secret), 1000);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *claims = tcase_create("secret_source");
@@ -317,5 +372,7 @@ int main(void)
 	tcase_add_test(claims, a_descriptor_that_cannot_be_read_is_said);
 	tcase_add_test(claims, a_descriptor_that_does_not_block_is_waited_for);
 	tcase_add_test(claims, threads_make_and_free_side_by_side);
+	tcase_add_test(claims, a_source_that_gives_up_leaves_what_came);
+	tcase_add_test(claims, a_source_is_read_exactly_or_to_its_end);
 	return claims_run(claims, "secrets' sources");
 }

@@ -24,6 +24,7 @@ int enclave_new(struct mg_enclave **enclavep, size_t size, pid_t self)
 	if (!enclave)
 		return error_say(MG_LIMIT, "out of memory for an enclave of %zu bytes", size);
 	enclave->owner = self;
+	enclave->generation = strongroom_generation();
 	enclave->number = atomic_fetch_add(&last_number, 1) + 1;
 	enclave->size = size;
 	*enclavep = enclave;
@@ -47,6 +48,14 @@ void mg_enclave_cleanup(struct mg_enclave **enclavep)
 size_t mg_enclave_size(const struct mg_enclave *enclave)
 {
 	return enclave ? enclave->size : 0;
+}
+
+/* MG_OK while the masters are those it was sealed under; what had failed is said otherwise. */
+static int check_generation(const struct mg_enclave *enclave, int r)
+{
+	if (enclave->generation == strongroom_generation())
+		return r;
+	return error_say(MG_GONE, "the enclave was purged");
 }
 
 static struct enclave_binding binding_of(const struct mg_enclave *enclave)
@@ -100,6 +109,12 @@ static int seal_chunk(struct coffer *coffer, uint8_t key[static ENCLAVE_KEY_SIZE
 	return place.final;
 }
 
+static int unwrap(uint8_t *key, const struct mg_enclave *enclave, struct coffer *coffer)
+{
+	return enclave_unwrap(
+		key, enclave->wrapped, ENCLAVE_KEY_SIZE, binding_of(enclave), coffer, COFFER_VAULT);
+}
+
 static int open_chunk(struct coffer *coffer, uint8_t key[static ENCLAVE_KEY_SIZE], void *argument)
 {
 	struct passage *passage = argument;
@@ -107,8 +122,7 @@ static int open_chunk(struct coffer *coffer, uint8_t key[static ENCLAVE_KEY_SIZE
 	int r = 0;
 
 	if (passage->number == 0)
-		r = enclave_unwrap(key, passage->enclave->wrapped, ENCLAVE_KEY_SIZE,
-			binding_of(passage->enclave), coffer, COFFER_VAULT);
+		r = unwrap(key, passage->enclave, coffer);
 	if (r == 0)
 		r = enclave_open_chunk(place.plain, place.sealed, place.size + ENCLAVE_TAG_SIZE,
 			passage->number++, place.final, key);
@@ -117,14 +131,16 @@ static int open_chunk(struct coffer *coffer, uint8_t key[static ENCLAVE_KEY_SIZE
 
 /* -- sealing ------------------------------------------------------------------------------- */
 
-static int seal(struct mg_enclave **enclavep, uint8_t *plain, size_t size)
+int enclave_seal(struct mg_enclave **enclavep, const uint8_t *plain, size_t size)
 {
 	pid_t self = getpid();
 	int r = enclave_new(enclavep, size, self);
-	struct passage passage = { .enclave = *enclavep, .plain = plain };
+	struct passage passage = { .enclave = *enclavep, .plain = (uint8_t *)(uintptr_t)plain };
 
-	if (r == MG_OK)
+	if (r == MG_OK) {
 		r = strongroom_do(seal_chunk, &passage, self);
+		r = check_generation(*enclavep, r);
+	}
 	if (r != MG_OK)
 		mg_enclave_cleanup(enclavep);
 	return r;
@@ -137,7 +153,7 @@ int mg_enclave_new(struct mg_enclave **enclavep, void *bytes, size_t size)
 	*enclavep = NULL;
 	if (size == 0 || !bytes)
 		return error_say(MG_INVALID, "an enclave has at least one byte");
-	r = seal(enclavep, bytes, size);
+	r = enclave_seal(enclavep, bytes, size);
 	if (r == MG_OK)
 		sodium_memzero(bytes, size);
 	return r;
@@ -149,7 +165,7 @@ int mg_enclave_seal(struct mg_enclave **enclavep, struct mg_secret *secret)
 
 	*enclavep = NULL;
 	if (r == MG_OK)
-		r = seal(enclavep, secret->data, secret->size);
+		r = enclave_seal(enclavep, secret->data, secret->size);
 	if (r == MG_OK)
 		mg_secret_destroy(secret);
 	return r;
@@ -185,7 +201,7 @@ int enclave_keep_key(struct mg_enclave *enclave, const uint8_t key[static ENCLAV
 {
 	struct keeping keeping = { .enclave = enclave, .key = key };
 
-	return strongroom_do(wrap_key, &keeping, enclave->owner);
+	return check_generation(enclave, strongroom_do(wrap_key, &keeping, enclave->owner));
 }
 
 /* -- opening ------------------------------------------------------------------------------- */
@@ -202,14 +218,42 @@ int mg_enclave_open(
 		return error_say(MG_INVALID, "no enclave");
 	if (enclave->owner != self)
 		return error_say(MG_INVALID, "an enclave does not go over a fork");
-	r = secret_new_closed(secretp, enclave->size, memory, self);
+	r = check_generation(enclave, MG_OK);
+	if (r == MG_OK)
+		r = secret_new_closed(secretp, enclave->size, memory, self);
 	if (r != MG_OK)
 		return r;
 	passage.plain = (*secretp)->data;
-	r = strongroom_do(open_chunk, &passage, self);
+	r = check_generation(enclave, strongroom_do(open_chunk, &passage, self));
 	if (r == MG_OK)
 		r = secret_close(*secretp);
 	if (r != MG_OK)
 		mg_secret_cleanup(secretp);
 	return r;
+}
+
+struct excerpt {
+	const struct mg_enclave *enclave;
+	size_t offset;
+	uint8_t *out;
+	size_t size;
+};
+
+static int open_excerpt(struct coffer *coffer, uint8_t key[static ENCLAVE_KEY_SIZE], void *argument)
+{
+	struct excerpt *excerpt = argument;
+	const struct mg_enclave *enclave = excerpt->enclave;
+	int r = unwrap(key, enclave, coffer);
+
+	if (r == 0)
+		r = enclave_open_part(excerpt->out, excerpt->offset, excerpt->size, enclave->sealed,
+			enclave->size + ENCLAVE_TAG_SIZE, 0, true, key);
+	return r < 0 ? r : 1;
+}
+
+int enclave_read(const struct mg_enclave *enclave, size_t offset, uint8_t *out, size_t size)
+{
+	struct excerpt excerpt = { enclave, offset, out, size };
+
+	return check_generation(enclave, strongroom_do(open_excerpt, &excerpt, enclave->owner));
 }

@@ -9,7 +9,14 @@
 
 #include "client/lib/error.h"
 #include "client/lib/memory/pool.h"
+#include "client/lib/memory/registry.h"
+#include "client/lib/memory/strongroom.h"
 #include "common/memory/guard.h"
+
+static bool is_shared(const struct mg_secret *secret)
+{
+	return secret->shared.slab != NULL;
+}
 
 /* -- pages of its own ---------------------------------------------------------------------- */
 
@@ -74,14 +81,38 @@ static int take_pages(struct mg_secret *secret, enum mg_memory memory)
 	fill_slack(secret);
 	secret->data = pages_of(secret) + GUARD_SIZE;
 	secret->view = secret->data;
+	registry_enter(secret->owner);
+	registry_add(secret);
+	/* One that moves here stays of the generation it was. */
+	if (!is_shared(secret))
+		secret->generation = strongroom_generation();
+	registry_leave();
 	return MG_OK;
 }
 
 static void give_pages(struct mg_secret *secret)
 {
+	registry_enter(secret->owner);
+	registry_remove(secret);
+	registry_leave();
+	if (!secret->memory.reservation)
+		return; /* a purge took them */
 	if (!slack_intact(secret))
 		abort();
 	os_memory_unmap(&secret->memory);
+}
+
+/* What cannot be made writable to be wiped goes altogether. */
+static void wipe_pages(struct mg_secret *secret)
+{
+	enum os_memory_access access = secret->memory.regions[0].access;
+
+	if (os_memory_protect(&secret->memory, 0, OS_MEMORY_WRITE) < 0) {
+		os_memory_unmap(&secret->memory);
+		return;
+	}
+	sodium_memzero(secret->data, secret->size);
+	(void)os_memory_protect(&secret->memory, 0, access);
 }
 
 /* -- pages that are shared ----------------------------------------------------------------- */
@@ -89,17 +120,12 @@ static void give_pages(struct mg_secret *secret)
 static bool take_share(struct mg_secret *secret, enum mg_memory memory)
 {
 	if (secret->size > ARENA_OBJECT_MAX ||
-		pool_take(&secret->shared, secret->size, (enum os_memory_need)memory,
-			secret->owner) < 0)
+		pool_take(&secret->shared, secret->size, (enum os_memory_need)memory, secret->owner,
+			&secret->generation) < 0)
 		return false;
 	secret->data = secret->shared.data;
 	secret->view = secret->shared.view;
 	return true;
-}
-
-static bool is_shared(const struct mg_secret *secret)
-{
-	return secret->shared.slab != NULL;
 }
 
 /* -- its life ------------------------------------------------------------------------------ */
@@ -154,16 +180,55 @@ int secret_new_closed(struct mg_secret **secretp, size_t size, enum mg_memory me
 	return MG_OK;
 }
 
+bool secret_alive(const struct mg_secret *secret)
+{
+	return secret && secret->data && secret->generation == strongroom_generation();
+}
+
+static int say_purged(void)
+{
+	return error_say(MG_GONE, "the secret was purged");
+}
+
+/* In one's turn, after a purge that came while the bytes were written. */
+static void wipe_late(struct mg_secret *secret)
+{
+	if (is_shared(secret))
+		sodium_memzero(secret->data, secret->size);
+	else if (secret->memory.reservation)
+		wipe_pages(secret);
+}
+
+/* A purge has its turn before this one, and is seen, or after it, and wipes what was written. */
+int secret_settle(struct mg_secret *secret)
+{
+	bool alive;
+
+	registry_enter(secret->owner);
+	alive = secret_alive(secret);
+	if (!alive)
+		wipe_late(secret);
+	registry_leave();
+	return alive ? MG_OK : say_purged();
+}
+
+/* In its turn, so that a purge does not meet pages that somebody is just closing. */
 static int protect(struct mg_secret *secret, enum os_memory_access access)
 {
-	int r = os_memory_protect(&secret->memory, 0, access);
+	int r = 0;
 
+	registry_enter(secret->owner);
+	if (secret_alive(secret))
+		r = os_memory_protect(&secret->memory, 0, access);
+	registry_leave();
 	return r < 0 ? error_errno(r, "the secret's pages cannot be protected") : MG_OK;
 }
 
 int secret_close(struct mg_secret *secret)
 {
-	return is_shared(secret) ? MG_OK : protect(secret, OS_MEMORY_READ);
+	int r = secret_settle(secret);
+
+	return r != MG_OK || is_shared(secret) ? r : protect(secret, OS_MEMORY_READ);
 }
 
 int secret_check(const struct mg_secret *secret)
@@ -174,7 +239,7 @@ int secret_check(const struct mg_secret *secret)
 		return error_say(MG_GONE, "the secret is destroyed");
 	if (secret->owner != getpid())
 		return error_say(MG_INVALID, "a secret does not go over a fork");
-	return MG_OK;
+	return secret_alive(secret) ? MG_OK : say_purged();
 }
 
 int secret_check_writable(const struct mg_secret *secret)
@@ -208,7 +273,7 @@ static int part(struct mg_secret *secret, enum mg_memory memory)
 	}
 	memcpy(secret->data, view, secret->size);
 	pool_give(&secret->shared, secret->owner);
-	return MG_OK;
+	return secret_settle(secret);
 }
 
 /* What is locked does not become unlocked by being moved. */
@@ -247,6 +312,19 @@ void mg_secret_destroy(struct mg_secret *secret)
 	secret->data = NULL;
 	secret->view = NULL;
 	secret->size = 0;
+}
+
+/* In everybody's turn at once: what is made meanwhile is either wiped or of the new generation. */
+void secret_purge_all(pid_t self)
+{
+	struct mg_secret *secret = NULL;
+
+	registry_enter(self);
+	pool_purge(self);
+	while ((secret = registry_next(secret)) != NULL)
+		if (secret->memory.reservation)
+			wipe_pages(secret);
+	registry_leave();
 }
 
 void mg_secret_free(struct mg_secret *secret)

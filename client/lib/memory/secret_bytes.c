@@ -4,27 +4,56 @@
 
 #include "client/lib/error.h"
 #include "client/lib/memory/secret.h"
+#include "common/memory/guard.h"
 
 /* What callers see of a secret's bytes, and do with them. */
 
 const void *mg_secret_data(const struct mg_secret *secret)
 {
-	return secret ? secret->view : NULL;
+	return secret_alive(secret) ? secret->view : NULL;
 }
 
 void *mg_secret_writable(struct mg_secret *secret)
 {
-	return secret && !secret->frozen ? secret->data : NULL;
+	return mg_secret_mutable(secret) ? secret->data : NULL;
+}
+
+/* How many items the secret holds; none where their addresses would not be aligned. */
+static size_t count_items(const struct mg_secret *secret, size_t item_size, size_t alignment)
+{
+	if (item_size == 0 || alignment == 0 || GUARD_SIZE % alignment != 0)
+		return 0;
+	return mg_secret_size(secret) / item_size;
+}
+
+const void *mg_secret_items(
+	const struct mg_secret *secret, size_t item_size, size_t alignment, size_t *countp)
+{
+	size_t count = count_items(secret, item_size, alignment);
+
+	if (countp)
+		*countp = count;
+	return count > 0 ? secret->view : NULL;
+}
+
+void *mg_secret_items_writable(
+	struct mg_secret *secret, size_t item_size, size_t alignment, size_t *countp)
+{
+	size_t count = mg_secret_mutable(secret) ? count_items(secret, item_size, alignment) : 0;
+
+	if (countp)
+		*countp = count;
+	return count > 0 ? secret->data : NULL;
 }
 
 size_t mg_secret_size(const struct mg_secret *secret)
 {
-	return secret ? secret->size : 0;
+	return secret_alive(secret) ? secret->size : 0;
 }
 
 bool mg_secret_alive(const struct mg_secret *secret)
 {
-	return secret && secret->data;
+	return secret_alive(secret);
 }
 
 bool mg_secret_mutable(const struct mg_secret *secret)
@@ -64,9 +93,10 @@ int mg_secret_copy_at(struct mg_secret *secret, size_t offset, const void *bytes
 
 	if (r == MG_OK)
 		r = check_range(secret, offset, size);
-	if (r == MG_OK && size > 0)
-		memmove(secret->data + offset, bytes, size);
-	return r;
+	if (r != MG_OK || size == 0)
+		return r;
+	memmove(secret->data + offset, bytes, size);
+	return secret_settle(secret);
 }
 
 static int check_length(const struct mg_secret *secret, size_t size)
@@ -108,9 +138,10 @@ int mg_secret_scramble(struct mg_secret *secret)
 {
 	int r = secret_check_writable(secret);
 
-	if (r == MG_OK)
-		randombytes_buf(secret->data, secret->size);
-	return r;
+	if (r != MG_OK)
+		return r;
+	randombytes_buf(secret->data, secret->size);
+	return secret_settle(secret);
 }
 
 int mg_secret_wipe(struct mg_secret *secret)

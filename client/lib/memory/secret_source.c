@@ -8,7 +8,10 @@
 #include "client/lib/error.h"
 #include "client/lib/memory/secret.h"
 
-/* Where secrets come from: bytes at hand, chance, a descriptor. All are read-only at once. */
+/*
+ * Where secrets come from: bytes at hand, chance, a source that is read, such as a descriptor. All
+ * are read-only at once.
+ */
 
 /* Bytes that a secret of unknown size begins with; it doubles from there. */
 #define ROOM_FIRST 4000
@@ -42,38 +45,32 @@ int mg_secret_random(struct mg_secret **secretp, size_t size, enum mg_memory mem
 	return r;
 }
 
-/* -- from a descriptor --------------------------------------------------------------------- */
+/* -- from a source ------------------------------------------------------------------------- */
 
 /* A secret under way: guarded memory that grows, and what has been read. */
 struct intake {
-	int fd;
+	mg_source source;
+	void *context;
 	size_t most; /* bytes that may be read: one too many tells that there are too many */
 	enum mg_memory memory;
 	struct mg_secret *room;
 	size_t have;
-	int error; /* errno of a read that failed */
+	bool failed;
 	bool ended;
 };
 
-/* As read(2), for descriptors that do not block, too. Returns whether there is more to come. */
+/* Returns whether there is more to come. */
 static bool read_some(struct intake *intake, size_t size)
 {
-	uint8_t *at = intake->room->data + intake->have;
-	ssize_t n;
+	ssize_t n = intake->source(intake->context, intake->room->data + intake->have, size);
 
-	while ((n = read(intake->fd, at, size)) < 0) {
-		if (errno == EAGAIN)
-			(void)poll(&(struct pollfd){ .fd = intake->fd, .events = POLLIN }, 1, -1);
-		else if (errno != EINTR)
-			break;
-	}
-	if (n < 0)
-		intake->error = errno;
+	if (n < 0 || (size_t)n > size)
+		intake->failed = true;
 	else if (n == 0)
 		intake->ended = true;
 	else
 		intake->have += (size_t)n;
-	return n > 0;
+	return !intake->failed && !intake->ended;
 }
 
 /* What is full gets twice the room, up to the most; the bytes move and the old place is wiped. */
@@ -120,7 +117,7 @@ static int settle(struct intake *intake, struct mg_secret **secretp)
 
 static int say_read(const struct intake *intake)
 {
-	return error_say(MG_INTERNAL, "after %zu bytes: %s", intake->have, strerror(intake->error));
+	return error_say(MG_INTERNAL, "the source gave up after %zu bytes", intake->have);
 }
 
 static int say_short(const struct intake *intake, const char *what)
@@ -139,9 +136,12 @@ static int finish(struct intake *intake, struct mg_secret **secretp, int r)
 	return settled == MG_OK ? r : settled;
 }
 
-int mg_secret_from_fd(struct mg_secret **secretp, int fd, size_t size, enum mg_memory memory)
+int mg_secret_from_source(struct mg_secret **secretp, mg_source source, void *context, size_t size,
+	enum mg_memory memory)
 {
-	struct intake intake = { .fd = fd, .most = size, .memory = memory };
+	struct intake intake = {
+		.source = source, .context = context, .most = size, .memory = memory
+	};
 	int r = MG_OK;
 
 	*secretp = NULL;
@@ -150,19 +150,25 @@ int mg_secret_from_fd(struct mg_secret **secretp, int fd, size_t size, enum mg_m
 	r = mg_secret_new(&intake.room, size, memory);
 	while (r == MG_OK && intake.have < size && read_some(&intake, size - intake.have))
 		;
-	if (r == MG_OK && intake.error)
+	if (r == MG_OK && intake.failed)
 		r = say_read(&intake);
 	else if (r == MG_OK && intake.ended)
 		r = say_short(&intake, "all that was asked for");
 	return finish(&intake, secretp, r);
 }
 
+/* The byte too many that tells that there are too many. */
+static size_t one_more(size_t most)
+{
+	return most < SIZE_MAX ? most + 1 : most;
+}
+
 /* A byte at a time: what stands behind the delimiter is somebody else's. */
-int mg_secret_from_fd_until(struct mg_secret **secretp, int fd, unsigned char delimiter,
-	size_t most, enum mg_memory memory)
+int mg_secret_from_source_until(struct mg_secret **secretp, mg_source source, void *context,
+	unsigned char delimiter, size_t most, enum mg_memory memory)
 {
 	struct intake intake = {
-		.fd = fd, .most = most < SIZE_MAX ? most + 1 : most, .memory = memory
+		.source = source, .context = context, .most = one_more(most), .memory = memory
 	};
 	bool found = false;
 	int r;
@@ -172,24 +178,85 @@ int mg_secret_from_fd_until(struct mg_secret **secretp, int fd, unsigned char de
 		found = intake.room->data[intake.have - 1] == delimiter;
 	if (found)
 		intake.room->data[--intake.have] = 0;
-	else if (r == MG_OK && intake.error)
+	else if (r == MG_OK && intake.failed)
 		r = say_read(&intake);
 	else if (r == MG_OK)
 		r = say_short(&intake, "the delimiter");
 	return finish(&intake, secretp, found ? MG_OK : r);
 }
 
-int mg_secret_from_fd_all(struct mg_secret **secretp, int fd, size_t most, enum mg_memory memory)
+int mg_secret_from_source_all(struct mg_secret **secretp, mg_source source, void *context,
+	size_t most, enum mg_memory memory)
 {
 	struct intake intake = {
-		.fd = fd, .most = most < SIZE_MAX ? most + 1 : most, .memory = memory
+		.source = source, .context = context, .most = one_more(most), .memory = memory
 	};
 	int r;
 
 	*secretp = NULL;
 	while ((r = grow(&intake)) == MG_OK && read_some(&intake, intake.room->size - intake.have))
 		;
-	if (r == MG_OK && intake.error)
+	if (r == MG_OK && intake.failed)
 		r = say_read(&intake);
 	return finish(&intake, secretp, r);
+}
+
+/* -- from a descriptor --------------------------------------------------------------------- */
+
+struct descriptor {
+	int fd;
+	int error; /* errno of a read that failed */
+};
+
+/* As read(2), for descriptors that do not block, too. */
+static ssize_t read_descriptor(void *context, void *buffer, size_t capacity)
+{
+	struct descriptor *descriptor = context;
+	ssize_t n;
+
+	while ((n = read(descriptor->fd, buffer, capacity)) < 0) {
+		if (errno == EAGAIN)
+			(void)poll(
+				&(struct pollfd){ .fd = descriptor->fd, .events = POLLIN }, 1, -1);
+		else if (errno != EINTR)
+			break;
+	}
+	if (n < 0)
+		descriptor->error = errno;
+	return n;
+}
+
+/* The source's failure in the kernel's words. */
+static int say_kernel(const struct descriptor *descriptor, struct mg_secret *const *secretp, int r)
+{
+	if (descriptor->error == 0 || r != MG_INTERNAL)
+		return r;
+	return error_say(MG_INTERNAL, "after %zu bytes: %s", mg_secret_size(*secretp),
+		strerror(descriptor->error));
+}
+
+int mg_secret_from_fd(struct mg_secret **secretp, int fd, size_t size, enum mg_memory memory)
+{
+	struct descriptor descriptor = { .fd = fd };
+	int r = mg_secret_from_source(secretp, read_descriptor, &descriptor, size, memory);
+
+	return say_kernel(&descriptor, secretp, r);
+}
+
+int mg_secret_from_fd_until(struct mg_secret **secretp, int fd, unsigned char delimiter,
+	size_t most, enum mg_memory memory)
+{
+	struct descriptor descriptor = { .fd = fd };
+	int r = mg_secret_from_source_until(
+		secretp, read_descriptor, &descriptor, delimiter, most, memory);
+
+	return say_kernel(&descriptor, secretp, r);
+}
+
+int mg_secret_from_fd_all(struct mg_secret **secretp, int fd, size_t most, enum mg_memory memory)
+{
+	struct descriptor descriptor = { .fd = fd };
+	int r = mg_secret_from_source_all(secretp, read_descriptor, &descriptor, most, memory);
+
+	return say_kernel(&descriptor, secretp, r);
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <sodium.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "client/lib/error.h"
@@ -25,6 +26,8 @@ static struct {
 	struct workroom room;
 	struct keys *keys; /* NULL: not furnished */
 } house;
+
+static _Atomic uint64_t generation;
 
 static void renew(void)
 {
@@ -80,4 +83,24 @@ int strongroom_do(strongroom_work work, void *argument, pid_t self)
 	if (r != MG_OK || step.result > 0)
 		return r;
 	return error_errno(step.result, "the enclave");
+}
+
+uint64_t strongroom_generation(void)
+{
+	return atomic_load(&generation);
+}
+
+static void replace(void *unused)
+{
+	(void)unused;
+	coffer_replace(&house.room.coffer, COFFER_VAULT);
+}
+
+void strongroom_purge(pid_t self)
+{
+	own_enter(&own, self, renew);
+	atomic_fetch_add(&generation, 1);
+	if (house.keys)
+		workroom_run(&house.room, replace, NULL);
+	own_leave(&own);
 }

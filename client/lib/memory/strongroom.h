@@ -26,3 +26,12 @@ typedef int (*strongroom_work)(
  * -EBADMSG of the work is MG_INTEGRITY.
  */
 int strongroom_do(strongroom_work work, void *argument, pid_t self);
+
+/*
+ * Changes when the process purges: what was made under another number is dead. Costs one look at
+ * memory.
+ */
+uint64_t strongroom_generation(void);
+
+/* Draws new masters, at once with a new generation; no enclave made before opens again. */
+void strongroom_purge(pid_t self);
