@@ -7,9 +7,9 @@
 #include "common/memory/os_memory.h"
 #include "common/memory/workbench.h"
 #include "daemon/policy.h"
-#include "daemon/repeat.h"
-#include "daemon/vault.h"
-#include "daemon/wait_queue.h"
+#include "daemon/request/repeat.h"
+#include "daemon/request/wait_queue.h"
+#include "daemon/vault/vault.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -4,7 +4,7 @@
 #include "common/memory/workbench.h"
 #include "common/wire/channel.h"
 #include "common/wire/frame.h"
-#include "daemon/answers.h"
+#include "daemon/request/answers.h"
 
 #include <stddef.h>
 #include <stdint.h>

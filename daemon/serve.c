@@ -4,9 +4,9 @@
 #include <errno.h>
 #include <string.h>
 
-#include "daemon/request.h"
-#include "daemon/upload.h"
-#include "daemon/waiter.h"
+#include "daemon/request/request.h"
+#include "daemon/request/upload.h"
+#include "daemon/request/waiter.h"
 
 /* -- everything from here to the door runs on the locked stack ----------------------------- */
 

@@ -5,7 +5,7 @@
 #include "daemon/daemon.h"
 #include "daemon/outbox.h"
 #include "daemon/peer.h"
-#include "daemon/transfer.h"
+#include "daemon/request/transfer.h"
 
 #include <stdbool.h>
 

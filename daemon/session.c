@@ -8,10 +8,10 @@
 
 #include "daemon/log.h"
 #include "daemon/peer.h"
+#include "daemon/request/transfer.h"
+#include "daemon/request/upload.h"
+#include "daemon/request/waiter.h"
 #include "daemon/session_inside.h"
-#include "daemon/transfer.h"
-#include "daemon/upload.h"
-#include "daemon/waiter.h"
 
 /* -- the end ------------------------------------------------------------------------------- */
 

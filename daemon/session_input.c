@@ -6,7 +6,7 @@
 
 #include "common/wire/channel.h"
 #include "daemon/peer.h"
-#include "daemon/transfer.h"
+#include "daemon/request/transfer.h"
 
 /*
  * Nanoseconds of a session's turn, and of a round of turns before sockets are looked at again: what

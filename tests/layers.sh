@@ -99,8 +99,8 @@ BEGIN {
 	# Inside the daemon a file includes only from the rows below its own; the files that serve a
 	# request also one another. Peer is a leaf.
 	split("peer backlog bitmap;log;notify harden;answers;config;listener companion;index;ledger;policy vault repeat wait;" \
-		"daemon outbox;request transfer upload waiter;serve;session;server;main", row, ";")
-	serving = "^(request|transfer|upload|waiter)$"
+		"daemon outbox;request desk transfer upload waiter;serve;session;server;main", row, ";")
+	serving = "^(request|desk|transfer|upload|waiter)$"
 	for (r in row) {
 		n = split(row[r], names, " ")
 		for (i = 1; i <= n; i++)
@@ -365,16 +365,16 @@ plant_layers() {
 	plant library common/status.h '#include <sodium.h>'
 	plant library client/cli/planted.c '#include <sodium.h>'
 	plant library daemon/planted.c '#include <jansson.h>'
-	plant loop daemon/request.c '#include <uv.h>'
+	plant loop daemon/request/request.c '#include <uv.h>'
 	plant loop common/wire/planted.c '#include <uv.h>'
 	plant generated daemon/planted.c '#include "memguard.pb-c.h"'
 	plant generated common/wire/channel.c '#include <protobuf-c/protobuf-c.h>'
 }
 
 plant_daemon() {
-	plant rank daemon/vault.h '#include "daemon/session.h"'
+	plant rank daemon/vault/vault.h '#include "daemon/session.h"'
 	plant rank daemon/peer.h '#include "daemon/log.h"'
-	plant rank daemon/policy.c '#include "daemon/vault.h"'
+	plant rank daemon/policy.c '#include "daemon/vault/vault.h"'
 	plant rank daemon/planted.c '#include "daemon/config.h"'
 	printf '%s\n' '#pragma once' '#include "daemon/planted.h"' >"$copy/daemon/second.h"
 	plant cycle daemon/planted.h '#include "daemon/second.h"'

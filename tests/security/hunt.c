@@ -28,7 +28,7 @@
 #define QUICK_STRIDE 8
 
 /*
- * Where things stand in a record's header (daemon/vault.c), which ends where the name begins.
+ * Where things stand in a record's header (daemon/vault/vault.c), which ends where the name begins.
  * Should it change, the scan finds no record any more and fails as blind.
  */
 enum {

@@ -18,7 +18,7 @@
 #include "common/memory/locked_stack.h"
 #include "common/memory/os_memory_platform.h"
 #include "common/wire/channel.h"
-#include "daemon/vault.h"
+#include "daemon/vault/vault.h"
 
 #define PAGE 4096
 #define VALUE_MAX 64 /* bytes of a value that leak */

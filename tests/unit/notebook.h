@@ -6,7 +6,7 @@
 
 #include "common/memory/enclave.h"
 #include "common/wire/frame.h"
-#include "daemon/answers.h"
+#include "daemon/request/answers.h"
 
 /* Answers written down instead of sent: what a session would have seen, copied. */
 struct note_of_reply {

@@ -10,9 +10,9 @@ static void *rationed_reallocarray(void *old, size_t count, size_t size);
 
 #define calloc rationed_calloc
 #define reallocarray rationed_reallocarray
-#include "daemon/index.c"
-#include "daemon/index_table.c"
-#include "daemon/index_tree.c"
+#include "daemon/vault/index.c"
+#include "daemon/vault/index_table.c"
+#include "daemon/vault/index_tree.c"
 #undef calloc
 #undef reallocarray
 

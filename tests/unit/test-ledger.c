@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "daemon/ledger.h"
+#include "daemon/vault/ledger.h"
 
 #include <check.h>
 #include <errno.h>

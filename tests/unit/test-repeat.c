@@ -9,7 +9,7 @@ static void *rationed_reallocarray(void *old, size_t count, size_t size);
 
 #define calloc rationed_calloc
 #define reallocarray rationed_reallocarray
-#include "daemon/repeat.c"
+#include "daemon/request/repeat.c"
 #undef calloc
 #undef reallocarray
 

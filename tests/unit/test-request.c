@@ -7,9 +7,9 @@
 
 #include "common/status.h"
 #include "daemon/daemon.h"
-#include "daemon/request.h"
-#include "daemon/upload.h"
-#include "daemon/waiter.h"
+#include "daemon/request/request.h"
+#include "daemon/request/upload.h"
+#include "daemon/request/waiter.h"
 #include "tests/unit/claims.h"
 #include "tests/unit/notebook.h"
 

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "daemon/wait_queue.h"
+#include "daemon/request/wait_queue.h"
 #include "tests/unit/claims.h"
 
 /* More names than chains, so that chains are shared. */

@@ -9,8 +9,8 @@
 #include <stddef.h>
 #include <stdlib.h>
 
-#include "daemon/index.h"
-#include "daemon/ledger.h"
+#include "daemon/vault/index.h"
+#include "daemon/vault/ledger.h"
 
 static inline void *rationed_calloc(size_t count, size_t size);
 static inline void *rationed_reallocarray(void *old, size_t count, size_t size);
@@ -21,9 +21,9 @@ static int rationed_insert(struct index *index, struct span name, uint64_t refer
 #define reallocarray rationed_reallocarray
 #define ledger_take rationed_take
 #define index_insert rationed_insert
-#include "daemon/vault.c"
-#include "daemon/vault_record.c"
-#include "daemon/vault_value.c"
+#include "daemon/vault/vault.c"
+#include "daemon/vault/vault_record.c"
+#include "daemon/vault/vault_value.c"
 #undef calloc
 #undef reallocarray
 #undef ledger_take

@@ -2,9 +2,9 @@
 #pragma once
 
 #include "common/bytes.h"
-#include "daemon/index.h"
-#include "daemon/ledger.h"
-#include "daemon/vault.h"
+#include "daemon/vault/index.h"
+#include "daemon/vault/ledger.h"
+#include "daemon/vault/vault.h"
 
 /* What the vault's own files share: how a record lies in the ledger, and what hangs on it. */
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "daemon/index.h"
+#include "daemon/vault/index.h"
 
 #include <errno.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/index_inside.h"
+#include "daemon/vault/index_inside.h"
 
 int index_insert(struct index *index, struct span name, uint64_t reference)
 {

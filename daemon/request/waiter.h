@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include "daemon/answers.h"
 #include "daemon/daemon.h"
-#include "daemon/transfer.h"
+#include "daemon/request/answers.h"
+#include "daemon/request/transfer.h"
 
 #include <stdint.h>
 

@@ -2,10 +2,10 @@
 #pragma once
 
 #include "common/wire/message.h"
-#include "daemon/answers.h"
 #include "daemon/daemon.h"
 #include "daemon/peer.h"
-#include "daemon/transfer.h"
+#include "daemon/request/answers.h"
+#include "daemon/request/transfer.h"
 
 /*
  * Serves one request of a peer to its end: policy, verb, vault. The one place where a positive

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "daemon/ledger.h"
+#include "daemon/vault/ledger.h"
 
 #include <errno.h>
 #include <sodium.h>
@@ -10,7 +10,7 @@
 #include <sys/resource.h>
 
 #include "common/memory/os_memory.h"
-#include "daemon/bitmap.h"
+#include "daemon/vault/bitmap.h"
 
 /*
  * In here a place is the number of its unit. The method is TLSF's (Masmano, Ripoll, Crespo, Real:

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "daemon/waiter.h"
+#include "daemon/request/waiter.h"
 
 #include <stdlib.h>
 #include <string.h>

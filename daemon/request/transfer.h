@@ -2,8 +2,8 @@
 #pragma once
 
 #include "common/wire/message.h"
-#include "daemon/answers.h"
 #include "daemon/daemon.h"
+#include "daemon/request/answers.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "daemon/index_inside.h"
+#include "daemon/vault/index_inside.h"
 
 #include <errno.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "daemon/wait_queue.h"
+#include "daemon/request/wait_queue.h"
 
 #include <string.h>
 

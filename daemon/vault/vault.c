@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "daemon/vault.h"
+#include "daemon/vault/vault.h"
 
 #include <errno.h>
 #include <sodium.h>
@@ -8,7 +8,7 @@
 #include <time.h>
 
 #include "common/status.h"
-#include "daemon/vault_inside.h"
+#include "daemon/vault/vault_inside.h"
 
 /* -- what the index asks for --------------------------------------------------------------- */
 

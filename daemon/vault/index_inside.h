@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include "daemon/index.h"
+#include "daemon/vault/index.h"
 
 #include <sodium.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "daemon/vault_inside.h"
+#include "daemon/vault/vault_inside.h"
 
 #include <errno.h>
 #include <sodium.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "daemon/upload.h"
+#include "daemon/request/upload.h"
 
 #include <errno.h>
 #include <sodium.h>

@@ -2,9 +2,9 @@
 #pragma once
 
 #include "common/wire/message.h"
-#include "daemon/answers.h"
 #include "daemon/daemon.h"
-#include "daemon/transfer.h"
+#include "daemon/request/answers.h"
+#include "daemon/request/transfer.h"
 
 #include <stdbool.h>
 #include <stdint.h>

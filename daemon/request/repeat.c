@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "daemon/repeat.h"
+#include "daemon/request/repeat.h"
 
 #include <errno.h>
 #include <sodium.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "daemon/transfer.h"
+#include "daemon/request/transfer.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -8,8 +8,8 @@
 #include "common/memory/enclave.h"
 #include "common/status.h"
 #include "common/wire/frame.h"
-#include "daemon/upload.h"
-#include "daemon/waiter.h"
+#include "daemon/request/upload.h"
+#include "daemon/request/waiter.h"
 
 /* A get whose chunks are still leaving. */
 struct download {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "daemon/bitmap.h"
+#include "daemon/vault/bitmap.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "common/wire/name.h"
+#include "daemon/request/request.h"
+
+/*
+ * One request on the desk, and everybody who may serve it. All serve_* return 0 when the request
+ * has its answer or is parked, an enum status that is still to be answered, or a negative errno.
+ */
+
+/* Everything one request is served with. */
+struct desk {
+	struct daemon *daemon;
+	const struct peer *peer;
+	struct transfers *transfers;
+	const struct request *request;
+	struct answers *answers;
+	struct span name; /* filed */
+	char filed[NAME_FILED_MAX];
+};
+
+/* The answer to the request: a reply, or a code and words. Return 0 or a negative errno. */
+int desk_answer(const struct desk *desk, struct reply *reply);
+int desk_answer_code(const struct desk *desk, int code, const char *words);
+
+/* request_change.c: a request that changes something has its first answer kept. */
+int serve_set(struct desk *desk);
+int serve_remove(struct desk *desk);
+int serve_generate(struct desk *desk);
+
+/* request_look.c: what only looks. */
+int serve_get(struct desk *desk);
+int serve_stat(struct desk *desk);
+int serve_list(struct desk *desk);
+
+/* request_self.c: the daemon itself, and the caller. */
+int serve_ping(struct desk *desk);
+int serve_status(struct desk *desk);
+int serve_whoami(struct desk *desk);
+int serve_cancel(struct desk *desk);

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/request/request.h"
+
+#include <errno.h>
+
+#include "common/status.h"
+#include "daemon/request/desk.h"
+#include "daemon/request/upload.h"
+
+int desk_answer(const struct desk *desk, struct reply *reply)
+{
+	reply->id = desk->request->id;
+	return answers_append(desk->answers, reply);
+}
+
+int desk_answer_code(const struct desk *desk, int code, const char *words)
+{
+	return answers_code(desk->answers, desk->request->id, code, words);
+}
+
+/* Each verb beside the right it needs, so that neither can be added without the other. */
+static const struct {
+	enum right right;
+	int (*serve)(struct desk *desk);
+} verbs[VERBS] = {
+	[VERB_PING] = { RIGHT_NONE, serve_ping },
+	[VERB_GET] = { RIGHT_GET, serve_get },
+	[VERB_SET] = { RIGHT_SET, serve_set },
+	[VERB_REMOVE] = { RIGHT_REMOVE, serve_remove },
+	[VERB_LIST] = { RIGHT_NONE, serve_list }, /* shows only what the caller may see */
+	[VERB_STAT] = { RIGHT_STAT, serve_stat },
+	[VERB_GENERATE] = { RIGHT_SET, serve_generate },
+	[VERB_STATUS] = { RIGHT_NONE, serve_status },
+	[VERB_WHOAMI] = { RIGHT_NONE, serve_whoami },
+	[VERB_CANCEL] = { RIGHT_NONE, serve_cancel },
+};
+
+static const char *words_for(int status)
+{
+	switch (status) {
+	case STATUS_NOT_FOUND:
+		return "no such secret";
+	case STATUS_DENIED:
+		return "policy does not allow it";
+	case STATUS_LIMIT:
+		return "over a limit of the daemon, or its memory is used up";
+	case STATUS_INTEGRITY:
+		return "the record is damaged";
+	case STATUS_GONE:
+		return "purged meanwhile";
+	default:
+		return NULL;
+	}
+}
+
+/* Answers a request that is not served. Chunks of a refused set are still on their way. */
+static int refuse(const struct desk *desk, int status, const char *words)
+{
+	const struct request *request = desk->request;
+	bool over = request->chunked && (request->chunks.final || request->chunks.abort);
+	int r = 0;
+
+	if (request->verb == VERB_SET && !over)
+		r = upload_drop(desk->transfers, request->id);
+	return r < 0 ? r : desk_answer_code(desk, status, words);
+}
+
+static int serve_verb(struct desk *desk)
+{
+	const struct request *request = desk->request;
+	int r;
+
+	if (request->fault)
+		return refuse(desk, request->fault_status, request->fault);
+	desk->name = span_of(
+		desk->filed, name_file(desk->filed, request->name, (uint32_t)desk->peer->uid));
+	if (!policy_allows(
+		    &desk->daemon->policy, desk->peer, verbs[request->verb].right, desk->name))
+		return refuse(desk, STATUS_DENIED, words_for(STATUS_DENIED));
+	/* Of what is asked, only a set and a generate have a size. */
+	if (request->size > desk->daemon->max_value)
+		return refuse(desk, STATUS_LIMIT, OVER_LIMIT);
+	r = verbs[request->verb].serve(desk);
+	return r > 0 ? refuse(desk, r, words_for(r)) : r;
+}
+
+/* Chunks alone: they belong to a set under way, or the sender is confused. */
+static int serve_chunks(struct desk *desk)
+{
+	const struct request *request = desk->request;
+	struct upload *upload = upload_find(desk->transfers, request->id);
+
+	if (!upload)
+		return -EPROTO;
+	return upload_take(desk->transfers, desk->daemon, (uint32_t)desk->peer->uid, upload,
+		request, NULL, desk->answers);
+}
+
+int request_serve(struct daemon *daemon, const struct peer *peer, struct transfers *transfers,
+	const struct request *request, struct answers *answers)
+{
+	struct desk desk = { .daemon = daemon,
+		.peer = peer,
+		.transfers = transfers,
+		.request = request,
+		.answers = answers };
+
+	if (request->verb == VERB_NONE)
+		return serve_chunks(&desk);
+	if (transfers_has(transfers, request->id))
+		return -EPROTO;
+	return serve_verb(&desk);
+}

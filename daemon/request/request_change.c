@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <sodium.h>
+#include <string.h>
+
+#include "common/memory/enclave.h"
+#include "common/status.h"
+#include "daemon/request/desk.h"
+#include "daemon/request/upload.h"
+
+static int answer_stored(const struct desk *desk, int code, uint64_t version)
+{
+	struct reply reply = { .code = code, .body = BODY_STORED, .version = version };
+
+	if (code == STATUS_CONFLICT)
+		reply.detail = span_text(conflict_words(&desk->request->conditions));
+	return desk_answer(desk, &reply);
+}
+
+/* A number that was used for something else. */
+static int answer_reused(const struct desk *desk)
+{
+	return desk_answer_code(desk, STATUS_CONFLICT, NUMBER_REUSED);
+}
+
+/*
+ * Begins a set and takes the chunks that came with it. One that is refused at once may still have
+ * chunks on their way: they are dropped as they come.
+ */
+int serve_set(struct desk *desk)
+{
+	const struct request *request = desk->request;
+	struct upload *upload = NULL;
+	int r = upload_begin(desk->transfers, desk->daemon, request, desk->name, &upload);
+
+	if (r != 0)
+		return r;
+	return upload_take(desk->transfers, desk->daemon, (uint32_t)desk->peer->uid, upload,
+		request, request->key, desk->answers);
+}
+
+int serve_remove(struct desk *desk)
+{
+	struct daemon *daemon = desk->daemon;
+	const struct request *request = desk->request;
+	uint32_t uid = (uint32_t)desk->peer->uid;
+	uint8_t digest[REPEAT_DIGEST_SIZE];
+	struct repeat_answer first = { 0 };
+	int r;
+
+	request_digest(digest, request, desk->name);
+	r = repeats_find(daemon->repeats, uid, request->number, digest, &first);
+	if (r == STATUS_CONFLICT)
+		return answer_reused(desk);
+	if (r == 0) {
+		first.code = vault_remove(
+			daemon->vault, desk->name, &request->conditions, &first.version);
+		(void)repeats_keep(daemon->repeats, uid, request->number, digest, &first);
+	}
+	if (first.code != 0 && first.code != STATUS_CONFLICT)
+		return first.code;
+	return answer_stored(desk, first.code, first.version);
+}
+
+/* -- generate ------------------------------------------------------------------------------ */
+
+/*
+ * Bytes that a generate may ask for: nobody's password or key is longer, and the others wait while
+ * it is drawn, up to MESSAGE_FRAME_MAX times in one frame.
+ */
+#define GENERATE_MAX 65536
+
+static const char *const charsets[CHARSETS] = {
+	[CHARSET_ALNUM] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789",
+	[CHARSET_HEX] = "0123456789abcdef",
+	[CHARSET_BASE64] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
+	[CHARSET_BYTES] = NULL,
+};
+
+/*
+ * Turns random bytes into characters of a set, in place, each equally likely: a byte beyond the
+ * largest multiple of the set's size is passed over. Returns how many characters came out.
+ */
+static size_t sift(uint8_t *bytes, size_t size, const char *set)
+{
+	size_t letters = strlen(set);
+	size_t limit = 256 / letters * letters;
+	size_t out = 0;
+
+	for (size_t i = 0; i < size; i++)
+		if (bytes[i] < limit)
+			bytes[out++] = (uint8_t)set[bytes[i] % letters];
+	return out;
+}
+
+static void draw(uint8_t *out, size_t size, enum charset charset)
+{
+	size_t done = 0;
+
+	if (!charsets[charset]) {
+		randombytes_buf(out, size);
+		return;
+	}
+	while (done < size) {
+		randombytes_buf(out + done, size - done);
+		done += sift(out + done, size - done, charsets[charset]);
+	}
+}
+
+/* Draws the whole value, chunk by chunk on the bench. */
+static int draw_value(const struct desk *desk, struct value *value, const uint8_t *key)
+{
+	const struct request *request = desk->request;
+	struct workbench *bench = &desk->daemon->bench;
+	size_t mark = workbench_mark(bench);
+	uint8_t *chunk = workbench_take(bench, ENCLAVE_CHUNK_SIZE);
+	int r = chunk ? 0 : -ENOBUFS;
+
+	for (uint64_t left = request->size; r == 0 && left > 0;) {
+		size_t size = left < ENCLAVE_CHUNK_PLAIN ? (size_t)left : ENCLAVE_CHUNK_PLAIN;
+
+		draw(chunk, size, request->charset);
+		left -= size;
+		enclave_seal_chunk(chunk, chunk, size, value_chunks(value), left == 0, key);
+		r = value_append(
+			desk->daemon->vault, value, span_of(chunk, size + ENCLAVE_TAG_SIZE));
+	}
+	workbench_release(bench, mark);
+	return r;
+}
+
+/* Draws and publishes. Returns 0, a status or a negative errno. */
+static int generate(const struct desk *desk, uint64_t *versionp)
+{
+	struct daemon *daemon = desk->daemon;
+	const struct request *request = desk->request;
+	uint8_t *key = workbench_take(&daemon->bench, ENCLAVE_KEY_SIZE);
+	struct vault_put put = { .name = desk->name,
+		.owner = (uint32_t)desk->peer->uid,
+		.key = key,
+		.conditions = request->conditions,
+		.tags = request->tags };
+	struct value *value = NULL;
+	int r;
+
+	if (!key)
+		return -ENOBUFS;
+	memcpy(put.number, request->number, sizeof(put.number));
+	enclave_draw_key(key);
+	r = vault_may_put(daemon->vault, desk->name, &request->conditions, versionp);
+	if (r == 0)
+		r = value_new(daemon->vault, &value);
+	if (r == 0)
+		r = draw_value(desk, value, key);
+	if (r == 0)
+		r = vault_put(daemon->vault, &value, &put, versionp);
+	value_free(daemon->vault, value);
+	if (r == 0)
+		wait_queue_call(&daemon->waits, desk->name);
+	return r;
+}
+
+int serve_generate(struct desk *desk)
+{
+	struct daemon *daemon = desk->daemon;
+	const struct request *request = desk->request;
+	uint32_t uid = (uint32_t)desk->peer->uid;
+	uint8_t digest[REPEAT_DIGEST_SIZE];
+	struct repeat_answer first = { 0 };
+	int r;
+
+	if (request->size == 0)
+		return desk_answer_code(desk, STATUS_INVALID, "the value is empty");
+	if (request->size > GENERATE_MAX)
+		return desk_answer_code(desk, STATUS_LIMIT, "at most 65536 bytes are drawn");
+	request_digest(digest, request, desk->name);
+	r = repeats_find(daemon->repeats, uid, request->number, digest, &first);
+	if (r == STATUS_CONFLICT)
+		return answer_reused(desk);
+	if (r == 0) {
+		first.code = generate(desk, &first.version);
+		if (first.code < 0)
+			return first.code;
+		(void)repeats_keep(daemon->repeats, uid, request->number, digest, &first);
+	}
+	if (first.code != 0 && first.code != STATUS_CONFLICT)
+		return first.code;
+	return answer_stored(desk, first.code, first.version);
+}

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "common/status.h"
+#include "daemon/request/desk.h"
+#include "daemon/request/waiter.h"
+
+/* Secrets that one list looks at before it answers, whatever its filter: bounds its time. */
+#define LIST_LOOKS 256
+
+int serve_get(struct desk *desk)
+{
+	const struct request *request = desk->request;
+	struct wanted wanted = {
+		.id = request->id, .name = desk->name, .version = request->version
+	};
+	struct record *record;
+
+	if (request->wait_ms > 0 &&
+		vault_find(desk->daemon->vault, desk->name, &record) == STATUS_NOT_FOUND)
+		return waiter_park(desk->transfers, desk->daemon, &wanted, request->wait_ms);
+	return download_begin(desk->transfers, desk->daemon, &wanted, desk->answers);
+}
+
+/* A record's outside, with its name as the caller says it. */
+static void show(const struct desk *desk, const struct record *record, struct info *info,
+	struct tag tags[MESSAGE_TAGS_MAX], char shown[NAME_FILED_MAX])
+{
+	record_info(record, info, tags);
+	info->name = span_of(shown, name_show(shown, info->name, (uint32_t)desk->peer->uid));
+}
+
+int serve_stat(struct desk *desk)
+{
+	struct reply reply = { .body = BODY_INFO };
+	struct tag tags[MESSAGE_TAGS_MAX];
+	char shown[NAME_FILED_MAX];
+	struct record *record;
+	int r = vault_find(desk->daemon->vault, desk->name, &record);
+
+	if (r != 0)
+		return r;
+	show(desk, record, &reply.info, tags, shown);
+	return desk_answer(desk, &reply);
+}
+
+static bool carries(const struct tags *tags, const struct tag *wanted)
+{
+	for (size_t i = 0; i < tags->count; i++)
+		if (span_equal(tags->tag[i].key, wanted->key))
+			return span_equal(tags->tag[i].value, wanted->value);
+	return false;
+}
+
+static bool carries_all(const struct tags *tags, const struct tags *wanted)
+{
+	for (size_t i = 0; i < wanted->count; i++)
+		if (!carries(tags, &wanted->tag[i]))
+			return false;
+	return true;
+}
+
+/* What a list has gone through so far. */
+struct listing {
+	struct span prefix; /* filed */
+	struct span after;  /* filed; in `buffer` from the first secret on */
+	char buffer[NAME_FILED_MAX];
+	uint32_t left;  /* infos that may still be told */
+	bool told;      /* one at least has been told */
+	unsigned looks; /* secrets that may still be looked at */
+};
+
+/* What an info takes in a frame at most, with the list's last answer behind it. */
+static size_t info_size_max(const struct info *info)
+{
+	return 3 * NAME_FILED_MAX +
+		info->tags.count * (MESSAGE_TAG_KEY_MAX + MESSAGE_TAG_VALUE_MAX + 16);
+}
+
+/* Tells one secret, if it passes the filter. Returns 1, 0 when the frame is full, or negative. */
+static int list_one(const struct desk *desk, struct listing *listing, const struct record *record)
+{
+	const struct request *request = desk->request;
+	struct reply reply = { .body = BODY_INFO };
+	struct tag tags[MESSAGE_TAGS_MAX];
+	char shown[NAME_FILED_MAX];
+	int r;
+
+	show(desk, record, &reply.info, tags, shown);
+	if (!carries_all(&reply.info.tags, &request->tags))
+		return 1;
+	if (!request->details)
+		reply.info = (struct info){ .name = reply.info.name };
+	if (listing->left == 0)
+		return 0;
+	/* One frame is enough for one answer, but the first secret always goes. */
+	if (listing->told && desk->answers->room(desk->answers) < info_size_max(&reply.info))
+		return 0;
+	listing->told = true;
+	r = desk_answer(desk, &reply);
+	listing->left--;
+	return r < 0 ? r : 1;
+}
+
+/* Goes through names in order until the frame, the limit or the patience is used up. */
+static int list_all(const struct desk *desk, struct listing *listing, bool *more)
+{
+	struct vault *vault = desk->daemon->vault;
+	struct record *record;
+	struct tag tags[MESSAGE_TAGS_MAX];
+	struct info info;
+	int r;
+
+	*more = true;
+	while (listing->looks-- > 0) {
+		r = vault_next(vault, listing->prefix, listing->after, &record);
+		if (r == STATUS_NOT_FOUND) {
+			*more = false;
+			return 0;
+		}
+		if (r != 0)
+			return r;
+		r = list_one(desk, listing, record);
+		if (r <= 0)
+			return r;
+		record_info(record, &info, tags);
+		memcpy(listing->buffer, info.name.data, info.name.size);
+		listing->after = span_of(listing->buffer, info.name.size);
+	}
+	return 0;
+}
+
+/*
+ * What the caller may list of what it asked for: everything, or the part that lies in its own
+ * space. Returns whether there is anything.
+ */
+static bool list_scope(const struct desk *desk, struct listing *listing, char own[NAME_FILED_MAX])
+{
+	uint32_t uid = (uint32_t)desk->peer->uid;
+	struct span space = span_of(own, name_file(own, span_text("~/"), uid));
+
+	listing->prefix = desk->name;
+	if (policy_privileged(&desk->daemon->policy, desk->peer))
+		return true;
+	if (span_starts_with(desk->name, space))
+		return true;
+	listing->prefix = space;
+	return span_starts_with(space, desk->name);
+}
+
+/*
+ * Behind the prefix there is nothing to tell, before it nothing was passed over: no look is taken
+ * at what others have there, whose cost would tell of it. Returns whether there may be anything.
+ */
+static bool clamp_after(struct listing *listing)
+{
+	size_t least = listing->after.size < listing->prefix.size ? listing->after.size
+								  : listing->prefix.size;
+	int order = least > 0 ? memcmp(listing->after.data, listing->prefix.data, least) : 0;
+
+	if (order < 0 || (order == 0 && listing->after.size < listing->prefix.size))
+		listing->after = span_of(NULL, 0);
+	return order <= 0;
+}
+
+int serve_list(struct desk *desk)
+{
+	const struct request *request = desk->request;
+	uint32_t uid = (uint32_t)desk->peer->uid;
+	struct listing listing = { .looks = LIST_LOOKS,
+		.left = request->limit ? request->limit : UINT32_MAX };
+	struct reply reply = { .body = BODY_LISTING };
+	char own[NAME_FILED_MAX];
+	char shown[NAME_FILED_MAX];
+	int r = 0;
+
+	if (request->after.size > 0)
+		listing.after =
+			span_of(listing.buffer, name_file(listing.buffer, request->after, uid));
+	if (list_scope(desk, &listing, own) && clamp_after(&listing))
+		r = list_all(desk, &listing, &reply.more);
+	if (r != 0)
+		return r;
+	if (reply.more)
+		reply.next = span_of(shown, name_show(shown, listing.after, uid));
+	return desk_answer(desk, &reply);
+}

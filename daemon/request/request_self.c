@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <unistd.h>
+
+#include "daemon/harden.h"
+#include "daemon/request/desk.h"
+
+/* Groups told to whoami: the rest would not fit a frame. */
+#define CALLER_GROUPS 256
+
+int serve_ping(struct desk *desk)
+{
+	return desk_answer_code(desk, 0, NULL);
+}
+
+int serve_status(struct desk *desk)
+{
+	const struct daemon *daemon = desk->daemon;
+	struct reply reply = { .body = BODY_STATE };
+
+	reply.state = (struct state){ .version = span_text(MEMGUARDD_VERSION),
+		.pid = (uint32_t)getpid(),
+		.uptime_ms = daemon_now_ms() - daemon->started_ms,
+		.backend = daemon->memory.backend,
+		.advice = span_text(os_memory_advice(&daemon->memory)),
+		.locked = daemon->memory.locked,
+		.locked_stack = locked_stack_switches(),
+		.sealed = daemon->memory.sealed,
+		.dumpable = harden_dumpable(),
+		.core_limit = harden_core_limit(),
+		.cipher = span_text("ChaCha20-Poly1305"),
+		.rekey_ms = daemon->rekey_ms,
+		.sessions = daemon->sessions,
+		.max_value = daemon->max_value,
+		.pidfd = desk->peer->pidfd >= 0 };
+	reply.state.counts = policy_privileged(&daemon->policy, desk->peer);
+	if (reply.state.counts) {
+		reply.state.secrets = vault_count(daemon->vault);
+		reply.state.ledger = vault_bytes(daemon->vault);
+	}
+	return desk_answer(desk, &reply);
+}
+
+int serve_whoami(struct desk *desk)
+{
+	const struct peer *peer = desk->peer;
+	struct reply reply = { .body = BODY_CALLER };
+
+	reply.caller = (struct caller){ .uid = (uint32_t)peer->uid,
+		.gid = (uint32_t)peer->gid,
+		.pid = (uint32_t)peer->pid,
+		.groups = peer->groups,
+		.group_count =
+			peer->group_count < CALLER_GROUPS ? peer->group_count : CALLER_GROUPS,
+		.label = span_text(peer->label),
+		.pidfd = peer->pidfd >= 0,
+		.privileged = policy_privileged(&desk->daemon->policy, peer) };
+	return desk_answer(desk, &reply);
+}
+
+int serve_cancel(struct desk *desk)
+{
+	int r = transfers_cancel(
+		desk->transfers, desk->daemon, desk->request->target, desk->answers);
+
+	return r < 0 ? r : desk_answer_code(desk, 0, NULL);
+}
