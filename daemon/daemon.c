@@ -117,6 +117,20 @@ static void remask(void *argument)
 	coffer_remask(argument);
 }
 
+static void purge(void *argument)
+{
+	vault_purge(argument);
+}
+
+uint64_t daemon_purge(struct daemon *daemon)
+{
+	uint64_t count = vault_count(daemon->vault);
+
+	locked_stack_call(&daemon->stack, purge, daemon->vault);
+	daemon->purges++;
+	return count;
+}
+
 static void forget(void *argument)
 {
 	coffer_forget(argument);

@@ -40,6 +40,8 @@ struct daemon {
 	uint64_t forgotten_ns; /* daemon_now_ns of the last daemon_forget_in_time that wiped */
 	uint64_t next_channel; /* binds wrapped channel keys */
 	uint64_t next_upload;  /* binds the wrapped data keys of sets under way */
+	uint64_t purges;       /* of everything, so far */
+	bool ending;           /* somebody who may has asked for the end */
 };
 
 /* What a daemon is made from. */
@@ -61,6 +63,9 @@ void daemon_finish(struct daemon *daemon);
 
 /* Draws new parts for the masters. */
 void daemon_remask(struct daemon *daemon);
+
+/* A new vault master, and nothing is left of any secret. Returns how many there were. */
+uint64_t daemon_purge(struct daemon *daemon);
 
 /* Wipes the masters' view, if there is one. */
 void daemon_forget(struct daemon *daemon);

@@ -14,6 +14,7 @@
 #include "daemon/log.h"
 #include "daemon/notify.h"
 #include "daemon/server.h"
+#include "daemon/signals.h"
 
 /* As sysexits.h has them, and 2 for a wrong command line as every tool here. */
 enum exit_status {
@@ -131,8 +132,10 @@ static int serve(struct process *process)
 	if (sodium_init() < 0)
 		return fail(EXIT_INTERNAL, "libsodium does not start");
 	status = init_daemon(process);
-	if (status == EXIT_FINE)
+	if (status == EXIT_FINE) {
+		signals_wipe_on_fault(&process->daemon);
 		status = listen_and_serve(process);
+	}
 	daemon_finish(&process->daemon);
 	return status;
 }
@@ -162,7 +165,7 @@ int main(int argc, char **argv)
 	/* The service manager that a command runs under is the command's to tell. */
 	if (!process.config.command)
 		notify_init();
-	server_block_signals();
+	signals_block();
 	status = serve(&process);
 	companion_finish(&process.companion);
 	return status;

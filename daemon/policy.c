@@ -13,5 +13,5 @@ bool policy_allows(
 {
 	if (right == RIGHT_NONE || policy_privileged(policy, peer))
 		return true;
-	return name_is_of(name, peer->uid);
+	return right != RIGHT_RULE && name_is_of(name, peer->uid);
 }

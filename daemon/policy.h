@@ -19,6 +19,7 @@ enum right {
 	RIGHT_REMOVE,
 	RIGHT_LIST,
 	RIGHT_STAT,
+	RIGHT_RULE, /* over the daemon as a whole: for root and the daemon's own user */
 };
 
 struct policy {

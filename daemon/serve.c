@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "daemon/request/request.h"
+#include "daemon/request/sweep.h"
 #include "daemon/request/upload.h"
 #include "daemon/request/waiter.h"
 
@@ -126,6 +127,8 @@ static int go_on(struct served *served, struct outgoing *outgoing)
 		r = waiters_look(&served->transfers, served->daemon, &outgoing->answers);
 	if (r == 0 && served->transfers.uploads)
 		r = uploads_look(&served->transfers, served->daemon, &outgoing->answers);
+	if (r == 0 && served->transfers.sweeps)
+		r = sweeps_go_on(&served->transfers, served->daemon, &outgoing->answers);
 	if (r == 0)
 		r = downloads_go_on(&served->transfers, served->daemon, &outgoing->answers);
 	return r == 0 ? outgoing_flush(outgoing) : r;

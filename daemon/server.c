@@ -8,13 +8,13 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "daemon/log.h"
 #include "daemon/notify.h"
 #include "daemon/session.h"
+#include "daemon/signals.h"
 
 /* Connections taken in one round, so that those who are served already get their turn. */
 #define ACCEPT_ROUND 32
@@ -45,31 +45,6 @@ struct server {
 	bool ending;
 	uint64_t drain_until;
 };
-
-static const int end_signals[] = { SIGTERM, SIGINT, SIGQUIT };
-
-/* What would end the process, and every secret with it, though nobody asked for that. */
-static const int idle_signals[] = { SIGPIPE, SIGHUP, SIGUSR1, SIGUSR2 };
-
-static sigset_t end_set(void)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	for (size_t i = 0; i < sizeof(end_signals) / sizeof(end_signals[0]); i++)
-		sigaddset(&set, end_signals[i]);
-	return set;
-}
-
-void server_block_signals(void)
-{
-	sigset_t set = end_set();
-
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	/* A reader that has gone is an error of write, not a signal. */
-	for (size_t i = 0; i < sizeof(idle_signals) / sizeof(idle_signals[0]); i++)
-		signal(idle_signals[i], SIG_IGN);
-}
 
 /* -- the end ------------------------------------------------------------------------------- */
 
@@ -107,22 +82,35 @@ static void server_end(struct server *server)
 	uv_timer_start(&server->drain, on_drain, 0, DRAIN_LOOK_MS);
 }
 
-static void on_signal(uv_poll_t *poll, int status, int events)
+static void end_on(struct server *server, int number)
 {
-	struct server *server = poll->data;
-	struct signalfd_siginfo info;
-
-	(void)status;
-	(void)events;
-	if (read(server->signal_fd, &info, sizeof(info)) != sizeof(info))
-		return;
 	if (server->ending) {
 		log_notice("ending at once, on a second signal");
 		server->drain_until = 0;
 		return;
 	}
-	log_notice("ending, on %s", strsignal((int)info.ssi_signo));
+	log_notice("ending, on %s", strsignal(number));
 	server_end(server);
+}
+
+static void on_signal(uv_poll_t *poll, int status, int events)
+{
+	struct server *server = poll->data;
+	int number = signals_read(server->signal_fd);
+
+	(void)status;
+	(void)events;
+	if (number == SIGUSR2) {
+		daemon_purge(server->daemon);
+		log_notice("purged everything, on SIGUSR2");
+	} else if (number > 0) {
+		end_on(server, number);
+	}
+}
+
+static void on_end(struct sessions *sessions)
+{
+	server_end(sessions->owner);
 }
 
 static void on_companion(uv_poll_t *poll, int status, int events)
@@ -252,11 +240,9 @@ static int poll_fd(struct server *server, uv_poll_t *poll, int fd, uv_poll_cb ca
 
 static int open_signals(struct server *server)
 {
-	sigset_t set = end_set();
-
-	server->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	server->signal_fd = signals_open();
 	if (server->signal_fd < 0)
-		return -errno;
+		return server->signal_fd;
 	return poll_fd(server, &server->signals, server->signal_fd, on_signal);
 }
 
@@ -273,6 +259,7 @@ static int set_up(struct server *server)
 	if (r < 0)
 		return r;
 	server->sessions.on_count = on_count;
+	server->sessions.on_end = on_end;
 	server->sessions.owner = server;
 	init_timer(server, &server->pause);
 	init_timer(server, &server->rekey);

@@ -6,8 +6,8 @@
 #include "daemon/listener.h"
 
 /*
- * The loop: accepts, re-masks, ends in order. TERM, INT and QUIT are blocked and read from a
- * descriptor; the first one drains, closes and returns, a second one ends the process at once.
+ * The loop: accepts, re-masks, ends in order. Signals come by signals.h: of those that end it, the
+ * first one drains, closes and returns, a second one ends the process at once.
  */
 struct server_options {
 	struct daemon *daemon;
@@ -16,9 +16,6 @@ struct server_options {
 	void (*on_ready)(void *context); /* clients may come now */
 	void *context;
 };
-
-/* Blocks the signals that the loop reads. Call before anything that could start a thread. */
-void server_block_signals(void);
 
 /* Runs until it is told to end. Returns 0 or a negative errno. */
 int server_run(const struct server_options *options);

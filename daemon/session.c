@@ -192,10 +192,32 @@ void sessions_accept(struct sessions *sessions, int socket)
 
 /* -- all of them --------------------------------------------------------------------------- */
 
+/*
+ * After a purge of everything: frames that wait for their reader are all that is left of what is
+ * dead, so they do not wait for long.
+ */
+static void hurry_readers(struct sessions *sessions)
+{
+	uint64_t deadline = uv_now(sessions->loop) + PURGE_MS;
+
+	sessions->purges = sessions->daemon->purges;
+	for (struct session *session = sessions->first; session; session = session->next) {
+		if (session->writes == 0 || session->write_deadline <= deadline)
+			continue;
+		session->write_deadline = deadline;
+		session->hurried = true;
+		session_arm(session);
+	}
+}
+
 static void write_round(struct sessions *sessions)
 {
 	sessions_answer_called(sessions);
 	sessions_flush(sessions);
+	if (sessions->purges != sessions->daemon->purges)
+		hurry_readers(sessions);
+	if (sessions->daemon->ending && sessions->on_end)
+		sessions->on_end(sessions);
 }
 
 static void on_before_poll(uv_prepare_t *prepare)

@@ -41,7 +41,9 @@ struct sessions {
 	uv_idle_t busy;  /* runs while anybody has something to do that hangs on nobody else */
 	uv_timer_t view; /* wipes the masters' view */
 	bool closing;
+	uint64_t purges; /* of the daemon's, that the readers have been hurried for */
 	void (*on_count)(struct sessions *sessions); /* a session came or went */
+	void (*on_end)(struct sessions *sessions);   /* somebody asked for it; more than once */
 	void *owner;
 };
 

@@ -157,7 +157,10 @@ static bool still_entitled(struct session *session)
 /* Whether it has something to do that hangs on nobody else. */
 static bool is_busy(const struct session *session)
 {
-	return session->writes == 0 && (session->behind || session->served.transfers.downloads);
+	const struct transfers *transfers = &session->served.transfers;
+
+	return session->writes == 0 &&
+		(session->behind || transfers->downloads || transfers->sweeps);
 }
 
 /* After a turn: what the session waits for now. */

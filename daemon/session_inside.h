@@ -24,6 +24,9 @@
 /* Milliseconds in which a reader must take what has been waiting for it. */
 #define WRITE_MS 30000
 
+/* The same after a purge of everything. */
+#define PURGE_MS 1000
+
 struct session {
 	struct session *next;
 	struct session *previous;
@@ -36,6 +39,7 @@ struct session {
 	bool reading;
 	bool late;       /* a deadline has passed: what the socket holds by now still counts */
 	bool behind;     /* its turn was over before its input */
+	bool hurried;    /* what is under way has a last deadline */
 	unsigned writes; /* under way: the socket is full */
 	struct served served;
 	struct backlog backlog;  /* what was read and not yet served; ciphertext */

@@ -12,6 +12,17 @@ struct pending {
 	uint8_t bytes[];
 };
 
+/* Each write that is taken earns another one its time, unless it is the last time. */
+static void set_write_deadline(struct session *session)
+{
+	if (session->writes == 0) {
+		session->write_deadline = 0;
+		session->hurried = false;
+	} else if (!session->hurried) {
+		session->write_deadline = uv_now(session->sessions->loop) + WRITE_MS;
+	}
+}
+
 static void on_written(uv_write_t *request, int status)
 {
 	struct pending *pending = (struct pending *)request;
@@ -25,7 +36,7 @@ static void on_written(uv_write_t *request, int status)
 		session_close(session);
 		return;
 	}
-	session->write_deadline = session->writes ? uv_now(session->sessions->loop) + WRITE_MS : 0;
+	set_write_deadline(session);
 	if (session->writes == 0)
 		session_run(session);
 	session_arm(session);

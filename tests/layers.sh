@@ -99,8 +99,8 @@ BEGIN {
 	# Inside the daemon a file includes only from the rows below its own; the files that serve a
 	# request also one another. Peer is a leaf.
 	split("peer backlog bitmap;log;notify harden;answers;config;listener companion;index;ledger;policy vault repeat wait;" \
-		"daemon outbox;request desk transfer upload waiter;serve;session;server;main", row, ";")
-	serving = "^(request|desk|transfer|upload|waiter)$"
+		"daemon outbox;request desk transfer upload waiter sweep;serve signals;session;server;main", row, ";")
+	serving = "^(request|desk|transfer|upload|waiter|sweep)$"
 	for (r in row) {
 		n = split(row[r], names, " ")
 		for (i = 1; i <= n; i++)

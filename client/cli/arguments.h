@@ -56,6 +56,8 @@ struct arguments {
 	unsigned wait_ready_ms; /* for the daemon to answer */
 	bool if_exists;
 	bool details;
+	bool mine; /* of a purge: what is the caller's own */
+	bool all;  /* the same: what is anybody's */
 	struct mg_tag tags[ARGUMENTS_TAGS_MAX];
 	size_t tag_count;
 

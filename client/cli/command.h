@@ -15,6 +15,8 @@ int command_stat(const struct arguments *arguments);
 int command_status(const struct arguments *arguments);
 int command_ping(const struct arguments *arguments);
 int command_whoami(const struct arguments *arguments);
+int command_purge(const struct arguments *arguments);
+int command_shutdown(const struct arguments *arguments);
 int command_version(const struct arguments *arguments);
 int command_help(const struct arguments *arguments);
 int command_completion(const struct arguments *arguments);

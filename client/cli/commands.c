@@ -74,6 +74,13 @@ static const struct option ls_options[] = {
 	{ 0 },
 };
 
+static const struct option purge_options[] = {
+	{ "mine", 0, NULL, arguments_flag, FIELD(mine),
+		"what is your own; taken for granted without --all" },
+	{ "all", 0, NULL, arguments_flag, FIELD(all), "what is anybody's, copies included" },
+	{ 0 },
+};
+
 static const struct option ready_options[] = {
 	{ "wait-ready", 0, "D", arguments_duration, FIELD(wait_ready_ms),
 		"wait until the daemon answers" },
@@ -121,6 +128,15 @@ const struct command commands[] = {
 		command_ping },
 	{ "whoami", "", OPERAND_NONE, 0, 0, no_options, "tell how the daemon sees you", "", NULL,
 		command_whoami },
+	{ "purge", "", OPERAND_NONE, 0, 0, purge_options,
+		"destroy all that is yours, or all there is",
+		"Your own is what is in your space ~/ and, for root and the daemon's user,\n"
+		"whatever else they have stored first. Only those two may purge --all: then\n"
+		"everything that was ever sealed is dead, whoever has a copy. Gets under way\n"
+		"end with status 12.\n",
+		NULL, command_purge },
+	{ "shutdown", "", OPERAND_NONE, 0, 0, no_options, "end the daemon, and all that it holds",
+		"Returns once the daemon has closed the connection.\n", NULL, command_shutdown },
 	{ "version", "", OPERAND_NONE, 0, 0, no_options, "say the version", "", NULL,
 		command_version },
 	{ "help", "[COMMAND]", OPERAND_COMMAND, 0, 1, no_options, "explain a command", "", NULL,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "client/lib/mgclient.h"
 
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -399,4 +400,53 @@ int mg_whoami(struct mg_client *client, struct mg_caller *caller)
 		.target = caller };
 
 	return ask(client, &question);
+}
+
+static int take_purged(struct question *question, const struct reply *reply)
+{
+	*(uint64_t *)question->target = reply->secrets;
+	return MG_OK;
+}
+
+int mg_purge(struct mg_client *client, enum mg_purge what, uint64_t *countp)
+{
+	uint64_t count = 0;
+	struct question question = {
+		.request = { .verb = VERB_PURGE, .numbered = true, .all = what == MG_PURGE_ALL },
+		.expected = BODY_PURGED,
+		.take = take_purged,
+		.target = &count
+	};
+	int r;
+
+	if (what > MG_PURGE_ALL)
+		return error_say(MG_INVALID, "no such purge");
+	randombytes_buf(question.request.number, sizeof(question.request.number));
+	r = ask(client, &question);
+	if (r == MG_OK && countp)
+		*countp = count;
+	return r;
+}
+
+/* The daemon closes when it ends, and says nothing before that. */
+static int attempt_shutdown(struct mg_client *client, struct call *call)
+{
+	int r = attempt_question(client, call);
+	uint8_t byte;
+
+	if (r != MG_OK)
+		return r;
+	r = connection_read(&client->connection, &byte, sizeof(byte), call->deadline_ms);
+	if (r == 0)
+		return -EPROTO;
+	connection_close(&client->connection);
+	return r == -ECONNRESET ? MG_OK : r;
+}
+
+int mg_shutdown(struct mg_client *client)
+{
+	struct question question = { .call = { .attempt = attempt_shutdown },
+		.request = { .verb = VERB_SHUTDOWN } };
+
+	return call_run(client, &question.call);
 }

@@ -504,6 +504,22 @@ struct mg_caller {
 
 int mg_whoami(struct mg_client *client, struct mg_caller *caller);
 
+/*
+ * Destroys secrets in the daemon, and ends the gets of them that are under way with MG_GONE: all
+ * that are the caller's own, which is its own space ~/ and, for root and the daemon's own user,
+ * whatever else it has stored first; or everybody's, which only those two may. That one draws a new
+ * vault master: every copy of a record that anybody took is dead, too. Sets that are under way end
+ * with MG_GONE then. *countp, unless it is NULL, tells how many secrets there were.
+ */
+enum mg_purge { MG_PURGE_MINE = 0, MG_PURGE_ALL = 1 };
+int mg_purge(struct mg_client *client, enum mg_purge what, uint64_t *countp);
+
+/*
+ * Ends the daemon, and with it every secret. Only root and the daemon's own user may. Returns once
+ * the daemon has closed the connection, or MG_TIMEOUT.
+ */
+int mg_shutdown(struct mg_client *client);
+
 /* Where the handle is connected to, e.g. "unix:/run/memguardd/socket". The handle's own. */
 const char *mg_endpoint(const struct mg_client *client);
 

@@ -66,6 +66,8 @@ enum verb {
 	VERB_STATUS,
 	VERB_WHOAMI,
 	VERB_CANCEL,
+	VERB_PURGE,
+	VERB_SHUTDOWN,
 	VERBS
 };
 
@@ -91,6 +93,7 @@ struct request {
 	uint32_t limit;               /* list */
 	bool details;                 /* list */
 	uint64_t target;              /* cancel */
+	bool all;                     /* purge */
 };
 
 /* One secret's outside. */
@@ -143,6 +146,7 @@ enum body {
 	BODY_INFO,
 	BODY_STATE,
 	BODY_CALLER,
+	BODY_PURGED,
 };
 
 struct reply {
@@ -158,6 +162,7 @@ struct reply {
 	const uint8_t *key; /* value: 32 bytes on the workbench */
 	bool more;          /* listing: ask again with `after` = next */
 	struct span next;   /* listing */
+	uint64_t secrets;   /* purged */
 	struct info info;
 	struct state state;
 	struct caller caller;

@@ -310,6 +310,13 @@ static int read_cancel(struct request *request, const PB(Request) * raw, struct 
 	return 0;
 }
 
+static int read_purge(struct request *request, const PB(Request) * raw, struct workbench *bench)
+{
+	(void)bench;
+	request->all = raw->purge->all;
+	return 0;
+}
+
 /* Each verb of the wire beside ours, and how to read it. `changes`: it must carry a number. */
 static const struct {
 	int verb_case;
@@ -326,6 +333,8 @@ static const struct {
 	[VERB_STATUS] = { VERB_CASE(STATUS), read_nothing, false },
 	[VERB_WHOAMI] = { VERB_CASE(WHOAMI), read_nothing, false },
 	[VERB_CANCEL] = { VERB_CASE(CANCEL), read_cancel, false },
+	[VERB_PURGE] = { VERB_CASE(PURGE), read_purge, true },
+	[VERB_SHUTDOWN] = { VERB_CASE(SHUTDOWN), read_nothing, false },
 };
 
 static enum verb verb_of(const PB(Request) * raw)
@@ -483,6 +492,10 @@ static int read_body(struct reply *reply, const PB(Reply) * raw, struct workbenc
 	case BODY_CASE(CALLER):
 		reply->body = BODY_CALLER;
 		return read_caller(&reply->caller, raw->caller);
+	case BODY_CASE(PURGED):
+		reply->body = BODY_PURGED;
+		reply->secrets = raw->purged->secrets;
+		return 0;
 	default:
 		return 0;
 	}

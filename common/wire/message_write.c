@@ -79,6 +79,8 @@ struct raw_request {
 		PB(Status) status;
 		PB(Whoami) whoami;
 		PB(Cancel) cancel;
+		PB(Purge) purge;
+		PB(Shutdown) shutdown;
 	};
 };
 
@@ -178,6 +180,20 @@ static void write_cancel(struct raw_request *raw, const struct request *request)
 	raw->request.cancel = &raw->cancel;
 }
 
+static void write_purge(struct raw_request *raw, const struct request *request)
+{
+	memguard__v1__purge__init(&raw->purge);
+	raw->purge.all = request->all;
+	raw->request.purge = &raw->purge;
+}
+
+static void write_shutdown(struct raw_request *raw, const struct request *request)
+{
+	(void)request;
+	memguard__v1__shutdown__init(&raw->shutdown);
+	raw->request.shutdown = &raw->shutdown;
+}
+
 static const struct {
 	Memguard__V1__Request__VerbCase verb_case;
 	void (*write)(struct raw_request *, const struct request *);
@@ -192,6 +208,8 @@ static const struct {
 	[VERB_STATUS] = { MEMGUARD__V1__REQUEST__VERB_STATUS, write_status },
 	[VERB_WHOAMI] = { MEMGUARD__V1__REQUEST__VERB_WHOAMI, write_whoami },
 	[VERB_CANCEL] = { MEMGUARD__V1__REQUEST__VERB_CANCEL, write_cancel },
+	[VERB_PURGE] = { MEMGUARD__V1__REQUEST__VERB_PURGE, write_purge },
+	[VERB_SHUTDOWN] = { MEMGUARD__V1__REQUEST__VERB_SHUTDOWN, write_shutdown },
 };
 
 int message_append_request(uint8_t *out, size_t *used, size_t room, const struct request *request)
@@ -229,6 +247,7 @@ struct raw_reply {
 		PB(Info) info;
 		PB(State) state;
 		PB(Caller) caller;
+		PB(Purged) purged;
 	};
 };
 
@@ -312,6 +331,13 @@ static void write_caller(struct raw_reply *raw, const struct reply *reply)
 	raw->reply.caller = &raw->caller;
 }
 
+static void write_purged(struct raw_reply *raw, const struct reply *reply)
+{
+	memguard__v1__purged__init(&raw->purged);
+	raw->purged.secrets = reply->secrets;
+	raw->reply.purged = &raw->purged;
+}
+
 static const struct {
 	Memguard__V1__Reply__BodyCase body_case;
 	void (*write)(struct raw_reply *, const struct reply *);
@@ -322,6 +348,7 @@ static const struct {
 	[BODY_INFO] = { MEMGUARD__V1__REPLY__BODY_INFO, write_info },
 	[BODY_STATE] = { MEMGUARD__V1__REPLY__BODY_STATE, write_state },
 	[BODY_CALLER] = { MEMGUARD__V1__REPLY__BODY_CALLER, write_caller },
+	[BODY_PURGED] = { MEMGUARD__V1__REPLY__BODY_PURGED, write_purged },
 };
 
 int message_append_reply(uint8_t *out, size_t *used, size_t room, const struct reply *reply)

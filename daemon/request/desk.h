@@ -28,6 +28,7 @@ int desk_answer_code(const struct desk *desk, int code, const char *words);
 int serve_set(struct desk *desk);
 int serve_remove(struct desk *desk);
 int serve_generate(struct desk *desk);
+int serve_purge(struct desk *desk);
 
 /* request_look.c: what only looks. */
 int serve_get(struct desk *desk);
@@ -39,3 +40,4 @@ int serve_ping(struct desk *desk);
 int serve_status(struct desk *desk);
 int serve_whoami(struct desk *desk);
 int serve_cancel(struct desk *desk);
+int serve_shutdown(struct desk *desk);

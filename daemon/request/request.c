@@ -33,6 +33,8 @@ static const struct {
 	[VERB_STATUS] = { RIGHT_NONE, serve_status },
 	[VERB_WHOAMI] = { RIGHT_NONE, serve_whoami },
 	[VERB_CANCEL] = { RIGHT_NONE, serve_cancel },
+	[VERB_PURGE] = { RIGHT_NONE, serve_purge }, /* of everything: RIGHT_RULE */
+	[VERB_SHUTDOWN] = { RIGHT_RULE, serve_shutdown },
 };
 
 static const char *words_for(int status)

@@ -5,7 +5,9 @@
 
 #include "common/memory/enclave.h"
 #include "common/status.h"
+#include "daemon/log.h"
 #include "daemon/request/desk.h"
+#include "daemon/request/sweep.h"
 #include "daemon/request/upload.h"
 
 static int answer_stored(const struct desk *desk, int code, uint64_t version)
@@ -186,4 +188,53 @@ int serve_generate(struct desk *desk)
 	if (first.code != 0 && first.code != STATUS_CONFLICT)
 		return first.code;
 	return answer_stored(desk, first.code, first.version);
+}
+
+/* -- purge --------------------------------------------------------------------------------- */
+
+static int answer_purged(const struct desk *desk, uint64_t count)
+{
+	struct reply reply = { .body = BODY_PURGED, .secrets = count };
+
+	return desk_answer(desk, &reply);
+}
+
+/* Of everything, at one go: it is dead with its master, and wiped before the answer leaves. */
+static int purge_all(const struct desk *desk, const uint8_t *digest)
+{
+	struct daemon *daemon = desk->daemon;
+	uint32_t uid = (uint32_t)desk->peer->uid;
+	struct repeat_answer first = { .version = daemon_purge(daemon) };
+
+	log_notice("purged everything, as uid %ld asks", (long)uid);
+	(void)repeats_keep(daemon->repeats, uid, desk->request->number, digest, &first);
+	return answer_purged(desk, first.version);
+}
+
+/* Whoever may do everything stores everywhere; nobody else has anything outside its own space. */
+static int purge_mine(const struct desk *desk, const uint8_t *digest)
+{
+	return sweep_begin(desk->transfers, desk->daemon, desk->request, (uint32_t)desk->peer->uid,
+		policy_privileged(&desk->daemon->policy, desk->peer), digest);
+}
+
+int serve_purge(struct desk *desk)
+{
+	struct daemon *daemon = desk->daemon;
+	const struct request *request = desk->request;
+	uint8_t digest[REPEAT_DIGEST_SIZE];
+	struct repeat_answer first = { 0 };
+	int r;
+
+	if (request->all &&
+		!policy_allows(&daemon->policy, desk->peer, RIGHT_RULE, span_of(NULL, 0)))
+		return STATUS_DENIED;
+	request_digest(digest, request, desk->name);
+	r = repeats_find(
+		daemon->repeats, (uint32_t)desk->peer->uid, request->number, digest, &first);
+	if (r == STATUS_CONFLICT)
+		return answer_reused(desk);
+	if (r == 1)
+		return answer_purged(desk, first.version);
+	return request->all ? purge_all(desk, digest) : purge_mine(desk, digest);
 }

@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include "daemon/harden.h"
+#include "daemon/log.h"
 #include "daemon/request/desk.h"
 
 /* Groups told to whoami: the rest would not fit a frame. */
@@ -55,6 +56,14 @@ int serve_whoami(struct desk *desk)
 		.pidfd = peer->pidfd >= 0,
 		.privileged = policy_privileged(&desk->daemon->policy, peer) };
 	return desk_answer(desk, &reply);
+}
+
+/* The answer leaves before the end: the server looks at `ending` once it is written. */
+int serve_shutdown(struct desk *desk)
+{
+	log_notice("ending, as uid %ld asks", (long)desk->peer->uid);
+	desk->daemon->ending = true;
+	return desk_answer_code(desk, 0, NULL);
 }
 
 int serve_cancel(struct desk *desk)

@@ -8,6 +8,7 @@
 #include "common/memory/enclave.h"
 #include "common/status.h"
 #include "common/wire/frame.h"
+#include "daemon/request/sweep.h"
 #include "daemon/request/upload.h"
 #include "daemon/request/waiter.h"
 
@@ -167,7 +168,7 @@ static struct download *download_find(const struct transfers *transfers, uint64_
 bool transfers_has(const struct transfers *transfers, uint64_t id)
 {
 	return upload_find(transfers, id) || download_find(transfers, id) ||
-		waiter_find(transfers, id);
+		waiter_find(transfers, id) || sweep_find(transfers, id);
 }
 
 int transfers_cancel(
@@ -176,7 +177,8 @@ int transfers_cancel(
 	struct upload *upload = upload_find(transfers, id);
 	struct download *download = download_find(transfers, id);
 	struct waiter *waiter = waiter_find(transfers, id);
-	bool answered = upload ? upload_answered(upload) : !download && !waiter;
+	struct sweep *sweep = sweep_find(transfers, id);
+	bool answered = upload ? upload_answered(upload) : !download && !waiter && !sweep;
 
 	if (upload)
 		upload_end(transfers, daemon, upload);
@@ -184,6 +186,8 @@ int transfers_cancel(
 		download_end(transfers, daemon, download);
 	else if (waiter)
 		waiter_end(transfers, waiter);
+	else if (sweep)
+		sweep_end(transfers, sweep);
 	if (answered)
 		return 0;
 	return answers_code(answers, id, STATUS_TIMEOUT, "cancelled");
@@ -197,5 +201,7 @@ void transfers_finish(struct transfers *transfers, struct daemon *daemon)
 		download_end(transfers, daemon, transfers->downloads);
 	while (transfers->waiters)
 		waiter_end(transfers, transfers->waiters);
+	while (transfers->sweeps)
+		sweep_end(transfers, transfers->sweeps);
 	wait_party_end(&transfers->party);
 }

@@ -21,11 +21,13 @@
 struct upload;
 struct download;
 struct waiter;
+struct sweep;
 
 struct transfers {
 	struct upload *uploads;
 	struct download *downloads; /* oldest first */
 	struct waiter *waiters;
+	struct sweep *sweeps;    /* purges of one caller's own */
 	struct wait_party party; /* called when a name appears that one of the waiters waits for */
 	size_t count;
 };

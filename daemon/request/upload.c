@@ -45,7 +45,7 @@ static void digest_begin(
 	crypto_generichash_state *state, const struct request *request, struct span name)
 {
 	uint8_t fixed[32] = { (uint8_t)request->verb, (uint8_t)request->charset,
-		request->conditions.create_only, request->conditions.compare };
+		request->conditions.create_only, request->conditions.compare, request->all };
 
 	bytes_put64(fixed + 8, request->conditions.version);
 	bytes_put64(fixed + 16, request->size);

@@ -336,6 +336,15 @@ static void purge_record(void *context, uint64_t offset)
 	record_retire(context, offset, record_well_formed(context, offset));
 }
 
+void vault_purge_record(struct vault *vault, struct record *record)
+{
+	uint64_t offset = record->offset;
+
+	record->purged = true;
+	index_remove(vault->index, record_name(record_header(vault, offset)), offset);
+	record_retire(vault, offset, true);
+}
+
 static void mark_pinned(struct vault *vault)
 {
 	for (size_t i = 0; i < PIN_CHAINS; i++)

@@ -139,6 +139,9 @@ int vault_put(struct vault *vault, struct value **valuep, const struct vault_put
 int vault_remove(struct vault *vault, struct span name, const struct conditions *conditions,
 	uint64_t *versionp);
 
+/* Wipes a secret, key first, and ends the gets of it that are under way. */
+void vault_purge_record(struct vault *vault, struct record *record);
+
 /*
  * A new vault master: every record and every value under way is dead at once, then wiped. Records
  * that are pinned keep their memory until unpinned, wiped at that moment. Touches keys.

@@ -207,20 +207,63 @@ class Memory(DaemonTest):
 
 
 class End(DaemonTest):
-    def test_term_int_and_quit_end_in_order(self):
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-            process = self.start()
-            process.send_signal(number)
-            self.assertEqual(process.wait(10), 0)
-            self.assertFalse(self.path.exists())
-            self.assertEqual(sorted(self.folder.iterdir()), [])
+    # What memguardd(8) says of each signal; whoever is in none of these ends it in order.
+    IGNORED = {signal.SIGHUP, signal.SIGUSR1, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD,
+               signal.SIGURG, signal.SIGWINCH, signal.SIGCONT}
+    FAULTS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT,
+              signal.SIGSYS, signal.SIGTRAP}
+    STOPPING = {signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGSTOP}
+    OTHERS = {signal.SIGKILL, signal.SIGUSR2}
+
+    def test_every_other_signal_ends_it_in_order(self):
+        known = self.IGNORED | self.FAULTS | self.STOPPING | self.OTHERS
+        ends = set(signal.valid_signals()) - known
+        self.assertLessEqual({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}, ends)
+        for number in sorted(ends):
+            with self.subTest(signal=number):
+                process = self.start()
+                process.send_signal(number)
+                self.assertEqual(process.wait(10), 0)
+                self.assertFalse(self.path.exists())
+                self.assertEqual(sorted(self.folder.iterdir()), [])
 
     def test_a_stray_signal_loses_no_secret(self):
         process = self.start()
         self.mgctl("set", "kept", stdin=b"v")
-        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE):
+        for number in sorted(self.IGNORED):
             process.send_signal(number)
         self.assertEqual(self.mgctl("get", "kept").stdout, b"v")
+
+    def test_a_fault_ends_it_by_itself_and_leaves_no_core(self):
+        for number in sorted(self.FAULTS):
+            with self.subTest(signal=number):
+                process = self.start()
+                process.send_signal(number)
+                _, status = os.waitpid(process.pid, 0)
+                process.returncode = -number
+                self.assertTrue(os.WIFSIGNALED(status))
+                self.assertEqual(os.WTERMSIG(status), number)
+                self.assertFalse(os.WCOREDUMP(status))
+
+    def test_what_stops_it_loses_no_secret(self):
+        process = self.start()
+        self.mgctl("set", "kept", stdin=b"v")
+        for number in sorted(self.STOPPING):
+            process.send_signal(number)
+            # A process group without a parent in the session is not stopped from the terminal.
+            process.send_signal(signal.SIGCONT)
+        self.assertEqual(self.mgctl("get", "kept").stdout, b"v")
+
+    def test_usr2_purges_and_goes_on(self):
+        process = self.start()
+        self.mgctl("set", "dead", stdin=b"v")
+        process.send_signal(signal.SIGUSR2)
+        self.assertTrue(wait_for(lambda: self.mgctl("get", "dead").returncode == 3))
+        self.mgctl("set", "new", stdin=b"w")
+        self.assertEqual(self.mgctl("get", "new").stdout, b"w")
+        process.terminate()
+        self.assertEqual(process.wait(10), 0)
+        self.assertIn("purged everything, on SIGUSR2", process.stderr.read())
 
     def test_sessions_do_not_keep_it(self):
         process = self.start()

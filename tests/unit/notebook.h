@@ -22,6 +22,7 @@ struct note_of_reply {
 	char detail[128];
 	bool more;
 	char next[300];
+	uint64_t secrets;
 	struct state state;
 	struct caller caller;
 	uint8_t bytes[FRAME_CHUNKS_MAX];
@@ -66,6 +67,7 @@ static inline int notebook_append(
 	notebook_text(note->detail, sizeof(note->detail), reply->detail);
 	notebook_text(note->next, sizeof(note->next), reply->next);
 	note->more = reply->more;
+	note->secrets = reply->secrets;
 	note->state = reply->state;
 	note->caller = reply->caller;
 	for (size_t i = 0; i < count; i++) {

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/request/sweep.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/status.h"
+#include "common/wire/name.h"
+
+/* Secrets that one step looks at: a fraction of a millisecond. */
+#define STEP_LOOKS 64
+
+struct sweep {
+	struct sweep *next;
+	uint64_t id;
+	uint8_t number[MESSAGE_NUMBER_SIZE];
+	uint8_t digest[REPEAT_DIGEST_SIZE];
+	uint32_t uid;
+	uint64_t count; /* purged so far */
+	struct span prefix;
+	struct span after; /* where it stands */
+	char own[NAME_FILED_MAX];
+	char last[NAME_FILED_MAX];
+};
+
+int sweep_begin(struct transfers *transfers, struct daemon *daemon, const struct request *request,
+	uint32_t uid, bool everywhere, const uint8_t digest[static REPEAT_DIGEST_SIZE])
+{
+	struct sweep *sweep = NULL;
+
+	(void)daemon;
+	if (transfers->count < TRANSFERS_MAX)
+		sweep = calloc(1, sizeof(*sweep));
+	if (!sweep)
+		return STATUS_LIMIT;
+	sweep->id = request->id;
+	sweep->uid = uid;
+	memcpy(sweep->number, request->number, sizeof(sweep->number));
+	memcpy(sweep->digest, digest, sizeof(sweep->digest));
+	if (!everywhere)
+		sweep->prefix = span_of(sweep->own, name_file(sweep->own, span_text("~/"), uid));
+	sweep->next = transfers->sweeps;
+	transfers->sweeps = sweep;
+	transfers->count++;
+	return 0;
+}
+
+struct sweep *sweep_find(const struct transfers *transfers, uint64_t id)
+{
+	struct sweep *sweep = transfers->sweeps;
+
+	while (sweep && sweep->id != id)
+		sweep = sweep->next;
+	return sweep;
+}
+
+void sweep_end(struct transfers *transfers, struct sweep *sweep)
+{
+	struct sweep **at = &transfers->sweeps;
+
+	while (*at != sweep)
+		at = &(*at)->next;
+	*at = sweep->next;
+	transfers->count--;
+	free(sweep);
+}
+
+/* The next secret: 0, STATUS_NOT_FOUND at the end, another status or a negative errno. */
+static int look(struct sweep *sweep, struct vault *vault)
+{
+	struct tag tags[MESSAGE_TAGS_MAX];
+	struct record *record;
+	struct info info;
+	int r = vault_next(vault, sweep->prefix, sweep->after, &record);
+
+	if (r != 0)
+		return r;
+	record_info(record, &info, tags);
+	memcpy(sweep->last, info.name.data, info.name.size);
+	sweep->after = span_of(sweep->last, info.name.size);
+	if (record_owner(record) != sweep->uid && !name_is_of(sweep->after, sweep->uid))
+		return 0;
+	vault_purge_record(vault, record);
+	sweep->count++;
+	return 0;
+}
+
+static int finish(struct transfers *transfers, struct daemon *daemon, struct sweep *sweep, int code,
+	struct answers *answers)
+{
+	struct repeat_answer first = { .code = code, .version = sweep->count };
+	struct reply reply = {
+		.id = sweep->id, .code = code, .body = BODY_PURGED, .secrets = sweep->count
+	};
+
+	if (code != 0)
+		reply.detail = span_text("memory is used up; purged in part");
+	else
+		(void)repeats_keep(
+			daemon->repeats, sweep->uid, sweep->number, sweep->digest, &first);
+	sweep_end(transfers, sweep);
+	return answers_append(answers, &reply);
+}
+
+static int step(struct transfers *transfers, struct daemon *daemon, struct sweep *sweep,
+	struct answers *answers)
+{
+	int r = 0;
+
+	for (int i = 0; i < STEP_LOOKS && r == 0; i++)
+		r = look(sweep, daemon->vault);
+	if (r <= 0)
+		return r;
+	return finish(transfers, daemon, sweep, r == STATUS_NOT_FOUND ? 0 : r, answers);
+}
+
+int sweeps_go_on(struct transfers *transfers, struct daemon *daemon, struct answers *answers)
+{
+	struct sweep *next;
+	int r = 0;
+
+	for (struct sweep *sweep = transfers->sweeps; sweep && r == 0; sweep = next) {
+		next = sweep->next;
+		r = step(transfers, daemon, sweep, answers);
+	}
+	return r;
+}

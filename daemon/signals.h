@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "daemon/daemon.h"
+
+#include <signal.h>
+
+/*
+ * What each signal does to the daemon. Those that end it in order, and SIGUSR2, which purges, are
+ * blocked and read from a descriptor by the loop; those that nobody means as an end are ignored;
+ * faults wipe and then have their own effect. The others do what they always do: they stop, go on,
+ * or change nothing.
+ */
+
+/* Blocks what the loop reads, and ignores what is ignored. Before anything may start a thread. */
+void signals_block(void);
+
+/* What signals_block blocks. */
+sigset_t signals_set(void);
+
+/* The descriptor that tells of them, without waiting; or a negative errno. */
+int signals_open(void);
+
+/* The number of the next one, or 0. */
+int signals_read(int fd);
+
+/*
+ * From now on a fault (SEGV, BUS, ILL, FPE, ABRT, SYS, TRAP) wipes all secret memory of the daemon
+ * before it ends the process. Its handler runs on the workbench.
+ */
+void signals_wipe_on_fault(struct daemon *daemon);
