@@ -25,13 +25,44 @@ void workbench_init(struct workbench *bench, void *memory, size_t size, const st
 	sodium_memzero(memory, size);
 }
 
+void workbench_survive(struct workbench *bench)
+{
+	bench->survives = true;
+}
+
+bool workbench_is_broken(const struct workbench *bench)
+{
+	return bench->broken;
+}
+
+/* Somebody wrote where nobody may: whose bytes are what is no longer known. */
+static void give_up(struct workbench *bench)
+{
+	if (!bench->survives)
+		abort();
+	sodium_memzero(bench->base, bench->size);
+	bench->used = 0;
+	bench->last = NULL;
+	bench->broken = true;
+}
+
+bool workbench_mend(struct workbench *bench)
+{
+	bool broken = bench->broken;
+
+	if (broken)
+		sodium_memzero(bench->base, bench->size);
+	bench->broken = false;
+	return broken;
+}
+
 void *workbench_take(struct workbench *bench, size_t size)
 {
 	struct note *note;
 	size_t span;
 
 	/* No room at all and room for an empty object are both 0 to ask for, but not the same. */
-	if (size > workbench_room(bench) || bench->size - bench->used < OVERHEAD)
+	if (bench->broken || size > workbench_room(bench) || bench->size - bench->used < OVERHEAD)
 		return NULL;
 	span = sizeof(struct note) + guard_span(size);
 	note = (struct note *)(void *)(bench->base + bench->used);
@@ -48,9 +79,14 @@ void workbench_shrink(struct workbench *bench, void *object, size_t size)
 	uint8_t *slot = (uint8_t *)(note + 1);
 	size_t end = bench->used;
 
+	if (bench->broken)
+		return;
 	if (!note || object != slot + GUARD_SIZE || size > note->size)
 		abort();
-	guard_check(bench->guard, object, note->size);
+	if (!guard_intact(bench->guard, object, note->size)) {
+		give_up(bench);
+		return;
+	}
 	note->size = size;
 	bench->used = (size_t)(slot - bench->base) + guard_span(size);
 	sodium_memzero(
@@ -71,21 +107,23 @@ size_t workbench_mark(const struct workbench *bench)
 }
 
 /*
- * Takes the newest object off, with a look at its canaries. Each object must end where the one
- * after it begins: else a write over a note could lead the way around the canary it broke.
+ * Takes the newest object off, with a look at its canaries; false when they are broken. Each object
+ * must end where the one after it begins: else a write over a note could lead the way around the
+ * canary it broke.
  */
-static void drop_last(struct workbench *bench)
+static bool drop_last(struct workbench *bench)
 {
 	struct note *note = (struct note *)(void *)bench->last;
 	size_t begin = (size_t)(bench->last - bench->base);
 
 	if (note->size > bench->size ||
 		begin + sizeof(*note) + guard_span(note->size) != bench->used ||
-		(begin == 0 ? note->before != UINT64_MAX : note->before >= begin))
-		abort();
-	guard_check(bench->guard, (uint8_t *)(note + 1) + GUARD_SIZE, note->size);
+		(begin == 0 ? note->before != UINT64_MAX : note->before >= begin) ||
+		!guard_intact(bench->guard, (uint8_t *)(note + 1) + GUARD_SIZE, note->size))
+		return false;
 	bench->used = begin;
 	bench->last = note->before == UINT64_MAX ? NULL : bench->base + note->before;
+	return true;
 }
 
 void workbench_release(struct workbench *bench, size_t mark)
@@ -93,7 +131,10 @@ void workbench_release(struct workbench *bench, size_t mark)
 	size_t end = bench->used;
 
 	while (bench->used > mark)
-		drop_last(bench);
+		if (!drop_last(bench)) {
+			give_up(bench);
+			return;
+		}
 	sodium_memzero(bench->base + bench->used, end - bench->used);
 }
 

@@ -3,6 +3,7 @@
 
 #include "common/memory/guard.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,8 @@ struct workbench {
 	size_t used;   /* bytes taken now */
 	uint8_t *last; /* the newest object */
 	const struct guard *guard;
+	bool survives; /* a broken canary is told, instead of ending the process */
+	bool broken;
 };
 
 /* Takes over `size` bytes of secret memory, which must outlive the bench. */
@@ -34,8 +37,24 @@ size_t workbench_room(const struct workbench *bench);
 /* Where the bench stands, to go back to with workbench_release. */
 size_t workbench_mark(const struct workbench *bench);
 
-/* Gives back, wiped, everything taken since the mark. Aborts on a broken canary. */
+/*
+ * Gives back, wiped, everything taken since the mark. On a broken canary: aborts, or wipes all
+ * there is and breaks.
+ */
 void workbench_release(struct workbench *bench, size_t mark);
 
-/* Gives everything back, wiped. Aborts on a broken canary. */
+/* Gives everything back, wiped. The same on a broken canary. */
 void workbench_wipe(struct workbench *bench);
+
+/*
+ * For whoever serves many: from now on a broken canary does not end the process. All that lies on
+ * the bench is wiped at once, and nothing can be taken until it is mended; whoever still holds an
+ * object holds zeros.
+ */
+void workbench_survive(struct workbench *bench);
+
+/* Whether a canary was found broken since the bench was mended last. */
+bool workbench_is_broken(const struct workbench *bench);
+
+/* Wipes the bench and makes it as new. Whether it was broken. */
+bool workbench_mend(struct workbench *bench);

@@ -234,6 +234,61 @@ START_TEST(a_forged_size_ends_the_process)
 }
 END_TEST
 
+/* -- for whoever serves many --------------------------------------------------------------- */
+
+static void break_tail(uint8_t *object)
+{
+	object[100] ^= 1;
+}
+
+static void break_front(uint8_t *object)
+{
+	object[-1] ^= 1;
+}
+
+static void (*const breaks[])(uint8_t *) = { break_tail, break_front };
+
+START_TEST(a_bench_that_survives_wipes_everything_and_gives_nothing_until_it_is_mended)
+{
+	size_t mark;
+	uint8_t *older;
+	uint8_t *object;
+
+	workbench_survive(&bench);
+	older = workbench_take(&bench, 100);
+	memset(older, FILL, 100);
+	mark = workbench_mark(&bench);
+	object = workbench_take(&bench, 100);
+	memset(object, FILL, 100);
+	breaks[_i % 2](object);
+	ck_assert(!workbench_is_broken(&bench));
+	if (_i < 2)
+		workbench_release(&bench, mark);
+	else if (_i < 4)
+		workbench_wipe(&bench);
+	else
+		workbench_shrink(&bench, object, 10);
+	ck_assert(workbench_is_broken(&bench));
+	ck_assert(all_are(memory.bench, SIZE, 0));
+	ck_assert_ptr_null(workbench_take(&bench, 1));
+	/* Whoever does not know yet goes on, to no effect. */
+	object[0] = FILL;
+	workbench_shrink(&bench, object, 1);
+	workbench_release(&bench, mark);
+	workbench_wipe(&bench);
+	ck_assert(workbench_mend(&bench));
+	ck_assert(all_are(memory.bench, SIZE, 0));
+	ck_assert(!workbench_mend(&bench));
+	ck_assert(!workbench_is_broken(&bench));
+	object = workbench_take(&bench, 200);
+	ck_assert_ptr_nonnull(object);
+	memset(object, FILL, 200);
+	workbench_wipe(&bench);
+	ck_assert(!workbench_is_broken(&bench));
+	ck_assert(all_are(memory.before, MARGIN, MARK) && all_are(memory.behind, MARGIN, MARK));
+}
+END_TEST
+
 static TCase *bench_case(void)
 {
 	TCase *tc = tcase_create("bench");
@@ -249,6 +304,8 @@ static TCase *bench_case(void)
 	tcase_add_test(tc, wiping_leaves_nothing_but_zeros_and_all_the_room);
 	tcase_add_loop_test_raise_signal(tc, an_overrun_ends_the_process, SIGABRT, 0, 2);
 	tcase_add_test_raise_signal(tc, an_underrun_ends_the_process, SIGABRT);
+	tcase_add_loop_test(tc,
+		a_bench_that_survives_wipes_everything_and_gives_nothing_until_it_is_mended, 0, 6);
 	tcase_add_test_raise_signal(tc, an_overrun_of_an_older_object_is_found_too, SIGABRT);
 	tcase_add_loop_test_raise_signal(
 		tc, a_forged_way_around_a_broken_canary_ends_the_process, SIGABRT, 0, 2);
