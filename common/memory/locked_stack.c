@@ -15,11 +15,24 @@
 #define LOCKED_STACK_ASAN 0
 #endif
 
+#if defined(__SANITIZE_THREAD__)
+#define LOCKED_STACK_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define LOCKED_STACK_TSAN 1
+#endif
+#endif
+#ifndef LOCKED_STACK_TSAN
+#define LOCKED_STACK_TSAN 0
+#endif
+
 #if LOCKED_STACK_ASAN
 #include <sanitizer/common_interface_defs.h>
+#endif
+#if LOCKED_STACK_ASAN || LOCKED_STACK_TSAN
 #define STACK_PAGES 64 /* instrumented frames are many times larger */
 #else
-#define STACK_PAGES 2 /* the deepest path takes about 5 KiB; a test measures it */
+#define STACK_PAGES 2 /* the deepest path takes about 6 KiB: tests/unit/test-depth.c */
 #endif
 
 /*
