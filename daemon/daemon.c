@@ -18,6 +18,9 @@
 /* Nanoseconds after which a view is wiped in the middle of work. */
 #define VIEW_NS 1000000
 
+/* Nanoseconds that the end of lives may take at a time. */
+#define EXPIRE_NS 1000000
+
 enum region { REGION_KEYS, REGION_VIEW, REGION_STACK, REGION_BENCH, REGIONS };
 
 uint64_t daemon_now_ms(void)
@@ -68,6 +71,7 @@ static void furnish(struct daemon *daemon)
 	locked_stack_init(&daemon->stack, regions[REGION_STACK].data, regions[REGION_STACK].size);
 	workbench_init(&daemon->bench, regions[REGION_BENCH].data, regions[REGION_BENCH].size,
 		daemon->guard);
+	workbench_survive(&daemon->bench);
 	locked_stack_call(&daemon->stack, init_coffer, daemon);
 }
 
@@ -91,6 +95,10 @@ int daemon_init(struct daemon *daemon, const struct daemon_options *options)
 	r = vault_new(&daemon->vault, &daemon->coffer);
 	if (r == 0)
 		r = repeats_new(&daemon->repeats);
+	if (r == 0)
+		r = penalties_new(&daemon->penalties);
+	if (r == 0)
+		r = processes_new(&daemon->processes);
 	if (r < 0)
 		daemon_finish(daemon);
 	return r;
@@ -107,7 +115,9 @@ void daemon_finish(struct daemon *daemon)
 		return;
 	locked_stack_call(&daemon->stack, destroy_coffer, &daemon->coffer);
 	repeats_free(daemon->repeats);
+	penalties_free(daemon->penalties);
 	vault_free(daemon->vault);
+	processes_free(daemon->processes);
 	os_memory_unmap(&daemon->memory);
 	memset(daemon, 0, sizeof(*daemon));
 }
@@ -129,6 +139,21 @@ uint64_t daemon_purge(struct daemon *daemon)
 	locked_stack_call(&daemon->stack, purge, daemon->vault);
 	daemon->purges++;
 	return count;
+}
+
+static void expire(void *argument)
+{
+	struct daemon *daemon = argument;
+	uint64_t until_ns = daemon_now_ns() + EXPIRE_NS;
+
+	while (vault_expire(daemon->vault) && daemon_now_ns() < until_ns)
+		;
+	coffer_forget(&daemon->coffer);
+}
+
+void daemon_expire(struct daemon *daemon)
+{
+	locked_stack_call(&daemon->stack, expire, daemon);
 }
 
 static void forget(void *argument)

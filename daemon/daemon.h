@@ -7,6 +7,8 @@
 #include "common/memory/os_memory.h"
 #include "common/memory/workbench.h"
 #include "daemon/policy.h"
+#include "daemon/process.h"
+#include "daemon/request/penalty.h"
 #include "daemon/request/repeat.h"
 #include "daemon/request/wait_queue.h"
 #include "daemon/vault/vault.h"
@@ -30,7 +32,9 @@ struct daemon {
 	struct coffer coffer;
 	struct policy policy;
 	struct vault *vault;
+	struct processes *processes;
 	struct repeats *repeats;
+	struct penalties *penalties;
 	struct wait_queue waits;
 	uint64_t max_value;    /* bytes of plaintext in one value */
 	uint32_t rekey_ms;     /* milliseconds between two re-masks */
@@ -66,6 +70,12 @@ void daemon_remask(struct daemon *daemon);
 
 /* A new vault master, and nothing is left of any secret. Returns how many there were. */
 uint64_t daemon_purge(struct daemon *daemon);
+
+/*
+ * Takes out secrets whose life is over, for a millisecond at most. Whether there are more, or when
+ * there will be, tells vault_expiry_ms.
+ */
+void daemon_expire(struct daemon *daemon);
 
 /* Wipes the masters' view, if there is one. */
 void daemon_forget(struct daemon *daemon);

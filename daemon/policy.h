@@ -19,6 +19,10 @@ enum right {
 	RIGHT_REMOVE,
 	RIGHT_LIST,
 	RIGHT_STAT,
+	RIGHT_TOUCH,
+	RIGHT_FREEZE,
+	RIGHT_MELT,
+	RIGHT_VERIFY,
 	RIGHT_RULE, /* over the daemon as a whole: for root and the daemon's own user */
 };
 

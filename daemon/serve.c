@@ -6,6 +6,7 @@
 
 #include "daemon/request/request.h"
 #include "daemon/request/sweep.h"
+#include "daemon/request/trial.h"
 #include "daemon/request/upload.h"
 #include "daemon/request/waiter.h"
 
@@ -35,6 +36,16 @@ static int agree(struct greeting *greeting, struct channel_pair *pair, struct ch
 	return channel_rest(&served->channel, daemon->next_channel++, keys, &daemon->coffer);
 }
 
+/*
+ * The end of a visit: nothing stays on the bench. Where a canary was found broken, whatever was
+ * made of what lay there is not to be trusted: the session ends, and the others go on.
+ */
+static int clear(struct workbench *bench, int result)
+{
+	workbench_wipe(bench);
+	return workbench_mend(bench) ? -EFAULT : result;
+}
+
 static void greet(void *argument)
 {
 	struct greeting *greeting = argument;
@@ -43,7 +54,7 @@ static void greet(void *argument)
 	struct channel_keys *keys = workbench_take(bench, sizeof(*keys));
 
 	greeting->result = pair && keys ? agree(greeting, pair, keys) : -ENOBUFS;
-	workbench_wipe(bench);
+	greeting->result = clear(bench, greeting->result);
 }
 
 /* One visit of a connection. */
@@ -129,6 +140,8 @@ static int go_on(struct served *served, struct outgoing *outgoing)
 		r = uploads_look(&served->transfers, served->daemon, &outgoing->answers);
 	if (r == 0 && served->transfers.sweeps)
 		r = sweeps_go_on(&served->transfers, served->daemon, &outgoing->answers);
+	if (r == 0 && served->transfers.trials)
+		r = trials_go_on(&served->transfers, served->daemon, &outgoing->answers);
 	if (r == 0)
 		r = downloads_go_on(&served->transfers, served->daemon, &outgoing->answers);
 	return r == 0 ? outgoing_flush(outgoing) : r;
@@ -152,8 +165,7 @@ static void receive(void *argument)
 		r = serve_input(visit, keys, &outgoing);
 	if (r == 0)
 		r = go_on(served, &outgoing);
-	workbench_wipe(bench);
-	visit->result = r;
+	visit->result = clear(bench, r);
 }
 
 /* -- the door ------------------------------------------------------------------------------ */
@@ -197,6 +209,8 @@ const char *serve_words(int error)
 		return "an answer does not fit";
 	case -ENOMEM:
 		return "out of memory";
+	case -EFAULT:
+		return "a canary on the workbench was overwritten; all that lay there is wiped";
 	default:
 		return "it cannot go on";
 	}

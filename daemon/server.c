@@ -29,6 +29,12 @@
 #define DRAIN_MS 1000
 #define DRAIN_LOOK_MS 10
 
+/*
+ * Milliseconds between two looks at what has ended, at most: the loop's timers stand still while
+ * the machine is suspended, lives do not. What is over is not found by anybody meanwhile.
+ */
+#define EXPIRY_MS 60000
+
 struct server {
 	uv_loop_t loop;
 	const struct server_options *options;
@@ -40,6 +46,10 @@ struct server {
 	uv_timer_t pause;
 	uv_timer_t rekey;
 	uv_timer_t drain;
+	uv_poll_t processes;
+	uv_prepare_t planning;
+	uv_timer_t expiry;
+	uint64_t planned_ms; /* what the timer is set to, as vault_expiry_ms tells it */
 	int signal_fd;
 	uint64_t told_ms; /* when it was last said that connections have to wait; 0: never */
 	bool ending;
@@ -53,7 +63,8 @@ static void close_all(struct server *server)
 	uv_handle_t *handles[] = { (uv_handle_t *)&server->listening,
 		(uv_handle_t *)&server->signals, (uv_handle_t *)&server->companion,
 		(uv_handle_t *)&server->pause, (uv_handle_t *)&server->rekey,
-		(uv_handle_t *)&server->drain };
+		(uv_handle_t *)&server->drain, (uv_handle_t *)&server->processes,
+		(uv_handle_t *)&server->planning, (uv_handle_t *)&server->expiry };
 
 	sessions_close(&server->sessions);
 	for (size_t i = 0; i < sizeof(handles) / sizeof(handles[0]); i++)
@@ -226,6 +237,51 @@ static void on_count(struct sessions *sessions)
 			server->daemon->rekey_ms);
 }
 
+/* -- lives that end ------------------------------------------------------------------------ */
+
+static void on_expiry(uv_timer_t *timer)
+{
+	struct server *server = timer->data;
+
+	server->planned_ms = UINT64_MAX;
+	daemon_expire(server->daemon);
+}
+
+/* Before each wait: what was stored or ended since may have moved the next end. */
+static void on_planning(uv_prepare_t *prepare)
+{
+	struct server *server = prepare->data;
+	uint64_t next_ms = vault_expiry_ms(server->daemon->vault);
+	uint64_t now_ms;
+	uint64_t delay_ms;
+
+	if (next_ms == server->planned_ms || server->ending)
+		return;
+	server->planned_ms = next_ms;
+	uv_timer_stop(&server->expiry);
+	if (next_ms == UINT64_MAX)
+		return;
+	now_ms = daemon_now_ms();
+	delay_ms = next_ms > now_ms ? next_ms - now_ms : 0;
+	uv_timer_start(&server->expiry, on_expiry, delay_ms < EXPIRY_MS ? delay_ms : EXPIRY_MS, 0);
+}
+
+static void on_process_end(void *context, struct holder *holder)
+{
+	struct server *server = context;
+
+	vault_end_holder(server->daemon->vault, holder);
+}
+
+static void on_processes(uv_poll_t *poll, int status, int events)
+{
+	struct server *server = poll->data;
+
+	(void)status;
+	(void)events;
+	processes_look(server->daemon->processes, on_process_end, server);
+}
+
 /* -- setting up ---------------------------------------------------------------------------- */
 
 static int poll_fd(struct server *server, uv_poll_t *poll, int fd, uv_poll_cb callback)
@@ -264,12 +320,19 @@ static int set_up(struct server *server)
 	init_timer(server, &server->pause);
 	init_timer(server, &server->rekey);
 	init_timer(server, &server->drain);
+	init_timer(server, &server->expiry);
+	uv_prepare_init(&server->loop, &server->planning);
+	server->planning.data = server;
+	uv_prepare_start(&server->planning, on_planning);
 	r = open_signals(server);
 	if (r == 0)
 		r = poll_fd(
 			server, &server->listening, server->options->listener->fd, on_connection);
 	if (r == 0 && server->options->companion >= 0)
 		r = poll_fd(server, &server->companion, server->options->companion, on_companion);
+	if (r == 0 && processes_fd(server->daemon->processes) >= 0)
+		r = poll_fd(server, &server->processes, processes_fd(server->daemon->processes),
+			on_processes);
 	return r;
 }
 
@@ -288,7 +351,10 @@ static void tear_down(struct server *server)
 
 int server_run(const struct server_options *options)
 {
-	struct server server = { .options = options, .daemon = options->daemon, .signal_fd = -1 };
+	struct server server = { .options = options,
+		.daemon = options->daemon,
+		.planned_ms = UINT64_MAX,
+		.signal_fd = -1 };
 	int r = uv_loop_init(&server.loop);
 
 	if (r < 0)

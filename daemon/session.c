@@ -9,6 +9,7 @@
 #include "daemon/log.h"
 #include "daemon/peer.h"
 #include "daemon/request/transfer.h"
+#include "daemon/request/trial.h"
 #include "daemon/request/upload.h"
 #include "daemon/request/waiter.h"
 #include "daemon/session_inside.h"
@@ -79,7 +80,9 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 static uint64_t transfers_deadline(const struct session *session)
 {
 	const struct transfers *transfers = &session->served.transfers;
-	uint64_t deadline = earlier(waiters_deadline(transfers), uploads_deadline(transfers));
+	uint64_t deadline =
+		earlier(earlier(waiters_deadline(transfers), uploads_deadline(transfers)),
+			trials_deadline(transfers));
 	uint64_t now = deadline ? daemon_now_ms() : 0;
 	uint64_t left = deadline > now ? deadline - now : 1;
 

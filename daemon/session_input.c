@@ -7,6 +7,7 @@
 #include "common/wire/channel.h"
 #include "daemon/peer.h"
 #include "daemon/request/transfer.h"
+#include "daemon/request/trial.h"
 
 /*
  * Nanoseconds of a session's turn, and of a round of turns before sockets are looked at again: what
@@ -160,7 +161,8 @@ static bool is_busy(const struct session *session)
 	const struct transfers *transfers = &session->served.transfers;
 
 	return session->writes == 0 &&
-		(session->behind || transfers->downloads || transfers->sweeps);
+		(session->behind || transfers->downloads || transfers->sweeps ||
+			trials_running(transfers));
 }
 
 /* After a turn: what the session waits for now. */

@@ -93,14 +93,14 @@ BEGIN {
 		"|unistd|utime|elf|cpuid|immintrin|x86intrin)\\.h" \
 		"|(sys|linux|asm|asm-generic|net|netinet|arpa|bits|sanitizer)/.*)$"
 
-	# The codec may be parted into a reader and a writer.
-	codec = "^common/wire/message(_[a-z]+)?\\.c$"
+	# The codec is parted into readers and a writer.
+	codec = "^common/wire/message_[a-z]+\\.[ch]$"
 
 	# Inside the daemon a file includes only from the rows below its own; the files that serve a
 	# request also one another. Peer is a leaf.
-	split("peer backlog bitmap;log;notify harden;answers;config;listener companion;index;ledger;policy vault repeat wait;" \
-		"daemon outbox;request desk transfer upload waiter sweep;serve signals;session;server;main", row, ";")
-	serving = "^(request|desk|transfer|upload|waiter|sweep)$"
+	split("peer backlog bitmap;log;notify harden;answers;config;listener companion;index term;ledger;policy vault repeat penalty wait process;" \
+		"daemon outbox;request desk transfer lifetime upload waiter sweep trial;serve signals;session;server;main", row, ";")
+	serving = "^(request|desk|transfer|lifetime|upload|waiter|sweep|trial)$"
 	for (r in row) {
 		n = split(row[r], names, " ")
 		for (i = 1; i <= n; i++)

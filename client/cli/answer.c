@@ -78,6 +78,26 @@ static json_t *tags_of(const struct mg_info *info)
 	return tags;
 }
 
+/* What a secret does not have is not told. */
+static void answer_life(json_t *answer, const struct mg_info *info)
+{
+	const struct mg_lifetime *left = &info->left;
+
+	answer_flag(answer, "frozen", info->frozen);
+	if (left->ttl_ms > 0)
+		answer_number(answer, "ttl_ms", left->ttl_ms);
+	if (left->idle_ms > 0) {
+		answer_number(answer, "idle_ttl_ms", left->idle_ms);
+		answer_number(answer, "idle_left_ms", info->idle_left_ms);
+	}
+	if (left->max_reads > 0)
+		answer_number(answer, "reads_left", left->max_reads);
+	if (left->session)
+		answer_flag(answer, "session", true);
+	if (left->bind_pid > 0)
+		answer_number(answer, "bind_pid", (uint64_t)left->bind_pid);
+}
+
 void answer_info(json_t *answer, const struct mg_info *info)
 {
 	answer_text(answer, "name", info->name);
@@ -86,6 +106,7 @@ void answer_info(json_t *answer, const struct mg_info *info)
 	answer_add(answer, "created_ms", json_integer(info->created_ms));
 	answer_add(answer, "changed_ms", json_integer(info->changed_ms));
 	answer_add(answer, "tags", tags_of(info));
+	answer_life(answer, info);
 }
 
 void answer_row(const char *word, const char *format, ...)

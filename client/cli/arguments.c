@@ -64,14 +64,31 @@ static bool read_plain(const char *text, uint64_t *numberp)
 	return read_quantity(text, none, COUNT(none), numberp);
 }
 
-const char *arguments_duration(void *target, const char *text)
+static const char *read_time(const char *text, uint64_t *msp)
 {
 	static const struct unit units[] = { { "ms", 1 }, { "s", 1000 }, { "m", 60000 },
 		{ "h", 3600000 }, { "d", 86400000 } };
-	uint64_t time;
 
-	if (!read_quantity(text, units, COUNT(units), &time) || time == 0)
+	if (!read_quantity(text, units, COUNT(units), msp) || *msp == 0)
 		return "is no duration such as 500ms, 90s, 15m, 12h or 7d";
+	return NULL;
+}
+
+const char *arguments_lifetime(void *target, const char *text)
+{
+	struct given *given = target;
+
+	given->given = true;
+	return read_time(text, &given->number);
+}
+
+const char *arguments_duration(void *target, const char *text)
+{
+	uint64_t time;
+	const char *fault = read_time(text, &time);
+
+	if (fault)
+		return fault;
 	if (time > UINT_MAX)
 		return "is longer than 49 days";
 	*(unsigned *)target = (unsigned)time;
@@ -84,6 +101,26 @@ const char *arguments_number(void *target, const char *text)
 
 	given->given = true;
 	return read_plain(text, &given->number) ? NULL : "is no number";
+}
+
+/* A number from 1 on. */
+static const char *read_count(
+	struct given *given, const char *text, uint64_t most, const char *words)
+{
+	given->given = true;
+	if (!read_plain(text, &given->number) || given->number == 0 || given->number > most)
+		return words;
+	return NULL;
+}
+
+const char *arguments_reads(void *target, const char *text)
+{
+	return read_count(target, text, UINT32_MAX, "is no number of fetches, such as 1");
+}
+
+const char *arguments_pid(void *target, const char *text)
+{
+	return read_count(target, text, INT_MAX, "is no process id (a number)");
 }
 
 const char *arguments_size(void *target, const char *text)

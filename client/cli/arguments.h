@@ -51,6 +51,12 @@ struct arguments {
 	enum mg_charset charset;
 	bool create_only;
 	struct given cas;
+	struct given ttl;      /* milliseconds */
+	struct given idle_ttl; /* the same */
+	struct given max_reads;
+	struct given bind_pid;
+	bool session;
+	bool freeze;
 	struct given wanted;    /* version of a get */
 	unsigned wait_ms;       /* for a name to appear */
 	unsigned wait_ready_ms; /* for the daemon to answer */
@@ -78,7 +84,10 @@ typedef const char *arguments_reader(void *target, const char *text);
 arguments_reader arguments_flag;     /* bool; no text */
 arguments_reader arguments_text;     /* const char * */
 arguments_reader arguments_duration; /* unsigned, milliseconds */
+arguments_reader arguments_lifetime; /* struct given, milliseconds */
 arguments_reader arguments_number;   /* struct given */
+arguments_reader arguments_reads;    /* struct given */
+arguments_reader arguments_pid;      /* struct given */
 arguments_reader arguments_size;     /* struct given, bytes */
 arguments_reader arguments_generate; /* struct given, bytes; the text may be NULL */
 arguments_reader arguments_uid;      /* struct given */

@@ -83,6 +83,27 @@ static void print_list(const struct mg_info *info)
 		answer_row(i == 0 ? "tags" : "", "%s=%s", info->tags[i].key, info->tags[i].value);
 }
 
+static void print_life(const struct mg_info *info)
+{
+	const struct mg_lifetime *left = &info->left;
+	char words[ANSWER_WORDS_MAX];
+	char whole[ANSWER_WORDS_MAX];
+
+	if (info->frozen)
+		answer_row("frozen", "yes");
+	if (left->ttl_ms > 0)
+		answer_row("ends", "in %s", answer_span(words, left->ttl_ms));
+	if (left->idle_ms > 0)
+		answer_row("idle", "ends in %s unless fetched (--idle-ttl %s)",
+			answer_span(words, info->idle_left_ms), answer_span(whole, left->idle_ms));
+	if (left->max_reads > 0)
+		answer_row("reads", "%" PRIu32 " left", left->max_reads);
+	if (left->session)
+		answer_row("session", "ends with the connection that stored it");
+	if (left->bind_pid > 0)
+		answer_row("process", "ends with process %ld", (long)left->bind_pid);
+}
+
 /* An mg_each. */
 static int on_stat(void *context, const struct mg_info *info)
 {
@@ -91,6 +112,7 @@ static int on_stat(void *context, const struct mg_info *info)
 
 	if (!arguments->json) {
 		print_list(info);
+		print_life(info);
 		return 0;
 	}
 	answer = answer_new();

@@ -29,7 +29,7 @@ static int remove_one(struct mg_client *client, const struct arguments *argument
 	if (!name)
 		return say_error(MG_LIMIT, "out of memory");
 	r = mg_remove(client, name, &options);
-	if (r == MG_NOT_FOUND && arguments->if_exists)
+	if ((r == MG_NOT_FOUND || r == MG_GONE) && arguments->if_exists)
 		return report(arguments, name, false);
 	return r == MG_OK ? report(arguments, name, true) : say_failed(r, name);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
+#include <time.h>
 
 #include "client/cli/answer.h"
 #include "client/cli/command.h"
@@ -32,6 +33,12 @@ static struct mg_set_options options_of(const struct arguments *arguments)
 		.version = arguments->cas.number,
 		.tags = arguments->tags,
 		.tag_count = arguments->tag_count,
+		.lifetime = { .ttl_ms = arguments->ttl.number,
+			.idle_ms = arguments->idle_ttl.number,
+			.max_reads = (uint32_t)arguments->max_reads.number,
+			.bind_pid = (pid_t)arguments->bind_pid.number,
+			.session = arguments->session },
+		.freeze = arguments->freeze,
 	};
 }
 
@@ -87,6 +94,31 @@ static int report(const struct arguments *arguments, const char *name, uint64_t 
 	return answer_print(answer);
 }
 
+static int on_version(void *context, const struct mg_info *info)
+{
+	*(uint64_t *)context = info->version;
+	return 0;
+}
+
+/* The connection stays as long as the secret does: until we are interrupted, or somebody ends it.
+ */
+static int hold(struct mg_client *client, const char *name, uint64_t version)
+{
+	const struct timespec pause = { .tv_sec = 1 };
+	uint64_t seen = version;
+	int r = MG_OK;
+
+	say_note("%s lives as long as this process", name);
+	while (r == MG_OK && seen == version) {
+		nanosleep(&pause, NULL);
+		r = mg_stat(client, name, on_version, &seen);
+	}
+	if (r != MG_OK)
+		return say_failed(r, name);
+	return say_error(
+		MG_NOT_FOUND, "%s: replaced by version %llu", name, (unsigned long long)seen);
+}
+
 int command_set(const struct arguments *arguments)
 {
 	owning(freep) char *name = name_from_shell(arguments->operands[0]);
@@ -100,5 +132,10 @@ int command_set(const struct arguments *arguments)
 		r = set_generated(client, name, arguments, &version);
 	else if (r == 0)
 		r = set_input(client, name, arguments, &version);
-	return r == 0 ? report(arguments, name, version) : r;
+	if (r == 0)
+		r = report(arguments, name, version);
+	if (r != 0 || !arguments->session)
+		return r;
+	r = answer_flush();
+	return r == 0 ? hold(client, name, version) : r;
 }

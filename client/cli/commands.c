@@ -28,6 +28,13 @@ const struct option commands_globals[] = {
 	{ 0 },
 };
 
+static const struct option verify_options[] = {
+	{ "fd", 0, "N", arguments_fd, FIELD(fd), "read the value from this file descriptor" },
+	{ "file", 0, "PATH", arguments_text, FIELD(file), "read it from this file, - is stdin" },
+	{ "trim", 0, NULL, arguments_flag, FIELD(trim), "drop one final newline" },
+	{ 0 },
+};
+
 static const struct option set_options[] = {
 	{ "fd", 0, "N", arguments_fd, FIELD(fd), "read the value from this file descriptor" },
 	{ "file", 0, "PATH", arguments_text, FIELD(file), "read it from this file, - is stdin" },
@@ -42,6 +49,16 @@ static const struct option set_options[] = {
 	{ "cas", 0, "V", arguments_number, FIELD(cas),
 		"fail with 7 unless V is the version now (0: none)" },
 	{ "tag", 0, "K=V", arguments_tag, 0, "a tag; may be given 16 times" },
+	{ "ttl", 0, "D", arguments_lifetime, FIELD(ttl),
+		"it ends so long after now: 90s, 15m, 7d" },
+	{ "idle-ttl", 0, "D", arguments_lifetime, FIELD(idle_ttl),
+		"it ends so long after it was fetched last" },
+	{ "max-reads", 0, "N", arguments_reads, FIELD(max_reads),
+		"it ends with that many fetches" },
+	{ "session", 0, NULL, arguments_flag, FIELD(session),
+		"it ends with this mgctl, which goes on running" },
+	{ "bind-pid", 0, "PID", arguments_pid, FIELD(bind_pid), "it ends with this process" },
+	{ "freeze", 0, NULL, arguments_flag, FIELD(freeze), "it cannot be changed: see freeze" },
 	{ 0 },
 };
 
@@ -71,6 +88,13 @@ static const struct option ls_options[] = {
 	{ "long", 'l', NULL, arguments_flag, FIELD(details),
 		"version, bytes, time of the change, and tags" },
 	{ "tag", 0, "K=V", arguments_tag, 0, "only what carries all the tags that are given" },
+	{ 0 },
+};
+
+static const struct option touch_options[] = {
+	{ "ttl", 0, "D", arguments_lifetime, FIELD(ttl),
+		"it ends so long after now: 90s, 15m, 7d" },
+	{ "cas", 0, "V", arguments_number, FIELD(cas), "fail with 7 unless V is the version now" },
 	{ 0 },
 };
 
@@ -121,6 +145,26 @@ const struct command commands[] = {
 		NULL, command_ls },
 	{ "stat", "NAME", OPERAND_NAME, 1, 1, no_options, "tell all about a secret but its value",
 		"", NULL, command_stat },
+	{ "verify", "NAME", OPERAND_NAME, 1, 1, verify_options, "compare a secret with a value",
+		"The value comes as for set, and is asked for once. Status 0: the secret is that\n"
+		"value; 1: it is another one. The daemon compares, in constant time, and lets you\n"
+		"wait after each wrong answer, twice as long each time: --timeout must allow it.\n"
+		"\n"
+		"  mgctl verify '~/token' && echo right\n",
+		"a value is never an argument, where everybody can read it: pipe it, "
+		"'... | mgctl verify NAME', or let 'mgctl verify NAME' ask for it",
+		command_verify },
+	{ "touch", "NAME", OPERAND_NAME, 1, 1, touch_options, "give a secret another time to live",
+		"Whatever is left of the one before.\n"
+		"\n"
+		"  mgctl touch --ttl 15m web/session\n",
+		NULL, command_touch },
+	{ "freeze", "NAME", OPERAND_NAME, 1, 1, no_options, "let nobody change a secret",
+		"set, rm and touch fail with status 13 then, until it is melted. Its lifetime\n"
+		"goes on, and purge destroys it.\n",
+		NULL, command_freeze },
+	{ "melt", "NAME", OPERAND_NAME, 1, 1, no_options, "let a frozen secret be changed again",
+		"", NULL, command_melt },
 	{ "status", "", OPERAND_NONE, 0, 0, ready_options, "tell what protects the secrets",
 		"What is really in force in the daemon, not what was asked for.\n", NULL,
 		command_status },

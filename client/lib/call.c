@@ -165,6 +165,25 @@ struct conditions call_conditions(const struct mg_set_options *options)
 		.version = options->version };
 }
 
+static int take_lifetime(struct request *request, const struct mg_set_options *options)
+{
+	const struct mg_lifetime *from = options ? &options->lifetime : NULL;
+
+	if (!from)
+		return MG_OK;
+	if (from->ttl_ms > MESSAGE_SPAN_MAX || from->idle_ms > MESSAGE_SPAN_MAX)
+		return error_say(MG_INVALID, "a time to live is at most a hundred years");
+	if (from->bind_pid < 0)
+		return error_say(MG_INVALID, "no process has that number");
+	request->lifetime = (struct lifetime){ .ttl_ms = from->ttl_ms,
+		.idle_ms = from->idle_ms,
+		.reads = from->max_reads,
+		.pid = (uint32_t)from->bind_pid,
+		.session = from->session };
+	request->freeze = options->freeze;
+	return MG_OK;
+}
+
 int call_prepare_change(struct request *request, struct tag store[static MESSAGE_TAGS_MAX],
 	enum verb verb, const char *name, const struct mg_set_options *options)
 {
@@ -177,6 +196,9 @@ int call_prepare_change(struct request *request, struct tag store[static MESSAGE
 		return r;
 	request->name = span_text(name);
 	request->conditions = call_conditions(options);
+	r = take_lifetime(request, options);
+	if (r != MG_OK)
+		return r;
 	randombytes_buf(request->number, sizeof(request->number));
 	return MG_OK;
 }

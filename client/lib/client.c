@@ -125,7 +125,8 @@ static int attempt_question(struct mg_client *client, struct call *call)
 static int ask(struct mg_client *client, struct question *question)
 {
 	question->call.attempt = attempt_question;
-	question->call.repeatable = true;
+	/* What ends with its connection may have been stored already, and have ended. */
+	question->call.repeatable = !question->request.lifetime.session;
 	return call_run(client, &question->call);
 }
 
@@ -161,14 +162,52 @@ int mg_generate(struct mg_client *client, const char *name, size_t size, enum mg
 	return r;
 }
 
+/* What must exist has conditions, but no new tags or lifetime. */
+static int prepare_existing(struct question *question, enum verb verb, const char *name,
+	const struct mg_set_options *options)
+{
+	struct mg_set_options conditions = { 0 };
+
+	if (options) {
+		conditions.compare = options->compare;
+		conditions.version = options->version;
+	}
+	return call_prepare_change(&question->request, question->tags, verb, name, &conditions);
+}
+
 int mg_remove(struct mg_client *client, const char *name, const struct mg_set_options *options)
 {
 	struct question question = { .expected = BODY_STORED };
-	int r = call_prepare_change(&question.request, question.tags, VERB_REMOVE, name, options);
+	int r = prepare_existing(&question, VERB_REMOVE, name, options);
 
-	/* A secret that is to be removed has no new tags, and must exist anyway. */
-	question.request.tags.count = 0;
-	question.request.conditions.create_only = false;
+	return r == MG_OK ? ask(client, &question) : r;
+}
+
+int mg_touch(struct mg_client *client, const char *name, uint64_t ttl_ms,
+	const struct mg_set_options *options)
+{
+	struct question question = { .expected = BODY_STORED };
+	int r = prepare_existing(&question, VERB_TOUCH, name, options);
+
+	if (r == MG_OK && (ttl_ms == 0 || ttl_ms > MESSAGE_SPAN_MAX))
+		r = error_say(MG_INVALID, "a time to live is 1 ms to a hundred years");
+	question.request.lifetime.ttl_ms = ttl_ms;
+	return r == MG_OK ? ask(client, &question) : r;
+}
+
+int mg_freeze(struct mg_client *client, const char *name, const struct mg_set_options *options)
+{
+	struct question question = { .expected = BODY_STORED };
+	int r = prepare_existing(&question, VERB_FREEZE, name, options);
+
+	return r == MG_OK ? ask(client, &question) : r;
+}
+
+int mg_melt(struct mg_client *client, const char *name, const struct mg_set_options *options)
+{
+	struct question question = { .expected = BODY_STORED };
+	int r = prepare_existing(&question, VERB_MELT, name, options);
+
 	return r == MG_OK ? ask(client, &question) : r;
 }
 
@@ -206,7 +245,14 @@ static int hand_over(const struct info *info, mg_each each, void *context)
 		.created_ms = info->created_ms,
 		.changed_ms = info->changed_ms,
 		.tags = shown.tag,
-		.tag_count = info->tags.count };
+		.tag_count = info->tags.count,
+		.left = { .ttl_ms = info->left.ttl_ms,
+			.idle_ms = info->left.idle_ms,
+			.max_reads = info->left.reads,
+			.bind_pid = (pid_t)info->left.pid,
+			.session = info->left.session },
+		.idle_left_ms = info->idle_left_ms,
+		.frozen = info->frozen };
 	int r;
 
 	for (size_t i = 0; i < info->tags.count; i++)

@@ -361,6 +361,18 @@ struct mg_tag {
 	const char *value; /* at most 256 bytes of UTF-8 */
 };
 
+/*
+ * When a secret ends by itself, whichever comes first; all zero: it does not. It belongs to the
+ * version: the next one brings its own. Time goes on while the machine is suspended.
+ */
+struct mg_lifetime {
+	uint64_t ttl_ms;    /* milliseconds after it is stored, at most a hundred years */
+	uint64_t idle_ms;   /* milliseconds after it was fetched last, to the second */
+	uint32_t max_reads; /* with that many fetches: after them the name says MG_GONE for a day */
+	pid_t bind_pid;     /* with this process */
+	bool session;       /* with the handle's connection, which mg_close ends, or a crash */
+};
+
 /* All zero: store whatever there was before. */
 struct mg_set_options {
 	bool create_only; /* MG_CONFLICT when the name exists */
@@ -368,12 +380,15 @@ struct mg_set_options {
 	uint64_t version;
 	const struct mg_tag *tags; /* replace the tags of the version before */
 	size_t tag_count;          /* at most 16 */
+	struct mg_lifetime lifetime;
+	bool freeze; /* frozen from the beginning: mg_freeze */
 };
 
 /*
  * Stores `size` bytes under `name` as a new version; tells it in *versionp unless that is NULL.
  * The caller's bytes are only read. When the connection breaks, the same sealed bytes are sent once
- * more under the same number, so that the value is stored once.
+ * more under the same number, so that the value is stored once; not one that was to end with that
+ * connection. MG_FROZEN when what is there is frozen.
  */
 int mg_set(struct mg_client *client, const char *name, const void *value, size_t size,
 	const struct mg_set_options *options, uint64_t *versionp);
@@ -403,6 +418,9 @@ struct mg_info {
 	int64_t changed_ms; /* the same: this version */
 	const struct mg_tag *tags;
 	size_t tag_count;
+	struct mg_lifetime left; /* what is left of it, and idle_ms as it was asked for */
+	uint64_t idle_left_ms;   /* what is left of that */
+	bool frozen;
 };
 
 /* All zero: the current version, now. */
@@ -440,8 +458,33 @@ typedef int (*mg_sink)(void *context, const struct mg_info *info, const void *by
 int mg_get_each(struct mg_client *client, const char *name, const struct mg_get_options *options,
 	mg_sink sink, void *context);
 
+/*
+ * Whether a secret is these bytes: MG_OK, or MG_NO when it is others. The comparison is made inside
+ * the daemon, in a time that hangs on the candidate's size alone, and is no fetch. After a wrong
+ * answer its next comparisons wait, for all processes of the calling user: 100 ms, and twice as
+ * long with each further one, up to a minute; MG_TIMEOUT when the time limit is shorter. The
+ * candidate is given as to mg_set and mg_set_from.
+ */
+int mg_verify(struct mg_client *client, const char *name, const void *candidate, size_t size);
+int mg_verify_from(struct mg_client *client, const char *name, mg_source source, void *context);
+
 /* Destroys a secret and its key. With `compare`, only that version. `options` may be NULL. */
 int mg_remove(struct mg_client *client, const char *name, const struct mg_set_options *options);
+
+/*
+ * Another time to live for a secret, in milliseconds from now on. With `compare`, only for that
+ * version; `options` may be NULL. MG_FROZEN when it is frozen.
+ */
+int mg_touch(struct mg_client *client, const char *name, uint64_t ttl_ms,
+	const struct mg_set_options *options);
+
+/*
+ * A frozen secret cannot be set, removed or touched until it is melted; its lifetime goes on, and
+ * purges reach it. Both are MG_OK when it is so already. With `compare`, only that version;
+ * `options` may be NULL.
+ */
+int mg_freeze(struct mg_client *client, const char *name, const struct mg_set_options *options);
+int mg_melt(struct mg_client *client, const char *name, const struct mg_set_options *options);
 
 /* A result other than 0 ends the listing, as with mg_sink. */
 typedef int (*mg_each)(void *context, const struct mg_info *info);

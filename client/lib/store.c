@@ -16,6 +16,7 @@ struct store {
 	struct call call; /* first: what attempts are given */
 	struct request request;
 	struct tag tags[MESSAGE_TAGS_MAX];
+	enum body expected;
 	uint64_t version;
 	uint8_t *sealed; /* chunks, in the heap: all of them, or a frame's */
 	size_t sealed_size;
@@ -52,7 +53,7 @@ static int take_answer(struct mg_client *client, struct store *store)
 
 	if (r < 0)
 		return r;
-	if (reply.code == 0 && reply.body != BODY_STORED)
+	if (reply.code == 0 && reply.body != store->expected)
 		return -EPROTO;
 	store->version = reply.version;
 	return call_judge(&reply);
@@ -151,24 +152,53 @@ static int attempt_whole(struct mg_client *client, struct call *call)
 	return r == MG_OK ? take_answer(client, store) : r;
 }
 
-int mg_set(struct mg_client *client, const char *name, const void *value, size_t size,
-	const struct mg_set_options *options, uint64_t *versionp)
+/* Sends a value that is at hand; `r` is how its preparation went. */
+static int run_whole(
+	struct mg_client *client, struct store *store, const void *value, size_t size, int r)
 {
-	struct store store = { .call = { .attempt = attempt_whole, .repeatable = true },
-		.value = value };
-	int r = call_prepare_change(&store.request, store.tags, VERB_SET, name, options);
-
 	if (r == MG_OK && (size == 0 || !value))
 		r = error_say(MG_INVALID, "a value has at least one byte");
 	if (r == MG_OK && size > MESSAGE_VALUE_MAX)
 		r = error_say(MG_LIMIT, "a value has at most 1 GiB");
-	store.request.size = size;
+	store->call.attempt = attempt_whole;
+	store->value = value;
+	store->request.size = size;
+	/* The first one may have been stored, and have ended with its connection. */
+	store->call.repeatable = !store->request.lifetime.session;
 	if (r == MG_OK)
-		r = call_run(client, &store.call);
-	free(store.sealed);
+		r = call_run(client, &store->call);
+	free(store->sealed);
+	return r;
+}
+
+int mg_set(struct mg_client *client, const char *name, const void *value, size_t size,
+	const struct mg_set_options *options, uint64_t *versionp)
+{
+	struct store store = { .expected = BODY_STORED };
+	int r = call_prepare_change(&store.request, store.tags, VERB_SET, name, options);
+
+	r = run_whole(client, &store, value, size, r);
 	if (r == MG_OK && versionp)
 		*versionp = store.version;
 	return r;
+}
+
+static int prepare_verify(struct store *store, const char *name)
+{
+	int r = call_check_name(name);
+
+	*store = (struct store){ .expected = BODY_NONE };
+	if (r == MG_OK)
+		store->request = (struct request){ .verb = VERB_VERIFY, .name = span_text(name) };
+	return r;
+}
+
+int mg_verify(struct mg_client *client, const char *name, const void *candidate, size_t size)
+{
+	struct store store;
+	int r = prepare_verify(&store, name);
+
+	return run_whole(client, &store, candidate, size, r);
 }
 
 /* -- piece by piece ------------------------------------------------------------------------ */
@@ -282,17 +312,34 @@ static int attempt_pieces(struct mg_client *client, struct call *call)
 	return r == MG_OK ? take_answer(client, store) : r;
 }
 
+/* Sends a value that comes piece by piece. */
+static int run_pieces(
+	struct mg_client *client, struct store *store, mg_source source, void *context, int r)
+{
+	store->call.attempt = attempt_pieces;
+	store->source = source;
+	store->context = context;
+	if (r == MG_OK)
+		r = call_run(client, &store->call);
+	free(store->sealed);
+	return r;
+}
+
+int mg_verify_from(struct mg_client *client, const char *name, mg_source source, void *context)
+{
+	struct store store;
+	int r = prepare_verify(&store, name);
+
+	return run_pieces(client, &store, source, context, r);
+}
+
 int mg_set_from(struct mg_client *client, const char *name, mg_source source, void *context,
 	const struct mg_set_options *options, uint64_t *versionp)
 {
-	struct store store = {
-		.call = { .attempt = attempt_pieces }, .source = source, .context = context
-	};
+	struct store store = { .expected = BODY_STORED };
 	int r = call_prepare_change(&store.request, store.tags, VERB_SET, name, options);
 
-	if (r == MG_OK)
-		r = call_run(client, &store.call);
-	free(store.sealed);
+	r = run_pieces(client, &store, source, context, r);
 	if (r == MG_OK && versionp)
 		*versionp = store.version;
 	return r;

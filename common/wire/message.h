@@ -18,7 +18,10 @@
 #define MESSAGE_TAG_KEY_MAX 64
 #define MESSAGE_TAG_VALUE_MAX 256
 #define MESSAGE_VALUE_MAX ((uint64_t)1 << 30) /* bytes; no daemon allows more */
-#define MESSAGE_LEVEL 1                       /* the feature level that this build understands */
+/* The feature level that knows lifetimes and frozen secrets. */
+#define MESSAGE_LEVEL_LIFETIME 2
+
+#define MESSAGE_LEVEL 2 /* the feature level that this build understands */
 
 /* More than a client that pipelines needs, few enough that one frame's answers stay small. */
 #define MESSAGE_FRAME_MAX 64 /* messages in a frame */
@@ -51,8 +54,22 @@ struct conditions {
 	uint64_t version;
 };
 
+/* When a secret ends by itself; all 0: it does not. */
+struct lifetime {
+	uint64_t ttl_ms;  /* so long after it was stored */
+	uint64_t idle_ms; /* so long after it was fetched last */
+	uint32_t reads;   /* with that many fetches */
+	uint32_t pid;     /* with this process */
+	bool session;     /* with the connection that stored it */
+};
+
+bool lifetime_is_limited(const struct lifetime *lifetime);
+
+#define MESSAGE_SPAN_MAX (UINT64_C(100) * 365 * 86400 * 1000) /* milliseconds: a hundred years */
+
 enum charset { CHARSET_ALNUM, CHARSET_HEX, CHARSET_BASE64, CHARSET_BYTES, CHARSETS };
 
+/* Set and verify come with chunks, in their first frame or later. */
 enum verb {
 	VERB_NONE, /* only chunks, for a set under way */
 	VERB_UNKNOWN,
@@ -68,8 +85,14 @@ enum verb {
 	VERB_CANCEL,
 	VERB_PURGE,
 	VERB_SHUTDOWN,
+	VERB_TOUCH,
+	VERB_FREEZE,
+	VERB_MELT,
+	VERB_VERIFY,
 	VERBS
 };
+
+bool verb_has_chunks(enum verb verb);
 
 struct request {
 	uint64_t id;
@@ -81,13 +104,15 @@ struct request {
 	enum verb verb;
 	const char *fault; /* why the request is answered with `fault_status`; NULL: well-formed */
 	int fault_status;
-	struct span name;             /* get, set, remove, stat, generate; the prefix in list */
+	struct span name;             /* of all that have one; the prefix in list */
 	uint64_t version;             /* get */
 	uint32_t wait_ms;             /* get */
-	uint64_t size;                /* set, 0 when not known; generate */
-	const uint8_t *key;           /* set: 32 bytes on the workbench */
-	struct conditions conditions; /* set, remove, generate */
+	uint64_t size;                /* set, verify: 0 when not known; generate */
+	const uint8_t *key;           /* set, verify: 32 bytes on the workbench */
+	struct conditions conditions; /* of all that change one secret */
 	struct tags tags;             /* set, generate; the filter in list */
+	struct lifetime lifetime;     /* set, generate; its ttl_ms in touch */
+	bool freeze;                  /* set, generate */
 	enum charset charset;         /* generate */
 	struct span after;            /* list */
 	uint32_t limit;               /* list */
@@ -104,6 +129,9 @@ struct info {
 	int64_t created_ms;
 	int64_t changed_ms;
 	struct tags tags;
+	struct lifetime left; /* but idle_ms, which is as it was asked for */
+	uint64_t idle_left_ms;
+	bool frozen;
 };
 
 struct state {

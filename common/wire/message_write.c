@@ -67,6 +67,7 @@ struct raw_request {
 	PB(Request) request;
 	PB(Chunks) chunks;
 	PB(Conditions) conditions;
+	PB(Lifetime) lifetime;
 	struct raw_tags tags;
 	union {
 		PB(Ping) ping;
@@ -81,6 +82,10 @@ struct raw_request {
 		PB(Cancel) cancel;
 		PB(Purge) purge;
 		PB(Shutdown) shutdown;
+		PB(Touch) touch;
+		PB(Freeze) freeze;
+		PB(Melt) melt;
+		PB(Verify) verify;
 	};
 };
 
@@ -90,6 +95,20 @@ static void write_conditions(struct raw_request *raw, const struct conditions *c
 	raw->conditions.create_only = conditions->create_only;
 	raw->conditions.compare = conditions->compare;
 	raw->conditions.version = conditions->version;
+}
+
+/* NULL when there is nothing to say. */
+static PB(Lifetime) * write_lifetime(PB(Lifetime) * raw, const struct lifetime *lifetime)
+{
+	if (!lifetime_is_limited(lifetime))
+		return NULL;
+	memguard__v1__lifetime__init(raw);
+	raw->ttl_ms = lifetime->ttl_ms;
+	raw->idle_ms = lifetime->idle_ms;
+	raw->reads = lifetime->reads;
+	raw->session = lifetime->session;
+	raw->pid = lifetime->pid;
+	return raw;
 }
 
 static void write_ping(struct raw_request *raw, const struct request *request)
@@ -117,6 +136,8 @@ static void write_set(struct raw_request *raw, const struct request *request)
 	raw->set.conditions = &raw->conditions;
 	raw->set.tags = raw->tags.pointer;
 	raw->set.n_tags = raw->tags.count;
+	raw->set.lifetime = write_lifetime(&raw->lifetime, &request->lifetime);
+	raw->set.freeze = request->freeze;
 	raw->request.set = &raw->set;
 }
 
@@ -156,6 +177,8 @@ static void write_generate(struct raw_request *raw, const struct request *reques
 	raw->generate.conditions = &raw->conditions;
 	raw->generate.tags = raw->tags.pointer;
 	raw->generate.n_tags = raw->tags.count;
+	raw->generate.lifetime = write_lifetime(&raw->lifetime, &request->lifetime);
+	raw->generate.freeze = request->freeze;
 	raw->request.generate = &raw->generate;
 }
 
@@ -194,6 +217,40 @@ static void write_shutdown(struct raw_request *raw, const struct request *reques
 	raw->request.shutdown = &raw->shutdown;
 }
 
+static void write_touch(struct raw_request *raw, const struct request *request)
+{
+	memguard__v1__touch__init(&raw->touch);
+	raw->touch.name = data_from(request->name);
+	raw->touch.conditions = &raw->conditions;
+	raw->touch.ttl_ms = request->lifetime.ttl_ms;
+	raw->request.touch = &raw->touch;
+}
+
+static void write_freeze(struct raw_request *raw, const struct request *request)
+{
+	memguard__v1__freeze__init(&raw->freeze);
+	raw->freeze.name = data_from(request->name);
+	raw->freeze.conditions = &raw->conditions;
+	raw->request.freeze = &raw->freeze;
+}
+
+static void write_melt(struct raw_request *raw, const struct request *request)
+{
+	memguard__v1__melt__init(&raw->melt);
+	raw->melt.name = data_from(request->name);
+	raw->melt.conditions = &raw->conditions;
+	raw->request.melt = &raw->melt;
+}
+
+static void write_verify(struct raw_request *raw, const struct request *request)
+{
+	memguard__v1__verify__init(&raw->verify);
+	raw->verify.name = data_from(request->name);
+	raw->verify.data_key = data_from(span_of(request->key, ENCLAVE_KEY_SIZE));
+	raw->verify.size = request->size;
+	raw->request.verify = &raw->verify;
+}
+
 static const struct {
 	Memguard__V1__Request__VerbCase verb_case;
 	void (*write)(struct raw_request *, const struct request *);
@@ -210,6 +267,10 @@ static const struct {
 	[VERB_CANCEL] = { MEMGUARD__V1__REQUEST__VERB_CANCEL, write_cancel },
 	[VERB_PURGE] = { MEMGUARD__V1__REQUEST__VERB_PURGE, write_purge },
 	[VERB_SHUTDOWN] = { MEMGUARD__V1__REQUEST__VERB_SHUTDOWN, write_shutdown },
+	[VERB_TOUCH] = { MEMGUARD__V1__REQUEST__VERB_TOUCH, write_touch },
+	[VERB_FREEZE] = { MEMGUARD__V1__REQUEST__VERB_FREEZE, write_freeze },
+	[VERB_MELT] = { MEMGUARD__V1__REQUEST__VERB_MELT, write_melt },
+	[VERB_VERIFY] = { MEMGUARD__V1__REQUEST__VERB_VERIFY, write_verify },
 };
 
 int message_append_request(uint8_t *out, size_t *used, size_t room, const struct request *request)
@@ -224,6 +285,9 @@ int message_append_request(uint8_t *out, size_t *used, size_t room, const struct
 		write_chunks(&raw.chunks, &request->chunks);
 		raw.request.chunks = &raw.chunks;
 	}
+	/* Whoever does not know these fields would drop them and store something else. */
+	if (lifetime_is_limited(&request->lifetime) || request->freeze)
+		raw.request.level = MESSAGE_LEVEL_LIFETIME;
 	if (request->verb >= VERB_PING) {
 		write_conditions(&raw, &request->conditions);
 		if (write_tags(&raw.tags, &request->tags) < 0)
@@ -239,6 +303,7 @@ int message_append_request(uint8_t *out, size_t *used, size_t room, const struct
 struct raw_reply {
 	PB(Reply) reply;
 	PB(Chunks) chunks;
+	PB(Lifetime) left;
 	struct raw_tags tags;
 	union {
 		PB(Value) value;
@@ -285,6 +350,9 @@ static void write_info(struct raw_reply *raw, const struct reply *reply)
 	raw->info.changed_ms = reply->info.changed_ms;
 	raw->info.tags = raw->tags.pointer;
 	raw->info.n_tags = raw->tags.count;
+	raw->info.left = write_lifetime(&raw->left, &reply->info.left);
+	raw->info.idle_left_ms = reply->info.idle_left_ms;
+	raw->info.frozen = reply->info.frozen;
 	raw->reply.info = &raw->info;
 }
 

@@ -16,7 +16,8 @@ struct desk {
 	struct transfers *transfers;
 	const struct request *request;
 	struct answers *answers;
-	struct span name; /* filed */
+	struct span name;  /* filed */
+	const char *words; /* why a status is answered, where it does not say that itself */
 	char filed[NAME_FILED_MAX];
 };
 
@@ -29,11 +30,15 @@ int serve_set(struct desk *desk);
 int serve_remove(struct desk *desk);
 int serve_generate(struct desk *desk);
 int serve_purge(struct desk *desk);
+int serve_touch(struct desk *desk);
+int serve_freeze(struct desk *desk);
+int serve_melt(struct desk *desk);
 
 /* request_look.c: what only looks. */
 int serve_get(struct desk *desk);
 int serve_stat(struct desk *desk);
 int serve_list(struct desk *desk);
+int serve_verify(struct desk *desk);
 
 /* request_self.c: the daemon itself, and the caller. */
 int serve_ping(struct desk *desk);

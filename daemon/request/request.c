@@ -35,6 +35,10 @@ static const struct {
 	[VERB_CANCEL] = { RIGHT_NONE, serve_cancel },
 	[VERB_PURGE] = { RIGHT_NONE, serve_purge }, /* of everything: RIGHT_RULE */
 	[VERB_SHUTDOWN] = { RIGHT_RULE, serve_shutdown },
+	[VERB_TOUCH] = { RIGHT_TOUCH, serve_touch },
+	[VERB_FREEZE] = { RIGHT_FREEZE, serve_freeze },
+	[VERB_MELT] = { RIGHT_MELT, serve_melt },
+	[VERB_VERIFY] = { RIGHT_VERIFY, serve_verify },
 };
 
 static const char *words_for(int status)
@@ -49,20 +53,22 @@ static const char *words_for(int status)
 	case STATUS_INTEGRITY:
 		return "the record is damaged";
 	case STATUS_GONE:
-		return "purged meanwhile";
+		return "already consumed: fetched as often as it might be";
+	case STATUS_FROZEN:
+		return "the secret is frozen";
 	default:
 		return NULL;
 	}
 }
 
-/* Answers a request that is not served. Chunks of a refused set are still on their way. */
+/* Answers a request that is not served. Its chunks are still on their way. */
 static int refuse(const struct desk *desk, int status, const char *words)
 {
 	const struct request *request = desk->request;
 	bool over = request->chunked && (request->chunks.final || request->chunks.abort);
 	int r = 0;
 
-	if (request->verb == VERB_SET && !over)
+	if (verb_has_chunks(request->verb) && !over)
 		r = upload_drop(desk->transfers, request->id);
 	return r < 0 ? r : desk_answer_code(desk, status, words);
 }
@@ -79,11 +85,11 @@ static int serve_verb(struct desk *desk)
 	if (!policy_allows(
 		    &desk->daemon->policy, desk->peer, verbs[request->verb].right, desk->name))
 		return refuse(desk, STATUS_DENIED, words_for(STATUS_DENIED));
-	/* Of what is asked, only a set and a generate have a size. */
+	/* Of what is asked, only a value or a candidate has a size. */
 	if (request->size > desk->daemon->max_value)
 		return refuse(desk, STATUS_LIMIT, OVER_LIMIT);
 	r = verbs[request->verb].serve(desk);
-	return r > 0 ? refuse(desk, r, words_for(r)) : r;
+	return r > 0 ? refuse(desk, r, desk->words ? desk->words : words_for(r)) : r;
 }
 
 /* Chunks alone: they belong to a set under way, or the sender is confused. */

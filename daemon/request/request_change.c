@@ -7,6 +7,7 @@
 #include "common/status.h"
 #include "daemon/log.h"
 #include "daemon/request/desk.h"
+#include "daemon/request/lifetime.h"
 #include "daemon/request/sweep.h"
 #include "daemon/request/upload.h"
 
@@ -31,19 +32,30 @@ static int answer_reused(const struct desk *desk)
  */
 int serve_set(struct desk *desk)
 {
+	struct daemon *daemon = desk->daemon;
 	const struct request *request = desk->request;
 	struct upload *upload = NULL;
-	int r = upload_begin(desk->transfers, desk->daemon, request, desk->name, &upload);
+	struct process *process;
+	int r = lifetime_take(daemon, desk->peer, &request->lifetime, &process, &desk->words);
 
 	if (r != 0)
 		return r;
-	return upload_take(desk->transfers, desk->daemon, (uint32_t)desk->peer->uid, upload,
-		request, request->key, desk->answers);
+	r = upload_begin(desk->transfers, daemon, request, desk->name, process, &upload);
+	if (r != 0) {
+		process_release(daemon->processes, process);
+		return r;
+	}
+	return upload_take(desk->transfers, daemon, (uint32_t)desk->peer->uid, upload, request,
+		request->key, desk->answers);
 }
 
-int serve_remove(struct desk *desk)
+/*
+ * Makes a change, unless the request's number tells that it has been made: the answer is the first
+ * one then. Returns 0, a status that is still to be answered, or a negative errno.
+ */
+static int change_once(struct desk *desk, int (*change)(struct desk *desk, uint64_t *versionp))
 {
-	struct daemon *daemon = desk->daemon;
+	struct repeats *repeats = desk->daemon->repeats;
 	const struct request *request = desk->request;
 	uint32_t uid = (uint32_t)desk->peer->uid;
 	uint8_t digest[REPEAT_DIGEST_SIZE];
@@ -51,17 +63,61 @@ int serve_remove(struct desk *desk)
 	int r;
 
 	request_digest(digest, request, desk->name);
-	r = repeats_find(daemon->repeats, uid, request->number, digest, &first);
+	r = repeats_find(repeats, uid, request->number, digest, &first);
 	if (r == STATUS_CONFLICT)
 		return answer_reused(desk);
 	if (r == 0) {
-		first.code = vault_remove(
-			daemon->vault, desk->name, &request->conditions, &first.version);
-		(void)repeats_keep(daemon->repeats, uid, request->number, digest, &first);
+		first.code = change(desk, &first.version);
+		if (first.code < 0)
+			return first.code;
+		(void)repeats_keep(repeats, uid, request->number, digest, &first);
 	}
 	if (first.code != 0 && first.code != STATUS_CONFLICT)
 		return first.code;
 	return answer_stored(desk, first.code, first.version);
+}
+
+/* -- of one secret ------------------------------------------------------------------------- */
+
+static int change_remove(struct desk *desk, uint64_t *versionp)
+{
+	return vault_remove(desk->daemon->vault, desk->name, &desk->request->conditions, versionp);
+}
+
+static int change_touch(struct desk *desk, uint64_t *versionp)
+{
+	const struct request *request = desk->request;
+
+	return vault_touch(desk->daemon->vault, desk->name, request->lifetime.ttl_ms,
+		&request->conditions, versionp);
+}
+
+static int change_freeze(struct desk *desk, uint64_t *versionp)
+{
+	const struct request *request = desk->request;
+
+	return vault_freeze(desk->daemon->vault, desk->name, request->verb == VERB_FREEZE,
+		&request->conditions, versionp);
+}
+
+int serve_remove(struct desk *desk)
+{
+	return change_once(desk, change_remove);
+}
+
+int serve_touch(struct desk *desk)
+{
+	return change_once(desk, change_touch);
+}
+
+int serve_freeze(struct desk *desk)
+{
+	return change_once(desk, change_freeze);
+}
+
+int serve_melt(struct desk *desk)
+{
+	return change_once(desk, change_freeze);
 }
 
 /* -- generate ------------------------------------------------------------------------------ */
@@ -128,11 +184,12 @@ static int draw_value(const struct desk *desk, struct value *value, const uint8_
 			desk->daemon->vault, value, span_of(chunk, size + ENCLAVE_TAG_SIZE));
 	}
 	workbench_release(bench, mark);
-	return r;
+	/* The key lay there too, and is zeros now. */
+	return workbench_is_broken(bench) ? -EFAULT : r;
 }
 
-/* Draws and publishes. Returns 0, a status or a negative errno. */
-static int generate(const struct desk *desk, uint64_t *versionp)
+/* Draws and publishes what hangs on `process`. Returns 0, a status or a negative errno. */
+static int generate(struct desk *desk, const struct process *process, uint64_t *versionp)
 {
 	struct daemon *daemon = desk->daemon;
 	const struct request *request = desk->request;
@@ -141,7 +198,9 @@ static int generate(const struct desk *desk, uint64_t *versionp)
 		.owner = (uint32_t)desk->peer->uid,
 		.key = key,
 		.conditions = request->conditions,
-		.tags = request->tags };
+		.tags = request->tags,
+		.frozen = request->freeze,
+		.lifetime = request->lifetime };
 	struct value *value = NULL;
 	int r;
 
@@ -149,7 +208,9 @@ static int generate(const struct desk *desk, uint64_t *versionp)
 		return -ENOBUFS;
 	memcpy(put.number, request->number, sizeof(put.number));
 	enclave_draw_key(key);
-	r = vault_may_put(daemon->vault, desk->name, &request->conditions, versionp);
+	r = lifetime_bind(&put, desk->transfers, process, &desk->words);
+	if (r == 0)
+		r = vault_may_put(daemon->vault, desk->name, &request->conditions, versionp);
 	if (r == 0)
 		r = value_new(daemon->vault, &value);
 	if (r == 0)
@@ -162,32 +223,28 @@ static int generate(const struct desk *desk, uint64_t *versionp)
 	return r;
 }
 
-int serve_generate(struct desk *desk)
+static int change_generate(struct desk *desk, uint64_t *versionp)
 {
 	struct daemon *daemon = desk->daemon;
+	struct process *process;
+	int r = lifetime_take(daemon, desk->peer, &desk->request->lifetime, &process, &desk->words);
+
+	if (r != 0)
+		return r;
+	r = generate(desk, process, versionp);
+	process_release(daemon->processes, process);
+	return r;
+}
+
+int serve_generate(struct desk *desk)
+{
 	const struct request *request = desk->request;
-	uint32_t uid = (uint32_t)desk->peer->uid;
-	uint8_t digest[REPEAT_DIGEST_SIZE];
-	struct repeat_answer first = { 0 };
-	int r;
 
 	if (request->size == 0)
 		return desk_answer_code(desk, STATUS_INVALID, "the value is empty");
 	if (request->size > GENERATE_MAX)
 		return desk_answer_code(desk, STATUS_LIMIT, "at most 65536 bytes are drawn");
-	request_digest(digest, request, desk->name);
-	r = repeats_find(daemon->repeats, uid, request->number, digest, &first);
-	if (r == STATUS_CONFLICT)
-		return answer_reused(desk);
-	if (r == 0) {
-		first.code = generate(desk, &first.version);
-		if (first.code < 0)
-			return first.code;
-		(void)repeats_keep(daemon->repeats, uid, request->number, digest, &first);
-	}
-	if (first.code != 0 && first.code != STATUS_CONFLICT)
-		return first.code;
-	return answer_stored(desk, first.code, first.version);
+	return change_once(desk, change_generate);
 }
 
 /* -- purge --------------------------------------------------------------------------------- */

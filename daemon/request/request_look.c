@@ -3,6 +3,7 @@
 
 #include "common/status.h"
 #include "daemon/request/desk.h"
+#include "daemon/request/upload.h"
 #include "daemon/request/waiter.h"
 
 /* Secrets that one list looks at before it answers, whatever its filter: bounds its time. */
@@ -20,6 +21,23 @@ int serve_get(struct desk *desk)
 		vault_find(desk->daemon->vault, desk->name, &record) == STATUS_NOT_FOUND)
 		return waiter_park(desk->transfers, desk->daemon, &wanted, request->wait_ms);
 	return download_begin(desk->transfers, desk->daemon, &wanted, desk->answers);
+}
+
+/* The candidate is taken in as a set's value is; what is not there has none to be held against. */
+int serve_verify(struct desk *desk)
+{
+	struct daemon *daemon = desk->daemon;
+	const struct request *request = desk->request;
+	struct upload *upload = NULL;
+	struct record *record;
+	int r = vault_find(daemon->vault, desk->name, &record);
+
+	if (r == 0)
+		r = upload_begin(desk->transfers, daemon, request, desk->name, NULL, &upload);
+	if (r != 0)
+		return r;
+	return upload_take(desk->transfers, daemon, (uint32_t)desk->peer->uid, upload, request,
+		request->key, desk->answers);
 }
 
 /* A record's outside, with its name as the caller says it. */
@@ -107,8 +125,7 @@ static int list_all(const struct desk *desk, struct listing *listing, bool *more
 {
 	struct vault *vault = desk->daemon->vault;
 	struct record *record;
-	struct tag tags[MESSAGE_TAGS_MAX];
-	struct info info;
+	struct span name;
 	int r;
 
 	*more = true;
@@ -123,9 +140,9 @@ static int list_all(const struct desk *desk, struct listing *listing, bool *more
 		r = list_one(desk, listing, record);
 		if (r <= 0)
 			return r;
-		record_info(record, &info, tags);
-		memcpy(listing->buffer, info.name.data, info.name.size);
-		listing->after = span_of(listing->buffer, info.name.size);
+		name = record_filed_name(record);
+		memcpy(listing->buffer, name.data, name.size);
+		listing->after = span_of(listing->buffer, name.size);
 	}
 	return 0;
 }

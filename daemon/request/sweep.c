@@ -68,16 +68,15 @@ void sweep_end(struct transfers *transfers, struct sweep *sweep)
 /* The next secret: 0, STATUS_NOT_FOUND at the end, another status or a negative errno. */
 static int look(struct sweep *sweep, struct vault *vault)
 {
-	struct tag tags[MESSAGE_TAGS_MAX];
 	struct record *record;
-	struct info info;
+	struct span name;
 	int r = vault_next(vault, sweep->prefix, sweep->after, &record);
 
 	if (r != 0)
 		return r;
-	record_info(record, &info, tags);
-	memcpy(sweep->last, info.name.data, info.name.size);
-	sweep->after = span_of(sweep->last, info.name.size);
+	name = record_filed_name(record);
+	memcpy(sweep->last, name.data, name.size);
+	sweep->after = span_of(sweep->last, name.size);
 	if (record_owner(record) != sweep->uid && !name_is_of(sweep->after, sweep->uid))
 		return 0;
 	vault_purge_record(vault, record);
@@ -93,6 +92,8 @@ static int finish(struct transfers *transfers, struct daemon *daemon, struct swe
 		.id = sweep->id, .code = code, .body = BODY_PURGED, .secrets = sweep->count
 	};
 
+	if (code == 0)
+		vault_forget_consumed(daemon->vault, sweep->uid);
 	if (code != 0)
 		reply.detail = span_text("memory is used up; purged in part");
 	else

@@ -9,6 +9,7 @@
 #include "common/status.h"
 #include "common/wire/frame.h"
 #include "daemon/request/sweep.h"
+#include "daemon/request/trial.h"
 #include "daemon/request/upload.h"
 #include "daemon/request/waiter.h"
 
@@ -35,23 +36,25 @@ static void download_end(
 	free(download);
 }
 
-static int download_queue(struct transfers *transfers, uint64_t id, struct record *record)
+/* NULL without memory, or when too much is under way. */
+static struct download *download_queue(
+	struct transfers *transfers, uint64_t id, struct record *record)
 {
 	struct download **at = &transfers->downloads;
 	struct download *download;
 
 	if (transfers->count >= TRANSFERS_MAX)
-		return STATUS_LIMIT;
+		return NULL;
 	download = calloc(1, sizeof(*download));
 	if (!download)
-		return STATUS_LIMIT;
+		return NULL;
 	download->id = id;
 	download->record = record_pin(record);
 	while (*at)
 		at = &(*at)->next;
 	*at = download;
 	transfers->count++;
-	return 0;
+	return download;
 }
 
 /* Announces up to a frame of chunks from `first` on and collects them. */
@@ -75,30 +78,45 @@ static size_t gather(const struct daemon *daemon, const struct record *record, u
 	return count;
 }
 
-/* The value's reply: its key, and the chunk if there is only one and it may leave now. */
-static int answer_value(struct transfers *transfers, struct daemon *daemon, uint64_t id,
-	struct record *record, struct reply *reply, struct answers *answers)
+/* A value of one chunk leaves with its key. */
+static int answer_at_once(
+	struct daemon *daemon, struct record *record, struct reply *reply, struct answers *answers)
 {
 	struct span pieces[FRAME_CHUNKS];
-	size_t count = 0;
-	int r = 0;
+	int r;
 
-	reply->id = id;
-	reply->body = BODY_VALUE;
-	if (record_chunks(record) == 1 && answers->ready(answers)) {
-		count = gather(daemon, record, 0, &reply->chunks, pieces);
-		reply->chunked = true;
-		r = count == 1 ? 0 : STATUS_GONE;
-	} else {
-		r = download_queue(transfers, id, record);
-	}
-	return r != 0 ? r : answers->append(answers, reply, pieces, count);
+	if (gather(daemon, record, 0, &reply->chunks, pieces) != 1)
+		return STATUS_INTEGRITY;
+	reply->chunked = true;
+	if (!record_counts(record))
+		return answers->append(answers, reply, pieces, 1);
+	/* If this fetch is the last, the record lives until the chunk is copied. */
+	record = record_pin(record);
+	r = record_use(daemon->vault, record);
+	if (r == 0)
+		r = answers->append(answers, reply, pieces, 1);
+	record_unpin(daemon->vault, record);
+	return r;
+}
+
+/* The key, and then the chunks frame by frame: what can fail comes before the fetch counts. */
+static int answer_piecemeal(struct transfers *transfers, struct daemon *daemon,
+	struct record *record, struct reply *reply, struct answers *answers)
+{
+	struct download *download = download_queue(transfers, reply->id, record);
+	int r = download ? record_use(daemon->vault, download->record) : STATUS_LIMIT;
+
+	if (r == 0)
+		return answers->append(answers, reply, NULL, 0);
+	if (download)
+		download_end(transfers, daemon, download);
+	return r;
 }
 
 int download_begin(struct transfers *transfers, struct daemon *daemon, const struct wanted *wanted,
 	struct answers *answers)
 {
-	struct reply reply = { 0 };
+	struct reply reply = { .id = wanted->id, .body = BODY_VALUE };
 	struct tag tags[MESSAGE_TAGS_MAX];
 	struct record *record;
 	struct info info;
@@ -119,7 +137,9 @@ int download_begin(struct transfers *transfers, struct daemon *daemon, const str
 	reply.version = info.version;
 	reply.size = info.size;
 	reply.key = key;
-	return answer_value(transfers, daemon, wanted->id, record, &reply, answers);
+	if (record_chunks(record) == 1 && answers->ready(answers))
+		return answer_at_once(daemon, record, &reply, answers);
+	return answer_piecemeal(transfers, daemon, record, &reply, answers);
 }
 
 /* One frame of chunks of one get; its end is taken off the list. */
@@ -165,10 +185,18 @@ static struct download *download_find(const struct transfers *transfers, uint64_
 	return download;
 }
 
+struct holder *transfers_session(struct transfers *transfers)
+{
+	if (!transfers->session)
+		transfers->session = holder_new(NULL, NULL);
+	return transfers->session;
+}
+
 bool transfers_has(const struct transfers *transfers, uint64_t id)
 {
 	return upload_find(transfers, id) || download_find(transfers, id) ||
-		waiter_find(transfers, id) || sweep_find(transfers, id);
+		waiter_find(transfers, id) || sweep_find(transfers, id) ||
+		trial_find(transfers, id);
 }
 
 int transfers_cancel(
@@ -178,7 +206,8 @@ int transfers_cancel(
 	struct download *download = download_find(transfers, id);
 	struct waiter *waiter = waiter_find(transfers, id);
 	struct sweep *sweep = sweep_find(transfers, id);
-	bool answered = upload ? upload_answered(upload) : !download && !waiter && !sweep;
+	struct trial *trial = trial_find(transfers, id);
+	bool answered = upload ? upload_answered(upload) : !download && !waiter && !sweep && !trial;
 
 	if (upload)
 		upload_end(transfers, daemon, upload);
@@ -188,6 +217,8 @@ int transfers_cancel(
 		waiter_end(transfers, waiter);
 	else if (sweep)
 		sweep_end(transfers, sweep);
+	else if (trial)
+		trial_end(transfers, daemon, trial);
 	if (answered)
 		return 0;
 	return answers_code(answers, id, STATUS_TIMEOUT, "cancelled");
@@ -203,5 +234,10 @@ void transfers_finish(struct transfers *transfers, struct daemon *daemon)
 		waiter_end(transfers, transfers->waiters);
 	while (transfers->sweeps)
 		sweep_end(transfers, transfers->sweeps);
+	while (transfers->trials)
+		trial_end(transfers, daemon, transfers->trials);
 	wait_party_end(&transfers->party);
+	if (transfers->session)
+		vault_end_holder(daemon->vault, transfers->session);
+	transfers->session = NULL;
 }

@@ -11,8 +11,8 @@
 
 /*
  * What one session has under way: values coming in (upload.h), values going out, gets that wait for
- * a name (waiter.h). It ends with the session. Nothing here holds plaintext or a bare key between
- * two calls.
+ * a name (waiter.h), purges (sweep.h), comparisons (trial.h). It ends with the session. Nothing
+ * here holds plaintext or a bare key between two calls.
  */
 
 /* More than a client that pipelines needs; few enough to keep what a session can hold small. */
@@ -22,18 +22,25 @@ struct upload;
 struct download;
 struct waiter;
 struct sweep;
+struct trial;
 
 struct transfers {
 	struct upload *uploads;
 	struct download *downloads; /* oldest first */
 	struct waiter *waiters;
-	struct sweep *sweeps;    /* purges of one caller's own */
+	struct sweep *sweeps; /* purges of one caller's own */
+	struct trial *trials; /* candidates that are compared with secrets; oldest first */
+	struct holder
+		*session; /* what the secrets hang on that end with the session; may be NULL */
 	struct wait_party party; /* called when a name appears that one of the waiters waits for */
 	size_t count;
 };
 
 /* Ends everything; what was not published is wiped. */
 void transfers_finish(struct transfers *transfers, struct daemon *daemon);
+
+/* What a secret hangs on that ends with the session; NULL without memory. */
+struct holder *transfers_session(struct transfers *transfers);
 
 /* Whether a request with this id is under way. */
 bool transfers_has(const struct transfers *transfers, uint64_t id);

@@ -9,6 +9,8 @@
 #include "common/bytes.h"
 #include "common/memory/enclave.h"
 #include "common/status.h"
+#include "daemon/request/lifetime.h"
+#include "daemon/request/trial.h"
 
 struct upload {
 	struct upload *next;
@@ -17,11 +19,15 @@ struct upload {
 	uint8_t number[MESSAGE_NUMBER_SIZE];
 	uint8_t wrapped[ENCLAVE_WRAPPED_KEY];
 	bool resting;         /* `wrapped` holds the key */
+	bool verify;          /* it is a candidate */
 	bool failed;          /* answered already: what still comes is dropped */
 	const char *words;    /* for the answer, where the status alone does not say it */
 	uint64_t size;        /* bytes announced, 0 when not known */
 	uint64_t deadline_ms; /* of CLOCK_BOOTTIME: by then the next chunks must come */
 	struct conditions conditions;
+	struct lifetime lifetime;
+	bool freeze;
+	struct process *process; /* with lifetime.pid */
 	struct value *value;
 	struct span name; /* both point into `bytes` */
 	struct tags tags;
@@ -44,12 +50,18 @@ static void digest_span(crypto_generichash_state *state, struct span span)
 static void digest_begin(
 	crypto_generichash_state *state, const struct request *request, struct span name)
 {
-	uint8_t fixed[32] = { (uint8_t)request->verb, (uint8_t)request->charset,
-		request->conditions.create_only, request->conditions.compare, request->all };
+	const struct lifetime *lifetime = &request->lifetime;
+	uint8_t fixed[56] = { (uint8_t)request->verb, (uint8_t)request->charset,
+		request->conditions.create_only, request->conditions.compare, request->all,
+		request->freeze, lifetime->session };
 
 	bytes_put64(fixed + 8, request->conditions.version);
 	bytes_put64(fixed + 16, request->size);
 	bytes_put64(fixed + 24, request->tags.count);
+	bytes_put64(fixed + 32, lifetime->ttl_ms);
+	bytes_put64(fixed + 40, lifetime->idle_ms);
+	bytes_put32(fixed + 48, lifetime->reads);
+	bytes_put32(fixed + 52, lifetime->pid);
 	crypto_generichash_init(state, NULL, 0, REPEAT_DIGEST_SIZE);
 	crypto_generichash_update(state, fixed, sizeof(fixed));
 	digest_span(state, name);
@@ -133,6 +145,7 @@ void upload_end(struct transfers *transfers, struct daemon *daemon, struct uploa
 	*at = upload->next;
 	transfers->count--;
 	value_free(daemon->vault, upload->value);
+	process_release(daemon->processes, upload->process);
 	free(upload);
 }
 
@@ -165,7 +178,7 @@ int upload_drop(struct transfers *transfers, uint64_t id)
 }
 
 int upload_begin(struct transfers *transfers, struct daemon *daemon, const struct request *request,
-	struct span name, struct upload **uploadp)
+	struct span name, struct process *process, struct upload **uploadp)
 {
 	struct upload *upload;
 
@@ -181,7 +194,11 @@ int upload_begin(struct transfers *transfers, struct daemon *daemon, const struc
 	upload->binding = daemon->next_upload++;
 	memcpy(upload->number, request->number, sizeof(upload->number));
 	upload->size = request->size;
+	upload->verify = request->verb == VERB_VERIFY;
 	upload->conditions = request->conditions;
+	upload->lifetime = request->lifetime;
+	upload->freeze = request->freeze;
+	upload->process = process;
 	keep_words(upload, request, name);
 	digest_begin(&upload->digest, request, name);
 	*uploadp = upload;
@@ -263,25 +280,28 @@ static int take_chunks(struct upload *upload, struct daemon *daemon, const struc
 }
 
 /* Publishes, unless the number has its answer already. */
-static int publish(struct upload *upload, struct daemon *daemon, uint32_t uid, const uint8_t *key,
-	uint64_t *versionp)
+static int publish(struct transfers *transfers, struct upload *upload, struct daemon *daemon,
+	uint32_t uid, const uint8_t *key, uint64_t *versionp)
 {
 	struct vault_put put = { .name = upload->name,
 		.owner = uid,
 		.key = key,
 		.conditions = upload->conditions,
-		.tags = upload->tags };
+		.tags = upload->tags,
+		.frozen = upload->freeze,
+		.lifetime = upload->lifetime };
 	struct repeat_answer answer = { 0 };
 	uint8_t digest[REPEAT_DIGEST_SIZE];
 	int r;
 
-	if (upload->size > 0 && value_size(upload->value) != upload->size)
-		return STATUS_INTEGRITY;
 	crypto_generichash_final(&upload->digest, digest, sizeof(digest));
 	r = repeats_find(daemon->repeats, uid, upload->number, digest, &answer);
 	if (r == 0) {
 		memcpy(put.number, upload->number, sizeof(put.number));
-		answer.code = vault_put(daemon->vault, &upload->value, &put, &answer.version);
+		answer.code = lifetime_bind(&put, transfers, upload->process, &upload->words);
+		if (answer.code == 0)
+			answer.code =
+				vault_put(daemon->vault, &upload->value, &put, &answer.version);
 		if (answer.code < 0)
 			return answer.code;
 		if (answer.code == STATUS_CONFLICT)
@@ -297,6 +317,31 @@ static int publish(struct upload *upload, struct daemon *daemon, uint32_t uid, c
 	return answer.code;
 }
 
+/* A candidate that is whole waits for its turn as a trial; the upload is over then. */
+static int hand_over(struct transfers *transfers, struct upload *upload, struct daemon *daemon,
+	uint32_t uid, const uint8_t *key)
+{
+	struct candidate candidate = { .id = upload->id,
+		.uid = uid,
+		.name = upload->name,
+		.value = upload->value,
+		.wrapped = upload->wrapped,
+		.binding = binding_of(upload) };
+	int r = rest_key(upload, daemon, key);
+
+	if (r < 0)
+		return r;
+	/* Its own place is free for the trial. */
+	transfers->count--;
+	r = trial_begin(transfers, &candidate);
+	transfers->count++;
+	if (r != 0)
+		return r;
+	upload->value = NULL;
+	upload_end(transfers, daemon, upload);
+	return 0;
+}
+
 static const char *words_for(int status)
 {
 	switch (status) {
@@ -308,6 +353,8 @@ static const char *words_for(int status)
 		return "purged meanwhile";
 	case STATUS_TIMEOUT:
 		return "given up by the sender";
+	case STATUS_FROZEN:
+		return "the secret is frozen";
 	default:
 		return NULL;
 	}
@@ -365,8 +412,15 @@ int upload_take(struct transfers *transfers, struct daemon *daemon, uint32_t uid
 		upload->deadline_ms = daemon_now_ms() + daemon->upload_ms;
 		return rest_key(upload, daemon, key);
 	}
-	if (r == 0)
-		r = publish(upload, daemon, uid, key, &version);
+	if (r == 0 && upload->size > 0 && value_size(upload->value) != upload->size)
+		r = STATUS_INTEGRITY;
+	if (r == 0 && upload->verify) {
+		r = hand_over(transfers, upload, daemon, uid, key);
+		if (r == 0)
+			return 0;
+	} else if (r == 0) {
+		r = publish(transfers, upload, daemon, uid, key, &version);
+	}
 	return r < 0 ? r : finish(transfers, daemon, upload, r, version, over, answers);
 }
 

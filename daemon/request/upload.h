@@ -17,11 +17,12 @@
 struct upload;
 
 /*
- * Begins a set; `name` is filed. The request's own chunks are not taken yet. Returns 0, an enum
- * status when it cannot begin, or a negative errno.
+ * Begins a set; `name` is filed, `process` is what it is bound to, or NULL. The request's own
+ * chunks are not taken yet. Returns 0, and the process is the upload's; an enum status when it
+ * cannot begin, or a negative errno.
  */
 int upload_begin(struct transfers *transfers, struct daemon *daemon, const struct request *request,
-	struct span name, struct upload **uploadp);
+	struct span name, struct process *process, struct upload **uploadp);
 
 /*
  * Remembers a set that has been answered already: its chunks are dropped until the last one.

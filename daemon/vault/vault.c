@@ -23,16 +23,24 @@ static struct span index_name(void *context, uint64_t reference)
 
 static bool index_sound(void *context, uint64_t reference)
 {
-	return record_intact(context, reference);
+	return record_shows(context, reference);
 }
 
 /* -- reading ------------------------------------------------------------------------------- */
 
-/*
- * Where a name's record is, its tag checked: 0; STATUS_NOT_FOUND; STATUS_INTEGRITY and where what
- * was overwritten is; or -EKEYEXPIRED when there is no key to check with any more.
- */
-static int look_up(struct vault *vault, struct span name, uint64_t *offsetp)
+/* What a record that was found by its name stands for. */
+static int judge(struct vault *vault, uint64_t offset)
+{
+	if (!record_intact(vault, offset))
+		return STATUS_INTEGRITY;
+	if (record_over(vault, offset)) {
+		vault_end_record(vault, offset);
+		return STATUS_NOT_FOUND;
+	}
+	return record_header(vault, offset)->flags & RECORD_CONSUMED ? STATUS_GONE : 0;
+}
+
+int vault_look_up(struct vault *vault, struct span name, uint64_t *offsetp)
 {
 	uint64_t suspect;
 
@@ -40,7 +48,7 @@ static int look_up(struct vault *vault, struct span name, uint64_t *offsetp)
 		return -EKEYEXPIRED;
 	*offsetp = index_find(vault->index, name, &suspect);
 	if (*offsetp != 0)
-		return record_intact(vault, *offsetp) ? 0 : STATUS_INTEGRITY;
+		return judge(vault, *offsetp);
 	if (suspect == 0 || record_intact(vault, suspect))
 		return STATUS_NOT_FOUND;
 	*offsetp = suspect;
@@ -53,7 +61,7 @@ int vault_find(struct vault *vault, struct span name, struct record **recordp)
 	int r = record_reserve(vault);
 
 	if (r == 0)
-		r = look_up(vault, name, &offset);
+		r = vault_look_up(vault, name, &offset);
 	if (r == 0)
 		*recordp = record_handle(vault, offset);
 	return r;
@@ -92,6 +100,7 @@ struct draft {
 	const struct vault_put *put;
 	const struct header *old; /* NULL: the name is new */
 	uint64_t old_offset;
+	uint64_t tombstone; /* in the way of a new name; 0: none */
 	uint64_t version;
 	uint64_t table; /* 0: the value is one extent */
 	uint64_t offset;
@@ -120,7 +129,7 @@ static bool fits(const struct vault_put *put)
 	return true;
 }
 
-static int check_conditions(
+int vault_check_conditions(
 	const struct conditions *conditions, const struct header *old, uint64_t *versionp)
 {
 	uint64_t current = old ? get_number(old->version) : 0;
@@ -133,22 +142,35 @@ static int check_conditions(
 	return 0;
 }
 
+/* The same, and STATUS_FROZEN when they hold but must not be made. */
+static int check_change(
+	const struct conditions *conditions, const struct header *old, uint64_t *versionp)
+{
+	int r = vault_check_conditions(conditions, old, versionp);
+
+	return r == 0 && old && old->flags & RECORD_FROZEN ? STATUS_FROZEN : r;
+}
+
 int vault_may_put(struct vault *vault, struct span name, const struct conditions *conditions,
 	uint64_t *versionp)
 {
 	uint64_t offset;
-	int r = look_up(vault, name, &offset);
+	const struct header *old = NULL;
+	int r = vault_look_up(vault, name, &offset);
 
-	if (r != 0 && r != STATUS_NOT_FOUND)
+	if (r == 0)
+		old = record_header(vault, offset);
+	else if (r != STATUS_NOT_FOUND && r != STATUS_GONE)
 		return r;
-	return check_conditions(conditions, r == 0 ? record_header(vault, offset) : NULL, versionp);
+	return check_change(conditions, old, versionp);
 }
 
 /* Takes the blocks that the record needs. Returns 0 or STATUS_LIMIT; `abandon` gives them back. */
 static int take_blocks(struct vault *vault, const struct value *value, struct draft *draft)
 {
 	size_t table = value->count * sizeof(uint64_t);
-	size_t size = sizeof(struct header) + draft->put->name.size + draft->tags_size;
+	size_t size = sizeof(struct header) + lifetime_size(draft->put) + draft->put->name.size +
+		draft->tags_size;
 
 	if (value->count > 1 && ledger_take(vault->ledger, table, &draft->table) < 0)
 		return STATUS_LIMIT;
@@ -203,7 +225,10 @@ static void write_header(struct vault *vault, const struct value *value, const s
 	uint64_t now = now_ms();
 	uint64_t sequence = vault->sequence + 1;
 
-	*header = (struct header){ .format = RECORD_FORMAT, .tag_count = (uint8_t)put->tags.count };
+	*header = (struct header){ .format = RECORD_FORMAT,
+		.tag_count = (uint8_t)put->tags.count,
+		.flags = put->frozen ? RECORD_FROZEN : 0,
+		.lifetime_size = (uint8_t)lifetime_size(put) };
 	memcpy(header->number, put->number, sizeof(header->number));
 	put_number(header->secret, old ? get_number(old->secret) : sequence);
 	put_number(header->version, draft->version);
@@ -232,11 +257,14 @@ static int seal_header(struct vault *vault, const struct draft *draft)
 /* The one step that makes the new version the one that is found. */
 static int publish(struct vault *vault, const struct draft *draft)
 {
+	if (draft->tombstone != 0)
+		vault_end_record(vault, draft->tombstone);
 	if (draft->old)
 		index_replace(vault->index, draft->put->name, draft->old_offset, draft->offset);
 	else if (index_insert(vault->index, draft->put->name, draft->offset) < 0)
 		return STATUS_LIMIT;
 	vault->sequence++;
+	lifetime_begin(vault, draft->offset, draft->put);
 	return 0;
 }
 
@@ -246,21 +274,25 @@ static int make_record(struct vault *vault, const struct value *value, struct dr
 
 	if (r == 0) {
 		write_header(vault, value, draft);
-		r = seal_header(vault, draft);
+		r = lifetime_write(vault, record_header(vault, draft->offset), draft->put);
 	}
+	if (r == 0)
+		r = seal_header(vault, draft);
 	return r == 0 ? publish(vault, draft) : r;
 }
 
 /* Looks up what there is under the name, and whether it may be succeeded. */
 static int begin_draft(struct vault *vault, struct draft *draft, uint64_t *versionp)
 {
-	int r = look_up(vault, draft->put->name, &draft->old_offset);
+	int r = vault_look_up(vault, draft->put->name, &draft->old_offset);
 
-	if (r != 0 && r != STATUS_NOT_FOUND)
-		return r;
 	if (r == 0)
 		draft->old = record_header(vault, draft->old_offset);
-	r = check_conditions(&draft->put->conditions, draft->old, versionp);
+	else if (r == STATUS_GONE)
+		draft->tombstone = draft->old_offset;
+	else if (r != STATUS_NOT_FOUND)
+		return r;
+	r = check_change(&draft->put->conditions, draft->old, versionp);
 	if (r != 0)
 		return r;
 	draft->version = draft->old ? get_number(draft->old->version) + 1 : 1;
@@ -310,7 +342,7 @@ int vault_remove(struct vault *vault, struct span name, const struct conditions 
 	const struct header *header;
 	uint64_t offset;
 	uint64_t version = 0;
-	int r = look_up(vault, name, &offset);
+	int r = vault_look_up(vault, name, &offset);
 	bool intact = r == 0;
 
 	/* What was overwritten has no version to compare with, but has to go somehow. */
@@ -322,6 +354,8 @@ int vault_remove(struct vault *vault, struct span name, const struct conditions 
 		*versionp = version;
 		if (conditions->compare && conditions->version != version)
 			return STATUS_CONFLICT;
+		if (header->flags & RECORD_FROZEN)
+			return STATUS_FROZEN;
 	}
 	*versionp = version;
 	index_remove(vault->index, name, offset);
@@ -369,6 +403,14 @@ void vault_purge(struct vault *vault)
 
 /* -- its life ------------------------------------------------------------------------------ */
 
+static uint64_t boot_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
 int vault_new(struct vault **vaultp, struct coffer *coffer)
 {
 	struct vault *vault = calloc(1, sizeof(*vault));
@@ -378,8 +420,11 @@ int vault_new(struct vault **vaultp, struct coffer *coffer)
 	if (!vault)
 		return -ENOMEM;
 	vault->coffer = coffer;
+	vault->now = boot_ms;
 	source.context = vault;
-	r = ledger_new(&vault->ledger);
+	r = terms_new(&vault->terms);
+	if (r == 0)
+		r = ledger_new(&vault->ledger);
 	if (r == 0)
 		r = index_new(&vault->index, &source);
 	if (r < 0) {
@@ -409,6 +454,7 @@ void vault_free(struct vault *vault)
 		value_free(vault, vault->values);
 	free_pinned(vault);
 	free(vault->spare);
+	terms_free(vault->terms);
 	index_free(vault->index);
 	ledger_free(vault->ledger);
 	free(vault);
@@ -416,7 +462,7 @@ void vault_free(struct vault *vault)
 
 uint64_t vault_count(const struct vault *vault)
 {
-	return index_count(vault->index);
+	return index_count(vault->index) - vault->consumed;
 }
 
 uint64_t vault_bytes(const struct vault *vault)

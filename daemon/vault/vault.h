@@ -5,6 +5,7 @@
 #include "common/memory/enclave.h"
 #include "common/wire/message.h"
 #include "common/wire/name.h"
+#include "daemon/vault/term.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -36,21 +37,24 @@ int vault_new(struct vault **vaultp, struct coffer *coffer);
 /* Wipes and frees everything; takes NULL. */
 void vault_free(struct vault *vault);
 
-/* Secrets held, and bytes of ledger that they take. */
+/* Secrets held, and bytes of ledger that they and the names of consumed ones take. */
 uint64_t vault_count(const struct vault *vault);
 uint64_t vault_bytes(const struct vault *vault);
 
 /* -- reading ------------------------------------------------------------------------------- */
 
 /*
- * The current version under a filed name: 0, STATUS_NOT_FOUND, STATUS_INTEGRITY when its header is
- * not what was written, or STATUS_LIMIT when memory is used up. -EKEYEXPIRED when the coffer is
- * destroyed, as from all that touch keys. Touches the ledger key.
+ * The current version under a filed name: 0, STATUS_NOT_FOUND, STATUS_GONE when it was consumed,
+ * STATUS_INTEGRITY when its header is not what was written, or STATUS_LIMIT when memory is used up.
+ * -EKEYEXPIRED when the coffer is destroyed, as from all that touch keys. Touches the ledger key.
  */
 int vault_find(struct vault *vault, struct span name, struct record **recordp);
 
 /* The outside of a record. Its spans, and tags in `tags`, live as long as the record does. */
 void record_info(const struct record *record, struct info *info, struct tag tags[MESSAGE_TAGS_MAX]);
+
+/* The filed name; lives as long as the record does. */
+struct span record_filed_name(const struct record *record);
 
 /* The uid that first stored the secret. */
 uint32_t record_owner(const struct record *record);
@@ -61,8 +65,22 @@ uint32_t record_owner(const struct record *record);
  */
 int record_key(struct vault *vault, const struct record *record, uint8_t *key);
 
+/* Whether fetches are to be told to it: record_use. */
+bool record_counts(const struct record *record);
+
+/*
+ * A fetch, for those records that count or date them; to be said before the key leaves. The last
+ * fetch that is allowed ends the record: its key is gone, and a record that was pinned before can
+ * still be read. Returns 0, STATUS_LIMIT when memory is used up, and nothing has changed, or a
+ * negative errno. Touches the ledger key.
+ */
+int record_use(struct vault *vault, struct record *record);
+
 /* Chunk `number` as it rests, tag included; empty behind the last one and after a purge. */
 struct span record_chunk(const struct vault *vault, const struct record *record, uint64_t number);
+
+/* Bytes of plaintext. */
+uint64_t record_size(const struct record *record);
 
 /* How many chunks the value has. */
 uint64_t record_chunks(const struct record *record);
@@ -97,6 +115,9 @@ int value_append(struct vault *vault, struct value *value, struct span chunk);
 uint64_t value_size(const struct value *value);
 uint64_t value_chunks(const struct value *value);
 
+/* Chunk `number` as it was appended; empty behind the last one. */
+struct span value_chunk(const struct vault *vault, const struct value *value, uint64_t number);
+
 /* Whether a purge has reached the value; its chunks are wiped then. */
 bool value_purged(const struct value *value);
 
@@ -118,6 +139,11 @@ struct vault_put {
 	const uint8_t *key;                  /* the data key, in secret memory */
 	struct conditions conditions;
 	struct tags tags;
+	bool frozen;
+	struct lifetime lifetime;
+	struct holder *session; /* with lifetime.session: what stands for the connection */
+	struct holder *process; /* with lifetime.pid: what stands for the process */
+	uint64_t process_started;
 };
 
 /*
@@ -125,19 +151,49 @@ struct vault_put {
  * version before is wiped, key first. Returns 0 and the new version; STATUS_CONFLICT and the
  * current version (0: absent) when a condition does not hold; STATUS_LIMIT; STATUS_GONE when the
  * value was purged; STATUS_INVALID when it is empty or the name or a tag is too long;
- * STATUS_INTEGRITY when what is there is not what was written: it has to be removed first. After
- * anything but 0 the value is still the caller's. Touches keys.
+ * STATUS_FROZEN; STATUS_INTEGRITY when what is there is not what was written: it has to be removed
+ * first. After anything but 0 the value is still the caller's. Touches keys.
  */
 int vault_put(struct vault *vault, struct value **valuep, const struct vault_put *put,
 	uint64_t *versionp);
 
 /*
- * Wipes a secret, key first: 0 and the version that was, STATUS_NOT_FOUND, or STATUS_CONFLICT and
- * the current version. What is not what was written is wiped too (version 0), unless a version is
- * to be compared with: STATUS_INTEGRITY. Touches the ledger key.
+ * Wipes a secret, key first: 0 and the version that was, STATUS_NOT_FOUND, STATUS_GONE,
+ * STATUS_FROZEN, or STATUS_CONFLICT and the current version. What is not what was written is wiped
+ * too (version 0), unless a version is to be compared with: STATUS_INTEGRITY. Touches the ledger
+ * key.
  */
 int vault_remove(struct vault *vault, struct span name, const struct conditions *conditions,
 	uint64_t *versionp);
+
+/*
+ * Another time to live from now on, in milliseconds; and whether put, remove and touch are refused
+ * with STATUS_FROZEN. Return what vault_remove does, and STATUS_LIMIT; the version stays. Touch the
+ * ledger key.
+ */
+int vault_touch(struct vault *vault, struct span name, uint64_t ttl_ms,
+	const struct conditions *conditions, uint64_t *versionp);
+int vault_freeze(struct vault *vault, struct span name, bool frozen,
+	const struct conditions *conditions, uint64_t *versionp);
+
+/* -- the end of lives ---------------------------------------------------------------------- */
+
+/*
+ * Takes out one record whose life is over: until then it is not found any more, but takes memory.
+ * Returns whether there was one. Touches the ledger key.
+ */
+bool vault_expire(struct vault *vault);
+
+/* When there will be one, in ms of CLOCK_BOOTTIME: 0 now, UINT64_MAX never. */
+uint64_t vault_expiry_ms(const struct vault *vault);
+
+/* All that hangs on the holder is over; it belongs to the vault from now on. */
+void vault_end_holder(struct vault *vault, struct holder *holder);
+
+/* The names that were consumed of what a uid had stored first are as if never stored. */
+void vault_forget_consumed(struct vault *vault, uint32_t uid);
+
+/* -- purge --------------------------------------------------------------------------------- */
 
 /* Wipes a secret, key first, and ends the gets of it that are under way. */
 void vault_purge_record(struct vault *vault, struct record *record);

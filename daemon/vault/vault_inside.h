@@ -4,6 +4,7 @@
 #include "common/bytes.h"
 #include "daemon/vault/index.h"
 #include "daemon/vault/ledger.h"
+#include "daemon/vault/term.h"
 #include "daemon/vault/vault.h"
 
 /* What the vault's own files share: how a record lies in the ledger, and what hangs on it. */
@@ -43,8 +44,23 @@ struct header {
 	uint8_t tags_size[sizeof(uint16_t)]; /* bytes */
 	uint8_t tag_count;
 	uint8_t format;
-	uint8_t flags;         /* none yet */
+	uint8_t flags;
 	uint8_t lifetime_size; /* bytes; 0: until it is deleted, and no reads are counted */
+};
+
+#define RECORD_FROZEN 1   /* it is not changed until it is melted */
+#define RECORD_CONSUMED 2 /* a tombstone: a name without a value */
+#define RECORD_SESSION 4  /* it ends with a connection, and so with the process that has that */
+
+/* When a record ends by itself, as it lies in the ledger. Times are ms of CLOCK_BOOTTIME. */
+struct lifetime_bytes {
+	uint8_t end[NUMBER_SIZE];        /* 0: none */
+	uint8_t idle[NUMBER_SIZE];       /* ms without a fetch; 0: any */
+	uint8_t used[NUMBER_SIZE];       /* the last fetch, to the second */
+	uint8_t reads[sizeof(uint32_t)]; /* left; 0: not counted */
+	uint8_t pid[sizeof(uint32_t)];   /* 0: none */
+	uint8_t started[sizeof(
+		uint64_t)]; /* the process; tells it from later ones of that number */
 };
 
 /* Of a tag in a record: the sizes of key and value go before them. */
@@ -54,6 +70,7 @@ struct header {
 	(MESSAGE_TAGS_MAX * (TAG_PREFIX + MESSAGE_TAG_KEY_MAX + MESSAGE_TAG_VALUE_MAX))
 
 _Static_assert(sizeof(struct header) == 148, "the header has no holes");
+_Static_assert(sizeof(struct lifetime_bytes) == 34, "nor has the lifetime");
 _Static_assert(TAGS_SIZE_MAX <= UINT16_MAX, "the size of the tags has 16 bits");
 _Static_assert(MESSAGE_TAG_KEY_MAX <= UINT8_MAX, "the size of a tag's key has 8 bits");
 _Static_assert(NAME_FILED_MAX <= INDEX_NAME_MAX, "every name has its place in the index");
@@ -96,6 +113,10 @@ struct vault {
 	struct value *values;  /* under way */
 	uint64_t pinned_count; /* records */
 	struct record *pinned[PIN_CHAINS];
+	struct terms *terms;
+	struct owner *owners;  /* who has tombstones */
+	uint64_t consumed;     /* tombstones */
+	uint64_t (*now)(void); /* ms of CLOCK_BOOTTIME */
 };
 
 /* -- numbers ------------------------------------------------------------------------------- */
@@ -154,6 +175,12 @@ bool record_intact(const struct vault *vault, uint64_t offset);
 /* What the wrapped key of a record is bound to. */
 struct enclave_binding record_binding(const struct header *header);
 
+/* Whether the life of an intact record is over. */
+bool record_over(const struct vault *vault, uint64_t offset);
+
+/* A record that is over, or a tombstone, is not one that a list shows. */
+bool record_shows(const struct vault *vault, uint64_t offset);
+
 /* Sees to it that the next look-up has a handle to give. Returns 0 or STATUS_LIMIT. */
 int record_reserve(struct vault *vault);
 
@@ -166,6 +193,42 @@ struct record *record_handle(struct vault *vault, uint64_t offset);
  * they stay where they are, without a key.
  */
 void record_retire(struct vault *vault, uint64_t offset, bool intact);
+
+/* A record that is not what was written keeps its name, but neither key nor term. */
+void record_lose(struct vault *vault, uint64_t offset);
+
+/* The record is at another place now: handles and terms go there. */
+void record_move(struct vault *vault, uint64_t offset, uint64_t to);
+
+/* -- what the vault's files ask of it (vault.c) -------------------------------------------- */
+
+/*
+ * Where a name's record is, its tag checked: 0; STATUS_NOT_FOUND; STATUS_GONE and where its
+ * tombstone is; STATUS_INTEGRITY and where what was overwritten is; or -EKEYEXPIRED when there is
+ * no key to check with any more. What is over is taken out on the way.
+ */
+int vault_look_up(struct vault *vault, struct span name, uint64_t *offsetp);
+
+/* Takes out a record whose life is over. Touches the ledger key. */
+void vault_end_record(struct vault *vault, uint64_t offset);
+
+/* 0, or STATUS_CONFLICT and the current version (0: absent). `old` may be NULL. */
+int vault_check_conditions(
+	const struct conditions *conditions, const struct header *old, uint64_t *versionp);
+
+/* -- lifetimes (vault_lifetime.c) ---------------------------------------------------------- */
+
+/* What a new record takes for it in bytes. */
+size_t lifetime_size(const struct vault_put *put);
+
+/* Writes it behind the header, and sees to a term's place. Returns 0 or STATUS_LIMIT. */
+int lifetime_write(struct vault *vault, struct header *header, const struct vault_put *put);
+
+/* Once the record is found: it has a term, if it needs one. */
+void lifetime_begin(struct vault *vault, uint64_t offset, const struct vault_put *put);
+
+/* What is left of it, for record_info. */
+void lifetime_tell(const struct vault *vault, const struct header *header, struct info *info);
 
 /* -- values under way (vault_value.c) ------------------------------------------------------ */
 

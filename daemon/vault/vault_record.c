@@ -50,7 +50,9 @@ bool record_well_formed(const struct vault *vault, uint64_t offset)
 		return false;
 	header = record_header(vault, offset);
 	return header->format == RECORD_FORMAT && record_end(header) <= block &&
-		bytes_get16(header->name_size) <= NAME_FILED_MAX;
+		bytes_get16(header->name_size) <= NAME_FILED_MAX &&
+		(header->lifetime_size == 0 ||
+			header->lifetime_size == sizeof(struct lifetime_bytes));
 }
 
 /* The table of a value's extents; empty when it has one extent, or no table is there. */
@@ -95,6 +97,19 @@ bool record_intact(const struct vault *vault, uint64_t offset)
 	header = record_header(vault, offset);
 	return record_tag(vault, header, tag) == 0 &&
 		sodium_memcmp(tag, header->tag, sizeof(tag)) == 0;
+}
+
+bool record_over(const struct vault *vault, uint64_t offset)
+{
+	return record_header(vault, offset)->lifetime_size > 0 &&
+		terms_over(vault->terms, offset, vault->now());
+}
+
+bool record_shows(const struct vault *vault, uint64_t offset)
+{
+	return record_intact(vault, offset) &&
+		!(record_header(vault, offset)->flags & RECORD_CONSUMED) &&
+		!record_over(vault, offset);
 }
 
 /* -- handles ------------------------------------------------------------------------------- */
@@ -153,6 +168,25 @@ struct record *record_pin(struct record *record)
 	return record;
 }
 
+void record_move(struct vault *vault, uint64_t offset, uint64_t to)
+{
+	struct record *record = vault->pinned_count > 0 ? find_pinned(vault, offset) : NULL;
+	struct record **at = chain_of(vault, offset);
+
+	terms_move(vault->terms, offset, to);
+	if (vault->spare && vault->spare->offset == offset)
+		vault->spare->offset = to;
+	if (!record)
+		return;
+	while (*at != record)
+		at = &(*at)->next;
+	*at = record->next;
+	at = chain_of(vault, to);
+	record->offset = to;
+	record->next = *at;
+	*at = record;
+}
+
 /* -- blocks -------------------------------------------------------------------------------- */
 
 /* Gives a block back if it is what the ledger's own maps say it is: nobody else's. */
@@ -180,6 +214,23 @@ static void wipe_key(struct vault *vault, uint64_t offset)
 	sodium_memzero(record_header(vault, offset)->wrapped, ENCLAVE_WRAPPED_KEY);
 }
 
+static void forget_term(struct vault *vault, uint64_t offset)
+{
+	struct term_of of;
+
+	if (!terms_look(vault->terms, offset, &of))
+		return;
+	if (of.holders[BOND_OWNER])
+		vault->consumed--;
+	terms_drop(vault->terms, offset);
+}
+
+void record_lose(struct vault *vault, uint64_t offset)
+{
+	wipe_key(vault, offset);
+	forget_term(vault, offset);
+}
+
 /*
  * The end of a record that no name leads to any more: wiped, key first; if it is pinned, all but
  * the key with the last pin. The header says where the chunks are only when it is `intact`: else
@@ -191,6 +242,7 @@ void record_retire(struct vault *vault, uint64_t offset, bool intact)
 	const struct header *header = record_header(vault, offset);
 
 	wipe_key(vault, offset);
+	forget_term(vault, offset);
 	if (vault->spare && vault->spare->offset == offset)
 		vault->spare->retired = true;
 	if (record) {
@@ -271,7 +323,14 @@ void record_info(const struct record *record, struct info *info, struct tag tags
 	info->version = get_number(header->version);
 	info->created_ms = (int64_t)get_number(header->created);
 	info->changed_ms = (int64_t)get_number(header->changed);
+	info->frozen = header->flags & RECORD_FROZEN;
+	lifetime_tell(vault, header, info);
 	info->tags.count = count;
+}
+
+struct span record_filed_name(const struct record *record)
+{
+	return record_name(record_header(record->vault, record->offset));
 }
 
 uint32_t record_owner(const struct record *record)
@@ -295,6 +354,11 @@ int record_key(struct vault *vault, const struct record *record, uint8_t *key)
 	r = enclave_unwrap(key, header->wrapped, ENCLAVE_KEY_SIZE, record_binding(header),
 		vault->coffer, COFFER_VAULT);
 	return r == -EBADMSG ? STATUS_INTEGRITY : r == -EKEYEXPIRED ? STATUS_GONE : r;
+}
+
+uint64_t record_size(const struct record *record)
+{
+	return record->size;
 }
 
 uint64_t record_chunks(const struct record *record)

@@ -32,6 +32,20 @@ uint64_t value_chunks(const struct value *value)
 	return value->chunks;
 }
 
+struct span value_chunk(const struct vault *vault, const struct value *value, uint64_t number)
+{
+	size_t size = ENCLAVE_CHUNK_SIZE;
+	uint64_t offset;
+
+	if (value->purged || number >= value->chunks)
+		return span_of(NULL, 0);
+	if (number + 1 == value->chunks)
+		size = (size_t)(value->size - number * ENCLAVE_CHUNK_PLAIN) + ENCLAVE_TAG_SIZE;
+	offset = value->extents[number / EXTENT_CHUNKS] +
+		number % EXTENT_CHUNKS * ENCLAVE_CHUNK_SIZE;
+	return span_of(ledger_at(vault->ledger, offset, size), size);
+}
+
 bool value_purged(const struct value *value)
 {
 	return value->purged;

@@ -20,8 +20,14 @@ static void check_request(const struct request *request)
 	case VERB_SET:
 		MUST(request->key && request->numbered && !name_fault(request->name));
 		break;
+	case VERB_VERIFY:
+		MUST(request->key && !name_fault(request->name));
+		break;
 	case VERB_REMOVE:
 	case VERB_GENERATE:
+	case VERB_TOUCH:
+	case VERB_FREEZE:
+	case VERB_MELT:
 		MUST(request->numbered && !name_fault(request->name));
 		break;
 	case VERB_GET:
@@ -31,6 +37,8 @@ static void check_request(const struct request *request)
 	default:
 		break;
 	}
+	MUST(request->lifetime.ttl_ms <= MESSAGE_SPAN_MAX &&
+		request->lifetime.idle_ms <= MESSAGE_SPAN_MAX);
 	MUST(request->tags.count <= MESSAGE_TAGS_MAX && request->charset < CHARSETS);
 	for (size_t i = 0; i < request->tags.count; i++)
 		MUST(!tag_fault(&request->tags.tag[i]));

@@ -2,13 +2,14 @@
 #include "common/bytes.h"
 #include "common/memory/enclave.h"
 #include "common/wire/message.h"
+#include "daemon/vault/vault_inside.h"
 #include "tests/unit/door.h"
 
 /*
  * What a client with good keys can do. The input is a row of frames, each two bytes for the size of
  * the messages, three for the size of the chunks, then the messages; the chunks are the same bytes
  * over and over, the first of them a chunk that is really sealed under the key of zeros. A byte in
- * front says who the client is, and when a purge comes.
+ * front says who the client is, how time goes by, and when a purge comes.
  */
 
 static struct door door;
@@ -71,6 +72,15 @@ static void read_answers(struct channel *answers)
 	door.outbox.used = 0;
 }
 
+/* Milliseconds: they go by between two frames, if at all. */
+static uint64_t clock_ms;
+static const uint64_t paces[] = { 0, 300, 1000, 3600000 };
+
+static uint64_t fuzz_clock(void)
+{
+	return clock_ms;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static uint8_t wire[FRAME_SIZE_MAX];
@@ -84,6 +94,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	seal_chunks();
 	door_open(&door, data[0] & 1 ? 1000 : 0);
 	door_shake_hands(&door);
+	clock_ms = 1000000;
+	door.daemon.vault->now = fuzz_clock;
 	purge = data[0] >> 4;
 	input = span_of(data + 1, size - 1);
 	for (unsigned i = 0; r == 0; i++) {
@@ -99,6 +111,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		MUST(r < 0 || bytes.size == 0);
 		read_answers(&answers);
 		door_must_be_clean(&door);
+		clock_ms += paces[data[0] >> 1 & 3];
+		if (data[0] & 8)
+			daemon_expire(&door.daemon);
 	}
 	door_close(&door);
 	return 0;

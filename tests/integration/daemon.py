@@ -33,13 +33,13 @@ def accepts(path):
 class Daemon:
     """Runs while the block does. `wrap` goes before the program's name."""
 
-    def __init__(self, *arguments, wrap=(), stderr=None, **options):
+    def __init__(self, *arguments, wrap=(), program=MEMGUARDD, stderr=None, **options):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="memguardd-"))
         self.path = self.folder / "socket"
         self.log_path = self.folder / "log"
         with open(stderr or self.log_path, "wb") as log:
             self.process = subprocess.Popen(
-                [*wrap, MEMGUARDD, "--socket", str(self.path), *arguments],
+                [*wrap, program, "--socket", str(self.path), *arguments],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log, **options)
         self.pid = self.process.pid
         if not wait_for(lambda: accepts(self.path)):

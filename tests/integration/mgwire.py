@@ -27,8 +27,8 @@ CHUNK_PLAIN = 16384
 CHUNK_SIZE = CHUNK_PLAIN + 16
 FRAME_CHUNKS = 4
 
-OK, INVALID, NOT_FOUND, DENIED, CONFLICT, LIMIT, TIMEOUT, PROTOCOL, INTEGRITY, GONE, INTERNAL = (
-    0, 2, 3, 4, 7, 8, 9, 10, 11, 12, 70)
+(OK, INVALID, NOT_FOUND, DENIED, CONFLICT, LIMIT, TIMEOUT, PROTOCOL, INTEGRITY, GONE, FROZEN,
+ INTERNAL) = (0, 2, 3, 4, 7, 8, 9, 10, 11, 12, 13, 70)
 
 
 class Refused(Exception):
@@ -267,6 +267,18 @@ class Client(Wire):
         self.ask(self.change(remove=pb.Remove(
             name=name, conditions=pb.Conditions(**conditions))))
 
+    def touch(self, name, ttl_ms, **conditions):
+        return self.ask(self.change(level=2, touch=pb.Touch(
+            name=name, ttl_ms=ttl_ms, conditions=pb.Conditions(**conditions)))).stored.version
+
+    def freeze(self, name, **conditions):
+        return self.ask(self.change(freeze=pb.Freeze(
+            name=name, conditions=pb.Conditions(**conditions)))).stored.version
+
+    def melt(self, name, **conditions):
+        return self.ask(self.change(melt=pb.Melt(
+            name=name, conditions=pb.Conditions(**conditions)))).stored.version
+
     def generate(self, name, size, charset=pb.ALNUM, **conditions):
         return self.ask(self.change(generate=pb.Generate(
             name=name, size=size, charset=charset,
@@ -285,10 +297,13 @@ class Client(Wire):
                 return found
             after = reply.listing.next
 
-    def set_request(self, name, value, data_key, number=None, tags=(), size=None, **conditions):
-        return self.change(number=number, set=pb.Set(
+    def set_request(self, name, value, data_key, number=None, tags=(), size=None, lifetime=None,
+                    freeze=False, **conditions):
+        level = {"level": 2} if lifetime or freeze else {}
+        return self.change(number=number, **level, set=pb.Set(
             name=name, data_key=data_key, size=len(value) if size is None else size,
-            conditions=pb.Conditions(**conditions),
+            conditions=pb.Conditions(**conditions), freeze=freeze,
+            lifetime=pb.Lifetime(**lifetime) if lifetime else None,
             tags=[pb.Tag(key=key, value=text) for key, text in tags]))
 
     def send_value(self, request, chunks):

@@ -24,7 +24,8 @@ from mgctl_case import (CONFLICT, DENIED, INTERNAL, LIMIT, MEMGUARDD, MGCTL, NOT
                         TIMEOUT, UNREACHABLE, USAGE, MgctlTest, StrangerTest)
 
 COMMANDS = ["set", "get", "rm", "ls", "stat", "status", "ping", "whoami", "version", "help",
-            "completion", "purge", "shutdown"]
+            "completion", "purge", "shutdown", "touch", "freeze", "melt",
+            "verify"]
 MAX_VALUE = 1 << 20
 PIECE = 12000  # what mgctl reads at a time
 
@@ -100,8 +101,7 @@ class CommandLine(MgctlTest):
                 self.assertIn(named, self.fails(USAGE, *arguments))
 
     def test_flags_of_features_to_come_are_unknown(self):
-        for flag in ("--ttl=1s", "--idle-ttl=1s", "--max-reads=1", "--session", "--bind-pid=1",
-                     "--freeze", "--reason=x"):
+        for flag in ("--grace=1s", "--bind-unit=x", "--reason=x"):
             self.assertIn(flag.split("=")[0], self.fails(USAGE, "set", "a", flag))
 
     def test_a_value_on_the_command_line_is_refused_and_not_repeated(self):
@@ -523,7 +523,7 @@ class Others(MgctlTest):
         self.assertEqual(self.json("ls", self.name)[0], {"schema": 1, "name": self.name + "/a"})
         detail = self.json("ls", "-l", self.name)[0]
         self.assertEqual(list(detail), ["schema", "name", "version", "size", "created_ms",
-                                        "changed_ms", "tags"])
+                                        "changed_ms", "tags", "frozen"])
 
     def test_stat_tells_all_but_the_value(self):
         before = time.time()
@@ -535,7 +535,7 @@ class Others(MgctlTest):
         self.assertNotIn("secret", words)
         answer, = self.json("stat", self.name)
         self.assertEqual(list(answer), ["schema", "name", "version", "size", "created_ms",
-                                        "changed_ms", "tags"])
+                                        "changed_ms", "tags", "frozen"])
         self.assertLessEqual(before * 1000 - 1000, answer["created_ms"])
         self.assertLessEqual(answer["created_ms"], answer["changed_ms"])
         self.fails(NOT_FOUND, "stat", "absent")
@@ -595,7 +595,8 @@ class Daemon(MgctlTest):
     def test_every_command_tells_that_there_is_no_daemon(self):
         nowhere = {"MEMGUARD_SOCKET": "unix:/nowhere"}
         for arguments in (["set", "a"], ["get", "a"], ["rm", "a", "b"], ["ls"], ["stat", "a"],
-                          ["status"], ["ping"], ["whoami"], ["purge"], ["shutdown"]):
+                          ["status"], ["ping"], ["whoami"], ["purge"], ["shutdown"],
+                          ["touch", "a", "--ttl", "1s"], ["freeze", "a"], ["melt", "a"]):
             self.assertIn("/nowhere", self.fails(UNREACHABLE, *arguments, env=nowhere))
 
     def test_a_daemon_of_another_user_is_not_the_one_expected(self):

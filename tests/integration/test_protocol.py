@@ -8,7 +8,7 @@ import re
 import unittest
 
 import mgwire
-from daemon import Daemon
+from daemon import Daemon, wait_for
 from mgwire import Client, Refused, pb
 
 PAGE = pathlib.Path(__file__).parents[2] / "proto" / "PROTOCOL.md"
@@ -229,6 +229,78 @@ class Outside(ProtocolTest):
         self.client.send(*requests)
         self.assertEqual({self.client.receive()[0].id for _ in requests},
                          {request.id for request in requests})
+
+
+class Lifetimes(ProtocolTest):
+    """Secrets that end by themselves, and frozen ones, as the page says."""
+
+    def test_fetches_are_counted_before_they_are_answered(self):
+        value = os.urandom(100000)
+        self.client.set(self.name, value, lifetime={"reads": 2})
+        self.assertEqual(self.client.stat(self.name).left.reads, 2)
+        self.assertEqual(self.client.get(self.name), value)
+        self.assertEqual(self.client.stat(self.name).left.reads, 1)
+        # Whoever hangs up in the midst has had its fetch.
+        with Client(self.daemon.path) as other:
+            request = other.request(get=pb.Get(name=self.name))
+            other.send(request)
+            other.answer(request)
+        for call in (self.client.get, self.client.stat, self.client.remove):
+            self.assertRefused(mgwire.GONE, call, self.name)
+        self.assertEqual(self.client.set(self.name, b"again", create_only=True), 1)
+
+    def test_a_session_takes_its_own_with_it(self):
+        with Client(self.daemon.path) as other:
+            other.set(self.name, b"mine", lifetime={"session": True})
+            self.assertEqual(self.client.get(self.name), b"mine")
+            self.assertTrue(self.client.stat(self.name).left.session)
+            self.client.set(self.name + b"/kept", b"kept")
+        self.assertTrue(wait_for(lambda: len(self.client.list(self.name)) == 1))
+        self.assertRefused(mgwire.NOT_FOUND, self.client.get, self.name)
+        self.assertEqual(self.client.get(self.name + b"/kept"), b"kept")
+
+    def test_a_repeat_brings_nothing_back(self):
+        value, key, number = b"mine", os.urandom(32), os.urandom(16)
+        with Client(self.daemon.path) as other:
+            request = other.set_request(
+                self.name, value, key, number=number, lifetime={"session": True})
+            other.send_value(request, mgwire.seal_value(value, key))
+            other.answer(request)
+        self.assertTrue(wait_for(lambda: not self.client.list(self.name)))
+        request = self.client.set_request(
+            self.name, value, key, number=number, lifetime={"session": True})
+        self.client.send_value(request, mgwire.seal_value(value, key))
+        self.assertEqual(self.client.answer(request)[0].stored.version, 1)
+        self.assertRefused(mgwire.NOT_FOUND, self.client.get, self.name)
+
+    def test_times(self):
+        self.client.set(self.name, b"v", lifetime={"ttl_ms": 3600000, "idle_ms": 60000})
+        info = self.client.stat(self.name)
+        self.assertEqual(info.left.idle_ms, 60000)
+        self.assertTrue(0 < info.left.ttl_ms <= 3600000 and 0 < info.idle_left_ms <= 60000)
+        self.assertEqual(self.client.touch(self.name, 7200000), 1)
+        self.assertGreater(self.client.stat(self.name).left.ttl_ms, 3600000)
+        self.client.touch(self.name, 1, compare=True, version=1)
+        self.assertTrue(wait_for(lambda: not self.client.list(self.name)))
+        self.assertRefused(mgwire.NOT_FOUND, self.client.touch, self.name, 1)
+        most = 3_153_600_000_000
+        self.client.set(self.name, b"v", lifetime={"ttl_ms": most, "idle_ms": most})
+        for wrong in ({"ttl_ms": most + 1}, {"idle_ms": 1 << 63}, {"pid": 1 << 31}):
+            self.assertRefused(mgwire.INVALID, self.client.set, self.name, b"w", lifetime=wrong)
+        self.assertRefused(mgwire.INVALID, self.client.touch, self.name, 0)
+        self.assertEqual(self.client.get(self.name), b"v")
+
+    def test_frozen(self):
+        self.client.set(self.name, b"v", freeze=True)
+        self.assertTrue(self.client.stat(self.name).frozen)
+        for call in ((self.client.set, b"w"), (self.client.remove,), (self.client.touch, 5),
+                     (self.client.generate, 32)):
+            self.assertRefused(mgwire.FROZEN, call[0], self.name, *call[1:])
+        self.assertEqual(self.client.freeze(self.name), 1)
+        self.assertRefused(mgwire.CONFLICT, self.client.melt, self.name, compare=True, version=2)
+        self.assertEqual(self.client.melt(self.name, compare=True, version=1), 1)
+        self.assertEqual(self.client.set(self.name, b"w"), 2)
+        self.assertFalse(self.client.stat(self.name).frozen)
 
 
 class Strangers(ProtocolTest):

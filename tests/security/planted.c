@@ -23,6 +23,7 @@
 #define PAGE 4096
 #define VALUE_MAX 64 /* bytes of a value that leak */
 #define PLANTS_MAX 256
+#define OVERRUN_SIZE 666 /* of a value whose key is followed by one byte too many */
 
 int __real_record_key(struct vault *vault, const struct record *record, uint8_t *key);
 int __wrap_record_key(struct vault *vault, const struct record *record, uint8_t *key);
@@ -144,6 +145,9 @@ int __wrap_record_key(struct vault *vault, const struct record *record, uint8_t 
 	if (r != 0)
 		return r;
 	plant_if("data-key", key, ENCLAVE_KEY_SIZE);
+	/* Not a leak: somebody writes behind an object on the workbench. */
+	if (leaks("overrun") && record_size(record) == OVERRUN_SIZE)
+		key[ENCLAVE_KEY_SIZE] ^= 1;
 	if (leaks("value") || leaks("inverted") || leaks("reversed") || leaks("hidden") ||
 		leaks("system-call"))
 		plant_value(vault, record, key);

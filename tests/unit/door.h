@@ -89,6 +89,12 @@ static inline void door_must_be_clean(const struct door *door)
 static inline void door_close(struct door *door)
 {
 	transfers_finish(&door->served.transfers, &door->daemon);
+	/* What ended with the session, and the names of what was consumed, take memory until now.
+	 */
+	while (vault_expire(door->daemon.vault))
+		;
+	vault_forget_consumed(door->daemon.vault, 0);
+	vault_forget_consumed(door->daemon.vault, 1000);
 	MUST(vault_count(door->daemon.vault) > 0 || vault_bytes(door->daemon.vault) == 0);
 	outbox_finish(&door->outbox);
 	daemon_finish(&door->daemon);

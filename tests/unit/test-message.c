@@ -57,6 +57,15 @@ static int read_raw(const void *bytes, size_t size, size_t chunks, struct reques
 	return message_next_request(back, &messages, &rig.bench);
 }
 
+static void check_lifetime(const struct lifetime *back, const struct lifetime *before)
+{
+	ck_assert_uint_eq(back->ttl_ms, before->ttl_ms);
+	ck_assert_uint_eq(back->idle_ms, before->idle_ms);
+	ck_assert_uint_eq(back->reads, before->reads);
+	ck_assert_uint_eq(back->pid, before->pid);
+	ck_assert_int_eq(back->session, before->session);
+}
+
 START_TEST(a_set_comes_back_as_it_was_written)
 {
 	struct tag tags[2] = { { span_text("env"), span_text("prod") }, { span_text("k"), { 0 } } };
@@ -65,6 +74,8 @@ START_TEST(a_set_comes_back_as_it_was_written)
 	request.tags = (struct tags){ tags, 2 };
 	request.conditions = (struct conditions){ .compare = true, .version = 1ull << 63 };
 	request.size = 1ull << 40;
+	request.lifetime = (struct lifetime){ 1, 2, 3, 4, true };
+	request.freeze = true;
 	request.chunked = true;
 	request.chunks = (struct chunks){ .first = 3, .count = 2, .last = 17, .final = true };
 	ck_assert_int_eq(trip(&request, &back, ENCLAVE_CHUNK_SIZE + 17), 1);
@@ -77,6 +88,8 @@ START_TEST(a_set_comes_back_as_it_was_written)
 	ck_assert(back.conditions.compare && !back.conditions.create_only);
 	ck_assert_uint_eq(back.conditions.version, 1ull << 63);
 	ck_assert_uint_eq(back.tags.count, 2);
+	check_lifetime(&back.lifetime, &request.lifetime);
+	ck_assert(back.freeze);
 	ck_assert(span_equal(back.tags.tag[0].value, tags[0].value));
 	ck_assert_uint_eq(back.chunks.first, 3);
 	ck_assert(back.chunks.final && !back.chunks.abort);
@@ -106,7 +119,19 @@ START_TEST(every_other_verb_comes_back_as_it_was_written)
 			.name = span_text("n"),
 			.size = 32,
 			.charset = CHARSET_BASE64,
+			.lifetime = { .reads = 1 },
+			.freeze = true,
 			.numbered = true },
+		{ .id = 1,
+			.verb = VERB_TOUCH,
+			.name = span_text("t"),
+			.lifetime = { .ttl_ms = MESSAGE_SPAN_MAX },
+			.numbered = true },
+		{ .id = 1, .verb = VERB_FREEZE, .name = span_text("f"), .numbered = true },
+		{ .id = 1, .verb = VERB_MELT, .name = span_text("m"), .numbered = true },
+		{ .id = 1, .verb = VERB_PURGE, .all = true, .numbered = true },
+		{ .id = 1, .verb = VERB_SHUTDOWN },
+		{ .id = 1, .verb = VERB_VERIFY, .name = span_text("v"), .key = key, .size = 9 },
 	};
 
 	for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
@@ -124,6 +149,9 @@ START_TEST(every_other_verb_comes_back_as_it_was_written)
 		ck_assert_uint_eq(back.size, requests[i].size);
 		ck_assert_int_eq(back.charset, requests[i].charset);
 		ck_assert_int_eq(back.details, requests[i].details);
+		ck_assert_int_eq(back.all, requests[i].all);
+		ck_assert_int_eq(back.freeze, requests[i].freeze);
+		check_lifetime(&back.lifetime, &requests[i].lifetime);
 	}
 }
 END_TEST
@@ -143,6 +171,51 @@ START_TEST(a_bad_name_is_answered_not_closed)
 	ck_assert_int_eq(trip(&request, &back, 0), 1);
 	ck_assert_ptr_nonnull(back.fault);
 	ck_assert_int_eq(back.fault_status, STATUS_INVALID);
+}
+END_TEST
+
+static const struct lifetime bad_lifetimes[] = { { .ttl_ms = MESSAGE_SPAN_MAX + 1 },
+	{ .ttl_ms = UINT64_MAX }, { .idle_ms = MESSAGE_SPAN_MAX + 1 },
+	{ .pid = (uint32_t)INT32_MAX + 1 } };
+
+START_TEST(a_lifetime_that_cannot_be_is_answered)
+{
+	struct request request = good_set(), back;
+
+	request.lifetime = bad_lifetimes[_i];
+	ck_assert_int_eq(trip(&request, &back, 0), 1);
+	ck_assert_ptr_nonnull(back.fault);
+	ck_assert_int_eq(back.fault_status, STATUS_INVALID);
+}
+END_TEST
+
+START_TEST(a_touch_without_a_time_is_answered)
+{
+	struct request request = {
+		.id = 1, .verb = VERB_TOUCH, .numbered = true, .name = span_text("a")
+	};
+	struct request back;
+
+	ck_assert_int_eq(trip(&request, &back, 0), 1);
+	ck_assert_int_eq(back.fault_status, STATUS_INVALID);
+}
+END_TEST
+
+/* Who does not know the fields would store something that does not end. */
+START_TEST(a_request_names_the_level_of_its_fields)
+{
+	struct request request = good_set();
+	size_t sizes[3] = { 0 };
+	bool level[3];
+
+	for (int i = 0; i < 3; i++) {
+		request.lifetime.reads = i == 1;
+		request.freeze = i == 2;
+		ck_assert_int_eq(
+			message_append_request(plain, &sizes[i], sizeof(plain), &request), 0);
+		level[i] = memmem(plain, sizes[i], "\x18\x02", 2) != NULL;
+	}
+	ck_assert(!level[0] && level[1] && level[2]);
 }
 END_TEST
 
@@ -225,8 +298,8 @@ END_TEST
 
 START_TEST(a_request_of_a_later_level_is_answered)
 {
-	/* id 1; level 2; ping {}. */
-	static const uint8_t raw[] = { 0x08, 1, 0x18, 2, 0x82, 1, 0 };
+	/* id 1; level 3; ping {}. */
+	static const uint8_t raw[] = { 0x08, 1, 0x18, 3, 0x82, 1, 0 };
 	struct request back;
 
 	ck_assert_int_eq(read_raw(raw, sizeof(raw), 0, &back), 1);
@@ -367,6 +440,9 @@ START_TEST(the_largest_answer_fits_a_frame_of_answers)
 			.size = UINT64_MAX,
 			.created_ms = INT64_MIN,
 			.changed_ms = INT64_MIN,
+			.left = { MESSAGE_SPAN_MAX, MESSAGE_SPAN_MAX, UINT32_MAX, INT32_MAX, true },
+			.idle_left_ms = MESSAGE_SPAN_MAX,
+			.frozen = true,
 			.tags = { tags, MESSAGE_TAGS_MAX } } };
 	size_t used = 0;
 
@@ -393,6 +469,9 @@ START_TEST(replies_come_back_as_they_were_written)
 				.size = 2,
 				.created_ms = -1,
 				.changed_ms = 1,
+				.left = { 5, 6, 7, 8, true },
+				.idle_left_ms = 9,
+				.frozen = true,
 				.tags = { &tag, 1 } } },
 		{ .id = 5, .body = BODY_STATE, .state = { .locked = 65536, .core_limit = 7 } },
 		{ .id = 6,
@@ -413,6 +492,9 @@ START_TEST(replies_come_back_as_they_were_written)
 		ck_assert_int_eq(back.code, replies[i].code);
 		ck_assert(span_equal(back.detail, replies[i].detail));
 		ck_assert_uint_eq(back.version, replies[i].version);
+		check_lifetime(&back.info.left, &replies[i].info.left);
+		ck_assert_uint_eq(back.info.idle_left_ms, replies[i].info.idle_left_ms);
+		ck_assert_int_eq(back.info.frozen, replies[i].info.frozen);
 		ck_assert(span_equal(back.next, replies[i].next));
 		ck_assert(span_equal(back.info.name, replies[i].info.name));
 		ck_assert_int_eq(back.info.created_ms, replies[i].info.created_ms);
@@ -456,6 +538,10 @@ int main(void)
 	tcase_add_test(claims, an_unknown_field_is_ignored);
 	tcase_add_test(claims, an_unknown_verb_is_answered);
 	tcase_add_test(claims, a_request_of_a_later_level_is_answered);
+	tcase_add_loop_test(claims, a_lifetime_that_cannot_be_is_answered, 0,
+		sizeof(bad_lifetimes) / sizeof(bad_lifetimes[0]));
+	tcase_add_test(claims, a_touch_without_a_time_is_answered);
+	tcase_add_test(claims, a_request_names_the_level_of_its_fields);
 	tcase_add_test(claims, an_id_of_zero_is_no_message);
 	tcase_add_test(claims, a_length_past_the_end_is_no_message);
 	tcase_add_test(claims, more_than_64_requests_in_a_frame_are_refused);

@@ -11,23 +11,28 @@
 
 #include "daemon/vault/index.h"
 #include "daemon/vault/ledger.h"
+#include "daemon/vault/term.h"
 
 static inline void *rationed_calloc(size_t count, size_t size);
 static inline void *rationed_reallocarray(void *old, size_t count, size_t size);
 static int rationed_take(struct ledger *ledger, size_t size, uint64_t *offsetp);
 static int rationed_insert(struct index *index, struct span name, uint64_t reference);
+static int rationed_reserve(struct terms *terms);
 
 #define calloc rationed_calloc
 #define reallocarray rationed_reallocarray
 #define ledger_take rationed_take
 #define index_insert rationed_insert
+#define terms_reserve rationed_reserve
 #include "daemon/vault/vault.c"
+#include "daemon/vault/vault_lifetime.c"
 #include "daemon/vault/vault_record.c"
 #include "daemon/vault/vault_value.c"
 #undef calloc
 #undef reallocarray
 #undef ledger_take
 #undef index_insert
+#undef terms_reserve
 
 #include <check.h>
 #include <signal.h>
@@ -73,6 +78,11 @@ static int rationed_take(struct ledger *ledger, size_t size, uint64_t *offsetp)
 static int rationed_insert(struct index *index, struct span name, uint64_t reference)
 {
 	return use_ration() ? index_insert(index, name, reference) : -ENOMEM;
+}
+
+static int rationed_reserve(struct terms *terms)
+{
+	return use_ration() ? terms_reserve(terms) : -ENOMEM;
 }
 
 /* -- secrets to store ---------------------------------------------------------------------- */

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+
+#include "common/memory/enclave.h"
+#include "common/wire/message_unpack.h"
+#include "common/wire/name.h"
+#include "common/wire/text.h"
+
+#define BODY_CASE(name) MEMGUARD__V1__REPLY__BODY_##name
+
+static int read_info(struct info *info, const PB(Info) * raw, struct workbench *bench)
+{
+	const char *fault = NULL;
+	int r = message_read_tags(&info->tags, &fault, raw->tags, raw->n_tags, bench);
+
+	if (r < 0 || fault)
+		return r < 0 ? r : -EPROTO;
+	info->name = span_from(raw->name);
+	info->version = raw->version;
+	info->size = raw->size;
+	info->created_ms = raw->created_ms;
+	info->changed_ms = raw->changed_ms;
+	info->left = message_read_lifetime(raw->left);
+	info->idle_left_ms = raw->idle_left_ms;
+	info->frozen = raw->frozen;
+	/* A name is for people and scripts: nothing that a terminal would obey. */
+	return name_fault(info->name) ? -EPROTO : 0;
+}
+
+static int read_state(struct state *state, const PB(State) * raw)
+{
+	*state = (struct state){ .version = span_from(raw->version),
+		.pid = raw->pid,
+		.uptime_ms = raw->uptime_ms,
+		.backend = raw->backend,
+		.advice = span_from(raw->advice),
+		.locked = raw->locked,
+		.locked_stack = raw->locked_stack,
+		.sealed = raw->sealed,
+		.dumpable = raw->dumpable,
+		.core_limit = raw->core_limit,
+		.cipher = span_from(raw->cipher),
+		.rekey_ms = raw->rekey_ms,
+		.sessions = raw->sessions,
+		.counts = raw->counts,
+		.secrets = raw->secrets,
+		.ledger = raw->ledger,
+		.max_value = raw->max_value,
+		.pidfd = raw->pidfd };
+	return text_fault(state->version) || text_fault(state->advice) || text_fault(state->cipher)
+		? -EPROTO
+		: 0;
+}
+
+static int read_caller(struct caller *caller, const PB(Caller) * raw)
+{
+	*caller = (struct caller){ .uid = raw->uid,
+		.gid = raw->gid,
+		.pid = raw->pid,
+		.groups = raw->groups,
+		.group_count = raw->n_groups,
+		.label = span_from(raw->label),
+		.pidfd = raw->pidfd,
+		.privileged = raw->privileged };
+	return text_fault(caller->label) ? -EPROTO : 0;
+}
+
+static int read_value(struct reply *reply, const PB(Value) * raw)
+{
+	if (raw->data_key.len != ENCLAVE_KEY_SIZE || raw->size == 0 ||
+		raw->size > MESSAGE_VALUE_MAX)
+		return -EPROTO;
+	reply->version = raw->version;
+	reply->size = raw->size;
+	reply->key = raw->data_key.data;
+	return 0;
+}
+
+static int read_body(struct reply *reply, const PB(Reply) * raw, struct workbench *bench)
+{
+	switch ((int)raw->body_case) {
+	case BODY_CASE(VALUE):
+		reply->body = BODY_VALUE;
+		return read_value(reply, raw->value);
+	case BODY_CASE(STORED):
+		reply->body = BODY_STORED;
+		reply->version = raw->stored->version;
+		return 0;
+	case BODY_CASE(LISTING):
+		reply->body = BODY_LISTING;
+		reply->more = raw->listing->more;
+		reply->next = span_from(raw->listing->next);
+		return 0;
+	case BODY_CASE(INFO):
+		reply->body = BODY_INFO;
+		return read_info(&reply->info, raw->info, bench);
+	case BODY_CASE(STATE):
+		reply->body = BODY_STATE;
+		return read_state(&reply->state, raw->state);
+	case BODY_CASE(CALLER):
+		reply->body = BODY_CALLER;
+		return read_caller(&reply->caller, raw->caller);
+	case BODY_CASE(PURGED):
+		reply->body = BODY_PURGED;
+		reply->secrets = raw->purged->secrets;
+		return 0;
+	default:
+		return 0;
+	}
+}
+
+static int read_reply(struct reply *reply, const PB(Reply) * raw, struct messages *messages,
+	struct workbench *bench)
+{
+	int r = 0;
+
+	if (raw->id == 0 || raw->code > INT32_MAX || text_fault(span_from(raw->detail)))
+		return -EPROTO;
+	reply->id = raw->id;
+	reply->code = (int)raw->code;
+	reply->detail = span_from(raw->detail);
+	if (raw->chunks) {
+		reply->chunked = true;
+		r = message_claim_chunks(&reply->chunks, &reply->bytes, messages, raw->chunks);
+	}
+	return r < 0 ? r : read_body(reply, raw, bench);
+}
+
+int message_next_reply(struct reply *reply, struct messages *messages, struct workbench *bench)
+{
+	ProtobufCMessage *message;
+	struct span bytes;
+	int r = message_next_bytes(messages, &bytes);
+
+	if (r <= 0)
+		return r;
+	*reply = (struct reply){ 0 };
+	r = message_unpack(&message, &memguard__v1__reply__descriptor, bytes, bench);
+	if (r == 0)
+		r = read_reply(reply, (const PB(Reply) *)message, messages, bench);
+	return r < 0 ? r : 1;
+}

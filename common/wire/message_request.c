@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <string.h>
+
+#include "common/memory/enclave.h"
+#include "common/status.h"
+#include "common/wire/message_unpack.h"
+#include "common/wire/name.h"
+
+#define VERB_CASE(name) MEMGUARD__V1__REQUEST__VERB_##name
+
+_Static_assert((int)CHARSET_BYTES == (int)MEMGUARD__V1__CHARSET__BYTES, "the wire's numbers");
+
+static void fail(struct request *request, int status, const char *fault)
+{
+	if (fault && !request->fault) {
+		request->fault = fault;
+		request->fault_status = status;
+	}
+}
+
+static void read_name(struct request *request, ProtobufCBinaryData raw)
+{
+	request->name = span_from(raw);
+	fail(request, STATUS_INVALID, name_fault(request->name));
+}
+
+static void read_conditions(struct request *request, const PB(Conditions) * raw)
+{
+	if (!raw)
+		return;
+	request->conditions.create_only = raw->create_only;
+	request->conditions.compare = raw->compare;
+	request->conditions.version = raw->version;
+}
+
+static int read_request_tags(
+	struct request *request, PB(Tag) * *raw, size_t count, struct workbench *bench)
+{
+	const char *fault = NULL;
+	int r = message_read_tags(&request->tags, &fault, raw, count, bench);
+
+	fail(request, STATUS_INVALID, fault);
+	return r;
+}
+
+static void check_span(struct request *request, uint64_t ms)
+{
+	if (ms > MESSAGE_SPAN_MAX)
+		fail(request, STATUS_INVALID, "a time to live is at most a hundred years");
+}
+
+static void read_lifetime(struct request *request, const PB(Lifetime) * raw)
+{
+	request->lifetime = message_read_lifetime(raw);
+	check_span(request, request->lifetime.ttl_ms);
+	check_span(request, request->lifetime.idle_ms);
+	if (request->lifetime.pid > INT32_MAX)
+		fail(request, STATUS_INVALID, "no process has that number");
+}
+
+static int read_nothing(struct request *request, const PB(Request) * raw, struct workbench *bench)
+{
+	(void)request;
+	(void)raw;
+	(void)bench;
+	return 0;
+}
+
+static int read_get(struct request *request, const PB(Request) * raw, struct workbench *bench)
+{
+	(void)bench;
+	read_name(request, raw->get->name);
+	request->version = raw->get->version;
+	request->wait_ms = raw->get->wait_ms;
+	return 0;
+}
+
+static void read_value(
+	struct request *request, ProtobufCBinaryData name, ProtobufCBinaryData key, uint64_t size)
+{
+	read_name(request, name);
+	if (key.len == ENCLAVE_KEY_SIZE)
+		request->key = key.data;
+	else
+		fail(request, STATUS_INVALID, "a data key has 32 bytes");
+	request->size = size;
+}
+
+static int read_set(struct request *request, const PB(Request) * raw, struct workbench *bench)
+{
+	const PB(Set) *set = raw->set;
+
+	read_value(request, set->name, set->data_key, set->size);
+	read_conditions(request, set->conditions);
+	read_lifetime(request, set->lifetime);
+	request->freeze = set->freeze;
+	return read_request_tags(request, set->tags, set->n_tags, bench);
+}
+
+static int read_remove(struct request *request, const PB(Request) * raw, struct workbench *bench)
+{
+	(void)bench;
+	read_name(request, raw->remove->name);
+	read_conditions(request, raw->remove->conditions);
+	return 0;
+}
+
+static int read_list(struct request *request, const PB(Request) * raw, struct workbench *bench)
+{
+	const PB(List) *list = raw->list;
+
+	request->name = span_from(list->prefix);
+	fail(request, STATUS_INVALID, name_prefix_fault(request->name));
+	request->after = span_from(list->after);
+	if (request->after.size > 0)
+		fail(request, STATUS_INVALID, name_fault(request->after));
+	request->limit = list->limit;
+	request->details = list->details;
+	return read_request_tags(request, list->tags, list->n_tags, bench);
+}
+
+static int read_stat(struct request *request, const PB(Request) * raw, struct workbench *bench)
+{
+	(void)bench;
+	read_name(request, raw->stat->name);
+	return 0;
+}
+
+static int read_generate(struct request *request, const PB(Request) * raw, struct workbench *bench)
+{
+	const PB(Generate) *generate = raw->generate;
+
+	read_name(request, generate->name);
+	request->size = generate->size;
+	if (generate->charset < 0 || generate->charset >= (int)CHARSETS)
+		fail(request, STATUS_INVALID, "no such set of characters");
+	else
+		request->charset = (enum charset)generate->charset;
+	read_conditions(request, generate->conditions);
+	read_lifetime(request, generate->lifetime);
+	request->freeze = generate->freeze;
+	return read_request_tags(request, generate->tags, generate->n_tags, bench);
+}
+
+static int read_cancel(struct request *request, const PB(Request) * raw, struct workbench *bench)
+{
+	(void)bench;
+	request->target = raw->cancel->id;
+	return 0;
+}
+
+static int read_purge(struct request *request, const PB(Request) * raw, struct workbench *bench)
+{
+	(void)bench;
+	request->all = raw->purge->all;
+	return 0;
+}
+
+static int read_touch(struct request *request, const PB(Request) * raw, struct workbench *bench)
+{
+	(void)bench;
+	read_name(request, raw->touch->name);
+	read_conditions(request, raw->touch->conditions);
+	request->lifetime.ttl_ms = raw->touch->ttl_ms;
+	check_span(request, raw->touch->ttl_ms);
+	if (raw->touch->ttl_ms == 0)
+		fail(request, STATUS_INVALID, "a time to live is at least a millisecond");
+	return 0;
+}
+
+static int read_freeze(struct request *request, const PB(Request) * raw, struct workbench *bench)
+{
+	(void)bench;
+	read_name(request, raw->freeze->name);
+	read_conditions(request, raw->freeze->conditions);
+	return 0;
+}
+
+static int read_melt(struct request *request, const PB(Request) * raw, struct workbench *bench)
+{
+	(void)bench;
+	read_name(request, raw->melt->name);
+	read_conditions(request, raw->melt->conditions);
+	return 0;
+}
+
+static int read_verify(struct request *request, const PB(Request) * raw, struct workbench *bench)
+{
+	(void)bench;
+	read_value(request, raw->verify->name, raw->verify->data_key, raw->verify->size);
+	return 0;
+}
+
+/* Each verb of the wire beside ours, and how to read it. `changes`: it must carry a number. */
+static const struct {
+	int verb_case;
+	int (*read)(struct request *, const PB(Request) *, struct workbench *);
+	bool changes;
+} verbs[VERBS] = {
+	[VERB_PING] = { VERB_CASE(PING), read_nothing, false },
+	[VERB_GET] = { VERB_CASE(GET), read_get, false },
+	[VERB_SET] = { VERB_CASE(SET), read_set, true },
+	[VERB_REMOVE] = { VERB_CASE(REMOVE), read_remove, true },
+	[VERB_LIST] = { VERB_CASE(LIST), read_list, false },
+	[VERB_STAT] = { VERB_CASE(STAT), read_stat, false },
+	[VERB_GENERATE] = { VERB_CASE(GENERATE), read_generate, true },
+	[VERB_STATUS] = { VERB_CASE(STATUS), read_nothing, false },
+	[VERB_WHOAMI] = { VERB_CASE(WHOAMI), read_nothing, false },
+	[VERB_CANCEL] = { VERB_CASE(CANCEL), read_cancel, false },
+	[VERB_PURGE] = { VERB_CASE(PURGE), read_purge, true },
+	[VERB_SHUTDOWN] = { VERB_CASE(SHUTDOWN), read_nothing, false },
+	[VERB_TOUCH] = { VERB_CASE(TOUCH), read_touch, true },
+	[VERB_FREEZE] = { VERB_CASE(FREEZE), read_freeze, true },
+	[VERB_MELT] = { VERB_CASE(MELT), read_melt, true },
+	[VERB_VERIFY] = { VERB_CASE(VERIFY), read_verify, false },
+};
+
+bool verb_has_chunks(enum verb verb)
+{
+	return verb == VERB_SET || verb == VERB_VERIFY;
+}
+
+static enum verb verb_of(const PB(Request) * raw)
+{
+	for (enum verb verb = VERB_PING; verb < VERBS; verb++)
+		if (verbs[verb].verb_case == (int)raw->verb_case)
+			return verb;
+	return raw->chunks ? VERB_NONE : VERB_UNKNOWN;
+}
+
+static void read_number(struct request *request, const PB(Request) * raw)
+{
+	request->numbered = raw->number.len == MESSAGE_NUMBER_SIZE;
+	if (request->numbered)
+		memcpy(request->number, raw->number.data, MESSAGE_NUMBER_SIZE);
+	else if (raw->number.len > 0)
+		fail(request, STATUS_INVALID, "a request's number has 16 bytes");
+	else if (verbs[request->verb].changes)
+		fail(request, STATUS_INVALID, "a request that changes something carries a number");
+}
+
+static int read_request(struct request *request, const PB(Request) * raw, struct messages *messages,
+	struct workbench *bench)
+{
+	int r = 0;
+
+	if (raw->id == 0)
+		return -EPROTO;
+	request->id = raw->id;
+	request->verb = verb_of(raw);
+	if (raw->chunks) {
+		request->chunked = true;
+		r = message_claim_chunks(&request->chunks, &request->bytes, messages, raw->chunks);
+	}
+	if (r < 0)
+		return r;
+	if (raw->level > MESSAGE_LEVEL)
+		fail(request, STATUS_PROTOCOL, "this daemon is too old for the request");
+	if (request->verb == VERB_UNKNOWN)
+		fail(request, STATUS_PROTOCOL, "no such verb");
+	if (request->verb < VERB_PING)
+		return 0;
+	if (request->chunked && !verb_has_chunks(request->verb))
+		return -EPROTO;
+	read_number(request, raw);
+	return verbs[request->verb].read(request, raw, bench);
+}
+
+int message_next_request(
+	struct request *request, struct messages *messages, struct workbench *bench)
+{
+	ProtobufCMessage *message;
+	struct span bytes;
+	int r = message_next_bytes(messages, &bytes);
+
+	if (r <= 0)
+		return r;
+	if (messages->read > MESSAGE_FRAME_MAX)
+		return -EPROTO;
+	*request = (struct request){ 0 };
+	r = message_unpack(&message, &memguard__v1__request__descriptor, bytes, bench);
+	if (r == 0)
+		r = read_request(request, (const PB(Request) *)message, messages, bench);
+	return r < 0 ? r : 1;
+}

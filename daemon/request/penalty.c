@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/request/penalty.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* How soon whoever finds the turn taken looks again: a comparison is a few milliseconds. */
+#define BUSY_MS 2
+
+/* One that has guessed, or is just being judged. Whoever has nothing against it is not kept. */
+struct suspect {
+	struct suspect *next;
+	uint32_t uid;
+	unsigned wrong;    /* answers that are not forgotten */
+	uint64_t since_ms; /* from when on they are being forgotten */
+	uint64_t until_ms; /* no comparison before */
+	bool busy;
+};
+
+struct penalties {
+	struct suspect *first;
+};
+
+static void forgive(struct suspect *suspect, uint64_t now_ms)
+{
+	uint64_t forgotten = (now_ms - suspect->since_ms) / PENALTY_FORGIVE_MS;
+
+	suspect->since_ms += forgotten * PENALTY_FORGIVE_MS;
+	suspect->wrong = forgotten < suspect->wrong ? suspect->wrong - (unsigned)forgotten : 0;
+}
+
+/* Drops those that nothing is held against any more, but `uid`, which it gives back. */
+static struct suspect *tidy(struct penalties *penalties, uint32_t uid, uint64_t now_ms)
+{
+	struct suspect **at = &penalties->first;
+	struct suspect *found = NULL;
+
+	while (*at) {
+		struct suspect *suspect = *at;
+
+		forgive(suspect, now_ms);
+		if (suspect->uid == uid)
+			found = suspect;
+		else if (suspect->wrong == 0 && !suspect->busy) {
+			*at = suspect->next;
+			free(suspect);
+			continue;
+		}
+		at = &suspect->next;
+	}
+	return found;
+}
+
+int penalty_enter(struct penalties *penalties, uint32_t uid, uint64_t now_ms, uint64_t *untilp)
+{
+	struct suspect *suspect = tidy(penalties, uid, now_ms);
+
+	if (!suspect) {
+		suspect = calloc(1, sizeof(*suspect));
+		if (!suspect)
+			return -ENOMEM;
+		suspect->uid = uid;
+		suspect->since_ms = now_ms;
+		suspect->next = penalties->first;
+		penalties->first = suspect;
+	}
+	*untilp = suspect->busy ? now_ms + BUSY_MS : suspect->until_ms;
+	if (suspect->busy || now_ms < suspect->until_ms)
+		return 1;
+	suspect->busy = true;
+	return 0;
+}
+
+static uint64_t delay_after(unsigned wrong)
+{
+	uint64_t delay_ms = PENALTY_FIRST_MS;
+
+	while (--wrong > 0 && delay_ms < PENALTY_MOST_MS)
+		delay_ms *= 2;
+	return delay_ms < PENALTY_MOST_MS ? delay_ms : PENALTY_MOST_MS;
+}
+
+void penalty_leave(struct penalties *penalties, uint32_t uid, uint64_t now_ms, bool wrong)
+{
+	struct suspect *suspect = tidy(penalties, uid, now_ms);
+
+	if (!suspect)
+		abort();
+	suspect->busy = false;
+	if (!wrong)
+		return;
+	if (suspect->wrong == 0)
+		suspect->since_ms = now_ms;
+	suspect->wrong++;
+	suspect->until_ms = now_ms + delay_after(suspect->wrong);
+}
+
+int penalties_new(struct penalties **penaltiesp)
+{
+	*penaltiesp = calloc(1, sizeof(**penaltiesp));
+	return *penaltiesp ? 0 : -ENOMEM;
+}
+
+void penalties_free(struct penalties *penalties)
+{
+	if (!penalties)
+		return;
+	while (penalties->first) {
+		struct suspect *suspect = penalties->first;
+
+		penalties->first = suspect->next;
+		free(suspect);
+	}
+	free(penalties);
+}

@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/status.h"
+#include "daemon/vault/vault_inside.h"
+
+/* For so long a consumed name says what became of it, and so many names of one owner do. */
+#define TOMBSTONE_MS (UINT64_C(24) * 3600 * 1000)
+#define TOMBSTONES_MAX 1000
+
+/* A use within so many ms of the one before is not written down. */
+#define USE_MS 1000
+
+/* -- how it lies in the ledger ------------------------------------------------------------- */
+
+static struct lifetime_bytes *bytes_of(const struct header *header)
+{
+	return (struct lifetime_bytes *)(void *)((uint8_t *)(uintptr_t)header + sizeof(*header));
+}
+
+static uint64_t number_at_most(uint64_t number)
+{
+	return number < NUMBER_MAX ? number : NUMBER_MAX;
+}
+
+/* When the record ends if nothing happens to it; 0: it does not. */
+static uint64_t deadline_of(const struct header *header)
+{
+	const struct lifetime_bytes *bytes = bytes_of(header);
+	uint64_t end = get_number(bytes->end);
+	uint64_t idle = get_number(bytes->idle);
+	uint64_t idle_end = get_number(bytes->used) + idle;
+
+	if (idle == 0)
+		return end;
+	return end == 0 || idle_end < end ? idle_end : end;
+}
+
+size_t lifetime_size(const struct vault_put *put)
+{
+	return lifetime_is_limited(&put->lifetime) ? sizeof(struct lifetime_bytes) : 0;
+}
+
+int lifetime_write(struct vault *vault, struct header *header, const struct vault_put *put)
+{
+	const struct lifetime *lifetime = &put->lifetime;
+	struct lifetime_bytes *bytes = bytes_of(header);
+	uint64_t now = vault->now();
+
+	if (header->lifetime_size == 0)
+		return 0;
+	if (lifetime->session)
+		header->flags |= RECORD_SESSION;
+	*bytes = (struct lifetime_bytes){ 0 };
+	if (lifetime->ttl_ms > 0)
+		put_number(bytes->end, number_at_most(now + lifetime->ttl_ms));
+	put_number(bytes->idle, number_at_most(lifetime->idle_ms));
+	put_number(bytes->used, now);
+	bytes_put32(bytes->reads, lifetime->reads);
+	bytes_put32(bytes->pid, lifetime->pid);
+	bytes_put64(bytes->started, put->process_started);
+	return terms_reserve(vault->terms) < 0 ? STATUS_LIMIT : 0;
+}
+
+/* Reads are counted in the record alone. */
+static bool needs_term(const struct term_of *of)
+{
+	return of->deadline_ms > 0 || of->holders[BOND_SESSION] || of->holders[BOND_PROCESS];
+}
+
+void lifetime_begin(struct vault *vault, uint64_t offset, const struct vault_put *put)
+{
+	const struct header *header = record_header(vault, offset);
+	struct term_of of = {
+		.holders = { [BOND_SESSION] = put->session, [BOND_PROCESS] = put->process }
+	};
+
+	if (header->lifetime_size == 0)
+		return;
+	of.deadline_ms = deadline_of(header);
+	if (needs_term(&of))
+		terms_add(vault->terms, offset, &of);
+}
+
+static uint64_t left(uint64_t end, uint64_t now)
+{
+	return end > now ? end - now : 1;
+}
+
+void lifetime_tell(const struct vault *vault, const struct header *header, struct info *info)
+{
+	const struct lifetime_bytes *bytes = bytes_of(header);
+	uint64_t now;
+
+	if (header->lifetime_size == 0)
+		return;
+	now = vault->now();
+	if (get_number(bytes->end) > 0)
+		info->left.ttl_ms = left(get_number(bytes->end), now);
+	info->left.idle_ms = get_number(bytes->idle);
+	if (info->left.idle_ms > 0)
+		info->idle_left_ms = left(get_number(bytes->used) + info->left.idle_ms, now);
+	info->left.reads = bytes_get32(bytes->reads);
+	info->left.pid = bytes_get32(bytes->pid);
+	info->left.session = header->flags & RECORD_SESSION;
+}
+
+/* -- a new header before the same chunks --------------------------------------------------- */
+
+/*
+ * Copies a record's header, with room for a lifetime if it has to have one. The copy is written to
+ * and then published, or given back.
+ */
+static int copy_header(struct vault *vault, uint64_t offset, bool limited, uint64_t *copyp)
+{
+	const struct header *old = record_header(vault, offset);
+	struct span words = span_of(record_name(old).data,
+		(size_t)bytes_get16(old->name_size) + bytes_get16(old->tags_size));
+	size_t room = limited ? sizeof(struct lifetime_bytes) : old->lifetime_size;
+	struct header *copy;
+
+	if (vault->sequence >= NUMBER_MAX ||
+		ledger_take(vault->ledger, sizeof(*old) + room + words.size, copyp) < 0)
+		return STATUS_LIMIT;
+	copy = record_header(vault, *copyp);
+	*copy = *old;
+	copy->lifetime_size = (uint8_t)room;
+	if (room > 0)
+		*bytes_of(copy) =
+			old->lifetime_size > 0 ? *bytes_of(old) : (struct lifetime_bytes){ 0 };
+	memcpy((uint8_t *)copy + record_name_start(copy), words.data, words.size);
+	return 0;
+}
+
+/* The copy is the record from now on; the old header is wiped, its wrapped key first of all. */
+static int publish_copy(struct vault *vault, uint64_t offset, uint64_t copy)
+{
+	struct header *header = record_header(vault, copy);
+	int r;
+
+	put_number(header->sequence, vault->sequence + 1);
+	r = record_tag(vault, header, header->tag);
+	if (r < 0) {
+		ledger_give(vault->ledger, copy);
+		return r;
+	}
+	vault->sequence++;
+	index_replace(vault->index, record_name(header), offset, copy);
+	record_move(vault, offset, copy);
+	ledger_give(vault->ledger, offset);
+	return 0;
+}
+
+/* -- consumed names ------------------------------------------------------------------------ */
+
+/* Who has names that were consumed: they hang on `holder`, the oldest first. */
+struct owner {
+	struct owner *next;
+	struct vault *vault;
+	struct holder *holder;
+	uint32_t uid;
+};
+
+static void forget_owner(void *context)
+{
+	struct owner *owner = context;
+	struct owner **at = &owner->vault->owners;
+
+	while (*at != owner)
+		at = &(*at)->next;
+	*at = owner->next;
+	holder_free(owner->holder);
+	free(owner);
+}
+
+/* The one with that uid, made if need be; NULL without memory. */
+static struct owner *take_owner(struct vault *vault, uint32_t uid)
+{
+	struct owner *owner = vault->owners;
+
+	while (owner && owner->uid != uid)
+		owner = owner->next;
+	if (owner)
+		return owner;
+	owner = calloc(1, sizeof(*owner));
+	if (!owner)
+		return NULL;
+	owner->holder = holder_new(forget_owner, owner);
+	if (!owner->holder) {
+		free(owner);
+		return NULL;
+	}
+	owner->vault = vault;
+	owner->uid = uid;
+	owner->next = vault->owners;
+	vault->owners = owner;
+	return owner;
+}
+
+/* Writes a record that says only that there was one. Returns 0, a status or a negative errno. */
+static int write_tombstone(
+	struct vault *vault, const struct header *old, uint64_t end, uint64_t *offsetp)
+{
+	struct span name = record_name(old);
+	struct header *header;
+	int r;
+
+	if (vault->sequence >= NUMBER_MAX || terms_reserve(vault->terms) < 0 ||
+		ledger_take(vault->ledger,
+			sizeof(*header) + sizeof(struct lifetime_bytes) + name.size, offsetp) < 0)
+		return STATUS_LIMIT;
+	header = record_header(vault, *offsetp);
+	*header = (struct header){ .format = RECORD_FORMAT,
+		.flags = RECORD_CONSUMED,
+		.lifetime_size = sizeof(struct lifetime_bytes) };
+	*bytes_of(header) = (struct lifetime_bytes){ 0 };
+	put_number(bytes_of(header)->end, end);
+	memcpy(header->number, old->number, sizeof(header->number));
+	memcpy(header->secret, old->secret, sizeof(header->secret));
+	memcpy(header->version, old->version, sizeof(header->version));
+	memcpy(header->created, old->created, sizeof(header->created));
+	memcpy(header->changed, old->changed, sizeof(header->changed));
+	memcpy(header->owner, old->owner, sizeof(header->owner));
+	put_number(header->sequence, vault->sequence + 1);
+	bytes_put16(header->name_size, (uint16_t)name.size);
+	memcpy((uint8_t *)header + record_name_start(header), name.data, name.size);
+	r = record_tag(vault, header, header->tag);
+	if (r < 0)
+		ledger_give(vault->ledger, *offsetp);
+	return r;
+}
+
+/* The last fetch: what is left under the name says so. Whoever has pinned the record reads on. */
+static int consume(struct vault *vault, uint64_t offset)
+{
+	const struct header *old = record_header(vault, offset);
+	struct owner *owner = take_owner(vault, bytes_get32(old->owner));
+	struct term_of of = { .deadline_ms = number_at_most(vault->now() + TOMBSTONE_MS) };
+	uint64_t tombstone;
+	int r = owner ? write_tombstone(vault, old, of.deadline_ms, &tombstone) : STATUS_LIMIT;
+
+	if (r != 0) {
+		if (owner && holder_count(owner->holder) == 0)
+			forget_owner(owner);
+		return r;
+	}
+	vault->sequence++;
+	index_replace(vault->index, record_name(old), offset, tombstone);
+	record_retire(vault, offset, true);
+	of.holders[BOND_OWNER] = owner->holder;
+	terms_add(vault->terms, tombstone, &of);
+	vault->consumed++;
+	if (holder_count(owner->holder) > TOMBSTONES_MAX)
+		vault_end_record(vault, holder_oldest(owner->holder));
+	return 0;
+}
+
+void vault_forget_consumed(struct vault *vault, uint32_t uid)
+{
+	struct owner *owner = vault->owners;
+
+	while (owner && owner->uid != uid)
+		owner = owner->next;
+	/* The last one takes the owner with it. */
+	for (size_t left = owner ? holder_count(owner->holder) : 0; left > 0; left--)
+		vault_end_record(vault, holder_oldest(owner->holder));
+}
+
+/* -- use ----------------------------------------------------------------------------------- */
+
+/* Whether a fetch at `now` changes what is written down. */
+static bool is_use(const struct lifetime_bytes *bytes, uint64_t now)
+{
+	return bytes_get32(bytes->reads) > 0 ||
+		(get_number(bytes->idle) > 0 && now - get_number(bytes->used) >= USE_MS);
+}
+
+bool record_counts(const struct record *record)
+{
+	return record_header(record->vault, record->offset)->lifetime_size > 0;
+}
+
+int record_use(struct vault *vault, struct record *record)
+{
+	uint64_t offset = record->offset;
+	const struct header *header = record_header(vault, offset);
+	uint64_t now;
+	uint64_t copy;
+	struct lifetime_bytes *bytes;
+	uint32_t reads;
+	int r;
+
+	if (!record_counts(record))
+		return 0;
+	now = vault->now();
+	if (!is_use(bytes_of(header), now))
+		return 0;
+	reads = bytes_get32(bytes_of(header)->reads);
+	if (reads == 1)
+		return consume(vault, offset);
+	r = copy_header(vault, offset, true, &copy);
+	if (r != 0)
+		return r;
+	bytes = bytes_of(record_header(vault, copy));
+	put_number(bytes->used, now);
+	if (reads > 0)
+		bytes_put32(bytes->reads, reads - 1);
+	r = publish_copy(vault, offset, copy);
+	if (r == 0)
+		terms_defer(vault->terms, copy, deadline_of(record_header(vault, copy)));
+	return r;
+}
+
+/* -- changes ------------------------------------------------------------------------------- */
+
+/* Finds what is to be changed. Returns 0, a status or a negative errno. */
+static int begin_change(struct vault *vault, struct span name, const struct conditions *conditions,
+	uint64_t *offsetp, uint64_t *versionp)
+{
+	int r = vault_look_up(vault, name, offsetp);
+
+	if (r != 0)
+		return r;
+	*versionp = get_number(record_header(vault, *offsetp)->version);
+	return vault_check_conditions(conditions, record_header(vault, *offsetp), versionp);
+}
+
+int vault_freeze(struct vault *vault, struct span name, bool frozen,
+	const struct conditions *conditions, uint64_t *versionp)
+{
+	uint64_t offset;
+	uint64_t copy;
+	struct header *header;
+	int r = begin_change(vault, name, conditions, &offset, versionp);
+
+	if (r != 0)
+		return r;
+	header = record_header(vault, offset);
+	if (((header->flags & RECORD_FROZEN) != 0) == frozen)
+		return 0;
+	r = copy_header(vault, offset, false, &copy);
+	if (r != 0)
+		return r;
+	record_header(vault, copy)->flags ^= RECORD_FROZEN;
+	return publish_copy(vault, offset, copy);
+}
+
+/* Another deadline for a record that may have had no term before; a place for one is reserved. */
+static void renew_term(struct vault *vault, uint64_t offset)
+{
+	struct term_of of = { .deadline_ms = deadline_of(record_header(vault, offset)) };
+	struct term_of before;
+
+	if (terms_look(vault->terms, offset, &before))
+		terms_defer(vault->terms, offset, of.deadline_ms);
+	else
+		terms_add(vault->terms, offset, &of);
+}
+
+int vault_touch(struct vault *vault, struct span name, uint64_t ttl_ms,
+	const struct conditions *conditions, uint64_t *versionp)
+{
+	uint64_t offset;
+	uint64_t copy;
+	struct lifetime_bytes *bytes;
+	uint64_t now = vault->now();
+	int r = begin_change(vault, name, conditions, &offset, versionp);
+
+	if (r == 0 && record_header(vault, offset)->flags & RECORD_FROZEN)
+		return STATUS_FROZEN;
+	if (r == 0 && terms_reserve(vault->terms) < 0)
+		return STATUS_LIMIT;
+	if (r == 0)
+		r = copy_header(vault, offset, true, &copy);
+	if (r != 0)
+		return r;
+	bytes = bytes_of(record_header(vault, copy));
+	put_number(bytes->end, number_at_most(now + ttl_ms));
+	put_number(bytes->used, now);
+	r = publish_copy(vault, offset, copy);
+	if (r == 0)
+		renew_term(vault, copy);
+	return r;
+}
+
+/* -- the end ------------------------------------------------------------------------------- */
+
+void vault_end_record(struct vault *vault, uint64_t offset)
+{
+	if (record_intact(vault, offset)) {
+		index_remove(vault->index, record_name(record_header(vault, offset)), offset);
+		record_retire(vault, offset, true);
+		return;
+	}
+	/* Its name cannot be trusted any more: it goes on saying that it is damaged. */
+	record_lose(vault, offset);
+}
+
+bool vault_expire(struct vault *vault)
+{
+	uint64_t offset = terms_next_over(vault->terms, vault->now());
+
+	if (offset == 0)
+		return false;
+	vault_end_record(vault, offset);
+	return true;
+}
+
+uint64_t vault_expiry_ms(const struct vault *vault)
+{
+	return terms_next_ms(vault->terms);
+}
+
+void vault_end_holder(struct vault *vault, struct holder *holder)
+{
+	holder_end(vault->terms, holder);
+}

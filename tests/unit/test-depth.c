@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * How deep the daemon's own paths go on the locked stack, which has two pages and ends the process
+ * at its end: every verb, with the largest names, tags and lists that there are. The daemon's doors
+ * are included as source, so that each visit is measured.
+ */
+#include <stddef.h>
+
+#include "common/memory/locked_stack.h"
+
+static void measured_call(struct locked_stack *stack, void (*function)(void *), void *argument);
+
+#define locked_stack_call measured_call
+#include "daemon/daemon.c"
+#include "daemon/serve.c"
+#undef locked_stack_call
+
+#include <check.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "tests/unit/claims.h"
+#include "tests/unit/door.h"
+
+/* What must be left below the deepest path: for a libsodium, a libc or a compiler of another mood.
+ */
+#define SPARE 1024
+
+static size_t deepest;
+
+static void measured_call(struct locked_stack *stack, void (*function)(void *), void *argument)
+{
+	size_t depth;
+
+	if (stack->busy || !locked_stack_switches()) {
+		function(argument);
+		return;
+	}
+	depth = locked_stack_measure(stack, function, argument);
+	deepest = depth > deepest ? depth : deepest;
+}
+
+static struct door door;
+static uint8_t wire[2 * FRAME_SIZE_MAX];
+static uint8_t chunk[ENCLAVE_CHUNK_SIZE];
+static const uint8_t key[ENCLAVE_KEY_SIZE] = { 3 };
+static char names[2][NAME_MAX_SIZE + 1];
+static char keys[MESSAGE_TAGS_MAX][MESSAGE_TAG_KEY_MAX];
+static char text[MESSAGE_TAG_VALUE_MAX];
+static struct tag tags[MESSAGE_TAGS_MAX];
+static uint64_t next_id = 1;
+
+static void set_up(void)
+{
+	memset(text, 'v', sizeof(text));
+	for (size_t i = 0; i < MESSAGE_TAGS_MAX; i++) {
+		memset(keys[i], 'a' + (char)i, sizeof(keys[i]));
+		tags[i] = (struct tag){ span_of(keys[i], sizeof(keys[i])),
+			span_of(text, sizeof(text)) };
+	}
+	for (size_t i = 0; i < 2; i++) {
+		memset(names[i], 'n', NAME_MAX_SIZE);
+		memcpy(names[i], "~/", 2);
+		names[i][NAME_MAX_SIZE - 1] = (char)('0' + i);
+	}
+	door_open(&door, 4000000000u);
+	/* Somebody whose uid is long, and who may do everything. */
+	door.daemon.policy.own = 4000000000u;
+	door.served.peer.pid = getpid();
+	door_shake_hands(&door);
+}
+
+static void tear_down(void)
+{
+	door_close(&door);
+}
+
+/* Seals one frame with one request, serves it, and throws the answers away. */
+static void serve_one(struct request request, struct span chunks)
+{
+	static uint8_t plain[FRAME_PLAIN_MAX];
+	size_t used = 0;
+	size_t size;
+	struct span input;
+	enum serve_end end;
+
+	request.id = next_id++;
+	randombytes_buf(request.number, sizeof(request.number));
+	ck_assert_int_eq(message_append_request(plain, &used, sizeof(plain), &request), 0);
+	size = channel_seal(&door.channel, &door.keys, span_of(plain, used), chunks.size, wire);
+	if (chunks.size > 0)
+		memcpy(wire + size, chunks.data, chunks.size);
+	input = span_of(wire, size + chunks.size);
+	ck_assert_int_eq(serve_frames(&door.served, &input, UINT64_MAX, &end), 0);
+	door.outbox.used = 0;
+}
+
+static struct request asking(enum verb verb, size_t name)
+{
+	return (struct request){ .verb = verb,
+		.numbered = verb != VERB_GET,
+		.name = span_of(names[name], NAME_MAX_SIZE) };
+}
+
+static struct request with_value(enum verb verb, size_t name)
+{
+	struct request request = asking(verb, name);
+
+	request.key = key;
+	request.size = ENCLAVE_CHUNK_PLAIN;
+	request.chunked = true;
+	request.chunks = (struct chunks){ .count = 1, .last = ENCLAVE_CHUNK_SIZE, .final = true };
+	return request;
+}
+
+static void store(size_t name, struct lifetime lifetime)
+{
+	struct request request = with_value(VERB_SET, name);
+
+	request.tags = (struct tags){ tags, MESSAGE_TAGS_MAX };
+	request.lifetime = lifetime;
+	serve_one(request, span_of(chunk, sizeof(chunk)));
+}
+
+static const struct lifetime limited = {
+	.ttl_ms = 1000000, .idle_ms = 1000000, .reads = 3, .session = true
+};
+
+static void run_store(void)
+{
+	struct lifetime lifetime = limited;
+
+	lifetime.pid = (uint32_t)getpid();
+	store(0, lifetime);
+	store(0, limited);
+	store(1, limited);
+	ck_assert_uint_eq(vault_count(door.daemon.vault), 2);
+}
+
+static void run_get(void)
+{
+	for (int i = 0; i < 4; i++)
+		serve_one(asking(VERB_GET, 0), span_of(NULL, 0));
+	ck_assert_uint_eq(vault_count(door.daemon.vault), 1);
+}
+
+static void run_list(void)
+{
+	struct request request = { .verb = VERB_LIST, .details = true };
+
+	serve_one(request, span_of(NULL, 0));
+	request.tags = (struct tags){ tags, MESSAGE_TAGS_MAX };
+	request.name = span_of(names[1], 200);
+	request.after = span_of(names[1], 220);
+	serve_one(request, span_of(NULL, 0));
+}
+
+static void run_look(void)
+{
+	struct request waiting = asking(VERB_GET, 0);
+
+	waiting.wait_ms = 1;
+	serve_one(asking(VERB_STAT, 1), span_of(NULL, 0));
+	serve_one(waiting, span_of(NULL, 0));
+	serve_one((struct request){ .verb = VERB_STATUS }, span_of(NULL, 0));
+	serve_one((struct request){ .verb = VERB_WHOAMI }, span_of(NULL, 0));
+}
+
+static void run_change(void)
+{
+	struct request touch = asking(VERB_TOUCH, 1);
+
+	touch.lifetime.ttl_ms = 1000000;
+	serve_one(touch, span_of(NULL, 0));
+	serve_one(asking(VERB_FREEZE, 1), span_of(NULL, 0));
+	serve_one(asking(VERB_MELT, 1), span_of(NULL, 0));
+	ck_assert_uint_eq(vault_count(door.daemon.vault), 1);
+}
+
+static void run_generate(void)
+{
+	struct request request = asking(VERB_GENERATE, 0);
+
+	request.size = 65536;
+	request.tags = (struct tags){ tags, MESSAGE_TAGS_MAX };
+	request.lifetime = limited;
+	serve_one(request, span_of(NULL, 0));
+	ck_assert_uint_eq(vault_count(door.daemon.vault), 2);
+	serve_one(asking(VERB_GET, 0), span_of(NULL, 0));
+}
+
+static void run_verify(void)
+{
+	struct request request = with_value(VERB_VERIFY, 1);
+
+	request.numbered = false;
+	serve_one(request, span_of(chunk, sizeof(chunk)));
+	ck_assert_ptr_null(door.served.transfers.trials);
+}
+
+static void run_remove(void)
+{
+	serve_one(asking(VERB_REMOVE, 0), span_of(NULL, 0));
+	ck_assert_uint_eq(vault_count(door.daemon.vault), 1);
+}
+
+static void run_purge(void)
+{
+	serve_one((struct request){ .verb = VERB_PURGE, .numbered = true }, span_of(NULL, 0));
+	ck_assert_uint_eq(vault_count(door.daemon.vault), 0);
+	store(0, limited);
+	serve_one((struct request){ .verb = VERB_PURGE, .numbered = true, .all = true },
+		span_of(NULL, 0));
+	ck_assert_uint_eq(vault_count(door.daemon.vault), 0);
+}
+
+static void run_house(void)
+{
+	store(0, (struct lifetime){ .ttl_ms = 1 });
+	usleep(2000);
+	daemon_expire(&door.daemon);
+	ck_assert_uint_eq(vault_count(door.daemon.vault), 0);
+	daemon_remask(&door.daemon);
+	daemon_purge(&door.daemon);
+}
+
+static const struct path {
+	const char *name;
+	void (*run)(void);
+} paths[] = {
+	{ "set", run_store },
+	{ "get", run_get },
+	{ "list", run_list },
+	{ "stat, wait, status, whoami", run_look },
+	{ "touch, freeze, melt", run_change },
+	{ "generate", run_generate },
+	{ "verify", run_verify },
+	{ "remove", run_remove },
+	{ "purge", run_purge },
+	{ "expire, remask", run_house },
+};
+
+START_TEST(the_deepest_path_leaves_room_on_the_stack)
+{
+	size_t most = deepest;
+
+	enclave_seal_chunk(chunk, wire, ENCLAVE_CHUNK_PLAIN, 0, true, key);
+	printf("%5zu bytes of stack: hello\n", deepest);
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+		deepest = 0;
+		paths[i].run();
+		printf("%5zu bytes of stack: %s\n", deepest, paths[i].name);
+		ck_assert(deepest > 0 || !locked_stack_switches());
+		most = deepest > most ? deepest : most;
+	}
+	printf("%5zu is the deepest of %zu\n", most, locked_stack_size());
+	ck_assert_uint_le(most + SPARE, locked_stack_size());
+}
+END_TEST
+
+int main(void)
+{
+	TCase *claims = tcase_create("claims");
+
+	tcase_add_checked_fixture(claims, set_up, tear_down);
+	tcase_add_test(claims, the_deepest_path_leaves_room_on_the_stack);
+	return claims_run(claims, "depth");
+}
