@@ -75,6 +75,14 @@ static void furnish(struct daemon *daemon)
 	locked_stack_call(&daemon->stack, init_coffer, daemon);
 }
 
+/* Something has happened in a stream: whoever waits for it looks again. */
+static void on_change(void *context, struct span name)
+{
+	struct daemon *daemon = context;
+
+	wait_queue_call(&daemon->waits, name);
+}
+
 int daemon_init(struct daemon *daemon, const struct daemon_options *options)
 {
 	int r;
@@ -93,6 +101,8 @@ int daemon_init(struct daemon *daemon, const struct daemon_options *options)
 	daemon->upload_ms = UPLOAD_MS;
 	daemon->started_ms = daemon_now_ms();
 	r = vault_new(&daemon->vault, &daemon->coffer);
+	if (r == 0)
+		vault_watch(daemon->vault, on_change, daemon);
 	if (r == 0)
 		r = repeats_new(&daemon->repeats);
 	if (r == 0)

@@ -23,7 +23,9 @@ enum right {
 	RIGHT_FREEZE,
 	RIGHT_MELT,
 	RIGHT_VERIFY,
-	RIGHT_RULE, /* over the daemon as a whole: for root and the daemon's own user */
+	RIGHT_WRITE, /* a stream */
+	RIGHT_READ,  /* a stream */
+	RIGHT_RULE,  /* over the daemon as a whole: for root and the daemon's own user */
 };
 
 struct policy {

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "daemon/request/flow.h"
 #include "daemon/request/request.h"
 #include "daemon/request/sweep.h"
 #include "daemon/request/trial.h"
@@ -142,6 +143,8 @@ static int go_on(struct served *served, struct outgoing *outgoing)
 		r = sweeps_go_on(&served->transfers, served->daemon, &outgoing->answers);
 	if (r == 0 && served->transfers.trials)
 		r = trials_go_on(&served->transfers, served->daemon, &outgoing->answers);
+	if (r == 0 && served->transfers.flows)
+		r = flows_go_on(&served->transfers, served->daemon, &outgoing->answers);
 	if (r == 0)
 		r = downloads_go_on(&served->transfers, served->daemon, &outgoing->answers);
 	return r == 0 ? outgoing_flush(outgoing) : r;

@@ -8,6 +8,7 @@
 
 #include "daemon/log.h"
 #include "daemon/peer.h"
+#include "daemon/request/flow.h"
 #include "daemon/request/transfer.h"
 #include "daemon/request/trial.h"
 #include "daemon/request/upload.h"
@@ -82,7 +83,7 @@ static uint64_t transfers_deadline(const struct session *session)
 	const struct transfers *transfers = &session->served.transfers;
 	uint64_t deadline =
 		earlier(earlier(waiters_deadline(transfers), uploads_deadline(transfers)),
-			trials_deadline(transfers));
+			earlier(trials_deadline(transfers), flows_deadline(transfers)));
 	uint64_t now = deadline ? daemon_now_ms() : 0;
 	uint64_t left = deadline > now ? deadline - now : 1;
 

@@ -6,6 +6,7 @@
 
 #include "common/wire/channel.h"
 #include "daemon/peer.h"
+#include "daemon/request/flow.h"
 #include "daemon/request/transfer.h"
 #include "daemon/request/trial.h"
 
@@ -162,7 +163,7 @@ static bool is_busy(const struct session *session)
 
 	return session->writes == 0 &&
 		(session->behind || transfers->downloads || transfers->sweeps ||
-			trials_running(transfers));
+			trials_running(transfers) || flows_due(transfers));
 }
 
 /* After a turn: what the session waits for now. */

@@ -69,7 +69,10 @@ bool lifetime_is_limited(const struct lifetime *lifetime);
 
 enum charset { CHARSET_ALNUM, CHARSET_HEX, CHARSET_BASE64, CHARSET_BYTES, CHARSETS };
 
-/* Set and verify come with chunks, in their first frame or later. */
+/*
+ * Set and verify come with chunks, in their first frame or later; each write to a stream with its
+ * own.
+ */
 enum verb {
 	VERB_NONE, /* only chunks, for a set under way */
 	VERB_UNKNOWN,
@@ -89,10 +92,21 @@ enum verb {
 	VERB_FREEZE,
 	VERB_MELT,
 	VERB_VERIFY,
+	VERB_STREAM_WRITE,
+	VERB_STREAM_READ,
 	VERBS
 };
 
-bool verb_has_chunks(enum verb verb);
+/* Whether its chunks may come, or go on, in frames of their own. */
+bool verb_goes_on(enum verb verb);
+
+/* How far a stream was read: all segments before this one, and of this one what is before `next`.
+ */
+struct stream_place {
+	uint64_t stream; /* 0: nothing was */
+	uint64_t segment;
+	uint64_t next;
+};
 
 struct request {
 	uint64_t id;
@@ -106,9 +120,9 @@ struct request {
 	int fault_status;
 	struct span name;             /* of all that have one; the prefix in list */
 	uint64_t version;             /* get */
-	uint32_t wait_ms;             /* get */
+	uint32_t wait_ms;             /* get, stream_read */
 	uint64_t size;                /* set, verify: 0 when not known; generate */
-	const uint8_t *key;           /* set, verify: 32 bytes on the workbench */
+	const uint8_t *key;           /* where there are chunks: 32 bytes on the workbench */
 	struct conditions conditions; /* of all that change one secret */
 	struct tags tags;             /* set, generate; the filter in list */
 	struct lifetime lifetime;     /* set, generate; its ttl_ms in touch */
@@ -119,6 +133,8 @@ struct request {
 	bool details;                 /* list */
 	uint64_t target;              /* cancel */
 	bool all;                     /* purge */
+	struct stream_place read;     /* stream_read */
+	bool acknowledge;             /* stream_read: nothing is asked for */
 };
 
 /* One secret's outside. */
@@ -132,6 +148,7 @@ struct info {
 	struct lifetime left; /* but idle_ms, which is as it was asked for */
 	uint64_t idle_left_ms;
 	bool frozen;
+	bool stream;
 };
 
 struct state {
@@ -175,6 +192,8 @@ enum body {
 	BODY_STATE,
 	BODY_CALLER,
 	BODY_PURGED,
+	BODY_TAKEN,
+	BODY_PART,
 };
 
 struct reply {
@@ -187,10 +206,13 @@ struct reply {
 	enum body body;
 	uint64_t version;   /* value, stored */
 	uint64_t size;      /* value */
-	const uint8_t *key; /* value: 32 bytes on the workbench */
+	const uint8_t *key; /* value, part: 32 bytes on the workbench */
 	bool more;          /* listing: ask again with `after` = next */
 	struct span next;   /* listing */
 	uint64_t secrets;   /* purged */
+	uint64_t due;       /* taken */
+	uint64_t stream;    /* part */
+	uint64_t segment;   /* part */
 	struct info info;
 	struct state state;
 	struct caller caller;

@@ -23,6 +23,7 @@ static int read_info(struct info *info, const PB(Info) * raw, struct workbench *
 	info->left = message_read_lifetime(raw->left);
 	info->idle_left_ms = raw->idle_left_ms;
 	info->frozen = raw->frozen;
+	info->stream = raw->stream;
 	/* A name is for people and scripts: nothing that a terminal would obey. */
 	return name_fault(info->name) ? -EPROTO : 0;
 }
@@ -76,6 +77,18 @@ static int read_value(struct reply *reply, const PB(Value) * raw)
 	return 0;
 }
 
+static int read_part(struct reply *reply, const PB(Part) * raw)
+{
+	bool keyed = raw->data_key.len == ENCLAVE_KEY_SIZE;
+
+	if (raw->stream == 0 || keyed != reply->chunked || keyed != (reply->code == 0))
+		return -EPROTO;
+	reply->stream = raw->stream;
+	reply->segment = raw->segment;
+	reply->key = keyed ? raw->data_key.data : NULL;
+	return 0;
+}
+
 static int read_body(struct reply *reply, const PB(Reply) * raw, struct workbench *bench)
 {
 	switch ((int)raw->body_case) {
@@ -104,6 +117,13 @@ static int read_body(struct reply *reply, const PB(Reply) * raw, struct workbenc
 		reply->body = BODY_PURGED;
 		reply->secrets = raw->purged->secrets;
 		return 0;
+	case BODY_CASE(TAKEN):
+		reply->body = BODY_TAKEN;
+		reply->due = raw->taken->next;
+		return 0;
+	case BODY_CASE(PART):
+		reply->body = BODY_PART;
+		return read_part(reply, raw->part);
 	default:
 		return 0;
 	}

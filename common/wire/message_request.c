@@ -192,31 +192,66 @@ static int read_verify(struct request *request, const PB(Request) * raw, struct 
 	return 0;
 }
 
+/* A segment's first request brings its key; later ones need none. */
+static int read_stream_write(
+	struct request *request, const PB(Request) * raw, struct workbench *bench)
+{
+	ProtobufCBinaryData key = raw->stream_write->data_key;
+
+	(void)bench;
+	read_name(request, raw->stream_write->name);
+	if (key.len == ENCLAVE_KEY_SIZE)
+		request->key = key.data;
+	else if (key.len > 0)
+		fail(request, STATUS_INVALID, "a data key has 32 bytes");
+	if (!request->chunked)
+		fail(request, STATUS_INVALID, "a write to a stream comes with chunks");
+	return 0;
+}
+
+static int read_stream_read(
+	struct request *request, const PB(Request) * raw, struct workbench *bench)
+{
+	const PB(StreamRead) *read = raw->stream_read;
+
+	(void)bench;
+	read_name(request, read->name);
+	request->wait_ms = read->wait_ms;
+	request->read = (struct stream_place){
+		.stream = read->stream, .segment = read->segment, .next = read->next
+	};
+	request->acknowledge = read->acknowledge;
+	return 0;
+}
+
 /* Each verb of the wire beside ours, and how to read it. `changes`: it must carry a number. */
 static const struct {
 	int verb_case;
 	int (*read)(struct request *, const PB(Request) *, struct workbench *);
 	bool changes;
+	bool chunks; /* it may claim some */
 } verbs[VERBS] = {
-	[VERB_PING] = { VERB_CASE(PING), read_nothing, false },
-	[VERB_GET] = { VERB_CASE(GET), read_get, false },
-	[VERB_SET] = { VERB_CASE(SET), read_set, true },
-	[VERB_REMOVE] = { VERB_CASE(REMOVE), read_remove, true },
-	[VERB_LIST] = { VERB_CASE(LIST), read_list, false },
-	[VERB_STAT] = { VERB_CASE(STAT), read_stat, false },
-	[VERB_GENERATE] = { VERB_CASE(GENERATE), read_generate, true },
-	[VERB_STATUS] = { VERB_CASE(STATUS), read_nothing, false },
-	[VERB_WHOAMI] = { VERB_CASE(WHOAMI), read_nothing, false },
-	[VERB_CANCEL] = { VERB_CASE(CANCEL), read_cancel, false },
-	[VERB_PURGE] = { VERB_CASE(PURGE), read_purge, true },
-	[VERB_SHUTDOWN] = { VERB_CASE(SHUTDOWN), read_nothing, false },
-	[VERB_TOUCH] = { VERB_CASE(TOUCH), read_touch, true },
-	[VERB_FREEZE] = { VERB_CASE(FREEZE), read_freeze, true },
-	[VERB_MELT] = { VERB_CASE(MELT), read_melt, true },
-	[VERB_VERIFY] = { VERB_CASE(VERIFY), read_verify, false },
+	[VERB_PING] = { VERB_CASE(PING), read_nothing, false, false },
+	[VERB_GET] = { VERB_CASE(GET), read_get, false, false },
+	[VERB_SET] = { VERB_CASE(SET), read_set, true, true },
+	[VERB_REMOVE] = { VERB_CASE(REMOVE), read_remove, true, false },
+	[VERB_LIST] = { VERB_CASE(LIST), read_list, false, false },
+	[VERB_STAT] = { VERB_CASE(STAT), read_stat, false, false },
+	[VERB_GENERATE] = { VERB_CASE(GENERATE), read_generate, true, false },
+	[VERB_STATUS] = { VERB_CASE(STATUS), read_nothing, false, false },
+	[VERB_WHOAMI] = { VERB_CASE(WHOAMI), read_nothing, false, false },
+	[VERB_CANCEL] = { VERB_CASE(CANCEL), read_cancel, false, false },
+	[VERB_PURGE] = { VERB_CASE(PURGE), read_purge, true, false },
+	[VERB_SHUTDOWN] = { VERB_CASE(SHUTDOWN), read_nothing, false, false },
+	[VERB_TOUCH] = { VERB_CASE(TOUCH), read_touch, true, false },
+	[VERB_FREEZE] = { VERB_CASE(FREEZE), read_freeze, true, false },
+	[VERB_MELT] = { VERB_CASE(MELT), read_melt, true, false },
+	[VERB_VERIFY] = { VERB_CASE(VERIFY), read_verify, false, true },
+	[VERB_STREAM_WRITE] = { VERB_CASE(STREAM_WRITE), read_stream_write, true, true },
+	[VERB_STREAM_READ] = { VERB_CASE(STREAM_READ), read_stream_read, false, false },
 };
 
-bool verb_has_chunks(enum verb verb)
+bool verb_goes_on(enum verb verb)
 {
 	return verb == VERB_SET || verb == VERB_VERIFY;
 }
@@ -261,7 +296,7 @@ static int read_request(struct request *request, const PB(Request) * raw, struct
 		fail(request, STATUS_PROTOCOL, "no such verb");
 	if (request->verb < VERB_PING)
 		return 0;
-	if (request->chunked && !verb_has_chunks(request->verb))
+	if (request->chunked && !verbs[request->verb].chunks)
 		return -EPROTO;
 	read_number(request, raw);
 	return verbs[request->verb].read(request, raw, bench);

@@ -86,6 +86,8 @@ struct raw_request {
 		PB(Freeze) freeze;
 		PB(Melt) melt;
 		PB(Verify) verify;
+		PB(StreamWrite) stream_write;
+		PB(StreamRead) stream_read;
 	};
 };
 
@@ -251,6 +253,27 @@ static void write_verify(struct raw_request *raw, const struct request *request)
 	raw->request.verify = &raw->verify;
 }
 
+static void write_stream_write(struct raw_request *raw, const struct request *request)
+{
+	memguard__v1__stream_write__init(&raw->stream_write);
+	raw->stream_write.name = data_from(request->name);
+	if (request->key)
+		raw->stream_write.data_key = data_from(span_of(request->key, ENCLAVE_KEY_SIZE));
+	raw->request.stream_write = &raw->stream_write;
+}
+
+static void write_stream_read(struct raw_request *raw, const struct request *request)
+{
+	memguard__v1__stream_read__init(&raw->stream_read);
+	raw->stream_read.name = data_from(request->name);
+	raw->stream_read.wait_ms = request->wait_ms;
+	raw->stream_read.stream = request->read.stream;
+	raw->stream_read.segment = request->read.segment;
+	raw->stream_read.next = request->read.next;
+	raw->stream_read.acknowledge = request->acknowledge;
+	raw->request.stream_read = &raw->stream_read;
+}
+
 static const struct {
 	Memguard__V1__Request__VerbCase verb_case;
 	void (*write)(struct raw_request *, const struct request *);
@@ -271,6 +294,8 @@ static const struct {
 	[VERB_FREEZE] = { MEMGUARD__V1__REQUEST__VERB_FREEZE, write_freeze },
 	[VERB_MELT] = { MEMGUARD__V1__REQUEST__VERB_MELT, write_melt },
 	[VERB_VERIFY] = { MEMGUARD__V1__REQUEST__VERB_VERIFY, write_verify },
+	[VERB_STREAM_WRITE] = { MEMGUARD__V1__REQUEST__VERB_STREAM_WRITE, write_stream_write },
+	[VERB_STREAM_READ] = { MEMGUARD__V1__REQUEST__VERB_STREAM_READ, write_stream_read },
 };
 
 int message_append_request(uint8_t *out, size_t *used, size_t room, const struct request *request)
@@ -313,6 +338,8 @@ struct raw_reply {
 		PB(State) state;
 		PB(Caller) caller;
 		PB(Purged) purged;
+		PB(Taken) taken;
+		PB(Part) part;
 	};
 };
 
@@ -353,6 +380,7 @@ static void write_info(struct raw_reply *raw, const struct reply *reply)
 	raw->info.left = write_lifetime(&raw->left, &reply->info.left);
 	raw->info.idle_left_ms = reply->info.idle_left_ms;
 	raw->info.frozen = reply->info.frozen;
+	raw->info.stream = reply->info.stream;
 	raw->reply.info = &raw->info;
 }
 
@@ -406,6 +434,23 @@ static void write_purged(struct raw_reply *raw, const struct reply *reply)
 	raw->reply.purged = &raw->purged;
 }
 
+static void write_taken(struct raw_reply *raw, const struct reply *reply)
+{
+	memguard__v1__taken__init(&raw->taken);
+	raw->taken.next = reply->due;
+	raw->reply.taken = &raw->taken;
+}
+
+static void write_part(struct raw_reply *raw, const struct reply *reply)
+{
+	memguard__v1__part__init(&raw->part);
+	raw->part.stream = reply->stream;
+	raw->part.segment = reply->segment;
+	if (reply->key)
+		raw->part.data_key = data_from(span_of(reply->key, ENCLAVE_KEY_SIZE));
+	raw->reply.part = &raw->part;
+}
+
 static const struct {
 	Memguard__V1__Reply__BodyCase body_case;
 	void (*write)(struct raw_reply *, const struct reply *);
@@ -417,6 +462,8 @@ static const struct {
 	[BODY_STATE] = { MEMGUARD__V1__REPLY__BODY_STATE, write_state },
 	[BODY_CALLER] = { MEMGUARD__V1__REPLY__BODY_CALLER, write_caller },
 	[BODY_PURGED] = { MEMGUARD__V1__REPLY__BODY_PURGED, write_purged },
+	[BODY_TAKEN] = { MEMGUARD__V1__REPLY__BODY_TAKEN, write_taken },
+	[BODY_PART] = { MEMGUARD__V1__REPLY__BODY_PART, write_part },
 };
 
 int message_append_reply(uint8_t *out, size_t *used, size_t room, const struct reply *reply)

@@ -40,6 +40,10 @@ int serve_stat(struct desk *desk);
 int serve_list(struct desk *desk);
 int serve_verify(struct desk *desk);
 
+/* request_stream.c: what goes into streams, and out of them. */
+int serve_stream_write(struct desk *desk);
+int serve_stream_read(struct desk *desk);
+
 /* request_self.c: the daemon itself, and the caller. */
 int serve_ping(struct desk *desk);
 int serve_status(struct desk *desk);

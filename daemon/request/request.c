@@ -39,6 +39,8 @@ static const struct {
 	[VERB_FREEZE] = { RIGHT_FREEZE, serve_freeze },
 	[VERB_MELT] = { RIGHT_MELT, serve_melt },
 	[VERB_VERIFY] = { RIGHT_VERIFY, serve_verify },
+	[VERB_STREAM_WRITE] = { RIGHT_WRITE, serve_stream_write },
+	[VERB_STREAM_READ] = { RIGHT_READ, serve_stream_read },
 };
 
 static const char *words_for(int status)
@@ -56,6 +58,8 @@ static const char *words_for(int status)
 		return "already consumed: fetched as often as it might be";
 	case STATUS_FROZEN:
 		return "the secret is frozen";
+	case STATUS_INVALID:
+		return "the name is a stream's";
 	default:
 		return NULL;
 	}
@@ -68,7 +72,7 @@ static int refuse(const struct desk *desk, int status, const char *words)
 	bool over = request->chunked && (request->chunks.final || request->chunks.abort);
 	int r = 0;
 
-	if (verb_has_chunks(request->verb) && !over)
+	if (verb_goes_on(request->verb) && !over)
 		r = upload_drop(desk->transfers, request->id);
 	return r < 0 ? r : desk_answer_code(desk, status, words);
 }

@@ -32,6 +32,8 @@ int serve_verify(struct desk *desk)
 	struct record *record;
 	int r = vault_find(daemon->vault, desk->name, &record);
 
+	if (r == 0 && record_is_stream(record))
+		r = STATUS_INVALID;
 	if (r == 0)
 		r = upload_begin(desk->transfers, daemon, request, desk->name, NULL, &upload);
 	if (r != 0)

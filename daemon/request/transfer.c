@@ -8,6 +8,7 @@
 #include "common/memory/enclave.h"
 #include "common/status.h"
 #include "common/wire/frame.h"
+#include "daemon/request/flow.h"
 #include "daemon/request/sweep.h"
 #include "daemon/request/trial.h"
 #include "daemon/request/upload.h"
@@ -123,6 +124,8 @@ int download_begin(struct transfers *transfers, struct daemon *daemon, const str
 	uint8_t *key;
 	int r = vault_find(daemon->vault, wanted->name, &record);
 
+	if (r == 0 && record_is_stream(record))
+		r = STATUS_INVALID;
 	if (r != 0)
 		return r;
 	record_info(record, &info, tags);
@@ -196,7 +199,7 @@ bool transfers_has(const struct transfers *transfers, uint64_t id)
 {
 	return upload_find(transfers, id) || download_find(transfers, id) ||
 		waiter_find(transfers, id) || sweep_find(transfers, id) ||
-		trial_find(transfers, id);
+		trial_find(transfers, id) || flows_have(transfers, id);
 }
 
 int transfers_cancel(
@@ -207,7 +210,9 @@ int transfers_cancel(
 	struct waiter *waiter = waiter_find(transfers, id);
 	struct sweep *sweep = sweep_find(transfers, id);
 	struct trial *trial = trial_find(transfers, id);
-	bool answered = upload ? upload_answered(upload) : !download && !waiter && !sweep && !trial;
+	bool flow = flows_have(transfers, id);
+	bool answered = upload ? upload_answered(upload)
+			       : !download && !waiter && !sweep && !trial && !flow;
 
 	if (upload)
 		upload_end(transfers, daemon, upload);
@@ -219,6 +224,8 @@ int transfers_cancel(
 		sweep_end(transfers, sweep);
 	else if (trial)
 		trial_end(transfers, daemon, trial);
+	else if (flow)
+		flows_forget(transfers, id);
 	if (answered)
 		return 0;
 	return answers_code(answers, id, STATUS_TIMEOUT, "cancelled");
@@ -236,6 +243,7 @@ void transfers_finish(struct transfers *transfers, struct daemon *daemon)
 		sweep_end(transfers, transfers->sweeps);
 	while (transfers->trials)
 		trial_end(transfers, daemon, transfers->trials);
+	flows_finish(transfers);
 	wait_party_end(&transfers->party);
 	if (transfers->session)
 		vault_end_holder(daemon->vault, transfers->session);

@@ -355,6 +355,8 @@ static const char *words_for(int status)
 		return "given up by the sender";
 	case STATUS_FROZEN:
 		return "the secret is frozen";
+	case STATUS_INVALID:
+		return "the name is a stream's";
 	default:
 		return NULL;
 	}

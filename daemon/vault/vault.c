@@ -83,6 +83,14 @@ int vault_next(struct vault *vault, struct span prefix, struct span after, struc
 	return 0;
 }
 
+/* A secret; STATUS_INVALID where a stream is. */
+static int look_up_secret(struct vault *vault, struct span name, uint64_t *offsetp)
+{
+	int r = vault_look_up(vault, name, offsetp);
+
+	return r == 0 && record_header(vault, *offsetp)->flags & RECORD_STREAM ? STATUS_INVALID : r;
+}
+
 /* -- writing ------------------------------------------------------------------------------- */
 
 /* Now, in a number's range however the clock is set. */
@@ -156,7 +164,7 @@ int vault_may_put(struct vault *vault, struct span name, const struct conditions
 {
 	uint64_t offset;
 	const struct header *old = NULL;
-	int r = vault_look_up(vault, name, &offset);
+	int r = look_up_secret(vault, name, &offset);
 
 	if (r == 0)
 		old = record_header(vault, offset);
@@ -284,7 +292,7 @@ static int make_record(struct vault *vault, const struct value *value, struct dr
 /* Looks up what there is under the name, and whether it may be succeeded. */
 static int begin_draft(struct vault *vault, struct draft *draft, uint64_t *versionp)
 {
-	int r = vault_look_up(vault, draft->put->name, &draft->old_offset);
+	int r = look_up_secret(vault, draft->put->name, &draft->old_offset);
 
 	if (r == 0)
 		draft->old = record_header(vault, draft->old_offset);
@@ -363,6 +371,51 @@ int vault_remove(struct vault *vault, struct span name, const struct conditions 
 	return 0;
 }
 
+/* -- streams ------------------------------------------------------------------------------- */
+
+/* All that a stream's record says: whose it is, since when, and what it is called. */
+static int write_stream(
+	struct vault *vault, struct span name, uint32_t owner, uint64_t sequence, uint64_t offset)
+{
+	struct header *header = record_header(vault, offset);
+	uint64_t now = now_ms();
+
+	*header = (struct header){ .format = RECORD_FORMAT, .flags = RECORD_STREAM };
+	put_number(header->secret, sequence);
+	put_number(header->sequence, sequence);
+	put_number(header->created, now);
+	put_number(header->changed, now);
+	bytes_put32(header->owner, owner);
+	bytes_put16(header->name_size, (uint16_t)name.size);
+	memcpy((uint8_t *)header + record_name_start(header), name.data, name.size);
+	return record_tag(vault, header, header->tag);
+}
+
+int vault_put_stream(
+	struct vault *vault, struct span name, uint32_t owner, uint64_t *offsetp, uint64_t *idp)
+{
+	uint64_t sequence = vault->sequence + 1;
+	uint64_t tombstone;
+	int r;
+
+	if (name.size == 0 || name.size > NAME_FILED_MAX)
+		return STATUS_INVALID;
+	if (vault_look_up(vault, name, &tombstone) == STATUS_GONE)
+		vault_end_record(vault, tombstone);
+	if (sequence > NUMBER_MAX ||
+		ledger_take(vault->ledger, sizeof(struct header) + name.size, offsetp) < 0)
+		return STATUS_LIMIT;
+	r = write_stream(vault, name, owner, sequence, *offsetp);
+	if (r == 0 && index_insert(vault->index, name, *offsetp) < 0)
+		r = STATUS_LIMIT;
+	if (r != 0) {
+		ledger_give(vault->ledger, *offsetp);
+		return r;
+	}
+	vault->sequence = *idp = sequence;
+	return 0;
+}
+
 /* -- purge --------------------------------------------------------------------------------- */
 
 static void purge_record(void *context, uint64_t offset)
@@ -424,6 +477,8 @@ int vault_new(struct vault **vaultp, struct coffer *coffer)
 	source.context = vault;
 	r = terms_new(&vault->terms);
 	if (r == 0)
+		r = streams_new(vault);
+	if (r == 0)
 		r = ledger_new(&vault->ledger);
 	if (r == 0)
 		r = index_new(&vault->index, &source);
@@ -452,12 +507,20 @@ void vault_free(struct vault *vault)
 		return;
 	while (vault->values)
 		value_free(vault, vault->values);
+	streams_free(vault);
 	free_pinned(vault);
 	free(vault->spare);
 	terms_free(vault->terms);
 	index_free(vault->index);
 	ledger_free(vault->ledger);
 	free(vault);
+}
+
+void vault_watch(
+	struct vault *vault, void (*on_change)(void *context, struct span name), void *context)
+{
+	vault->on_change = on_change;
+	vault->context = context;
 }
 
 uint64_t vault_count(const struct vault *vault)

@@ -37,6 +37,10 @@ int vault_new(struct vault **vaultp, struct coffer *coffer);
 /* Wipes and frees everything; takes NULL. */
 void vault_free(struct vault *vault);
 
+/* Calls `on_change` with the name of every stream in which something happens. */
+void vault_watch(
+	struct vault *vault, void (*on_change)(void *context, struct span name), void *context);
+
 /* Secrets held, and bytes of ledger that they and the names of consumed ones take. */
 uint64_t vault_count(const struct vault *vault);
 uint64_t vault_bytes(const struct vault *vault);
@@ -49,6 +53,9 @@ uint64_t vault_bytes(const struct vault *vault);
  * -EKEYEXPIRED when the coffer is destroyed, as from all that touch keys. Touches the ledger key.
  */
 int vault_find(struct vault *vault, struct span name, struct record **recordp);
+
+/* Whether it is a stream's name: it has neither key nor chunks (vault_stream.h). */
+bool record_is_stream(const struct record *record);
 
 /* The outside of a record. Its spans, and tags in `tags`, live as long as the record does. */
 void record_info(const struct record *record, struct info *info, struct tag tags[MESSAGE_TAGS_MAX]);
@@ -152,7 +159,8 @@ struct vault_put {
  * current version (0: absent) when a condition does not hold; STATUS_LIMIT; STATUS_GONE when the
  * value was purged; STATUS_INVALID when it is empty or the name or a tag is too long;
  * STATUS_FROZEN; STATUS_INTEGRITY when what is there is not what was written: it has to be removed
- * first. After anything but 0 the value is still the caller's. Touches keys.
+ * first. STATUS_INVALID also when the name is a stream's. After anything but 0 the value is still
+ * the caller's. Touches keys.
  */
 int vault_put(struct vault *vault, struct value **valuep, const struct vault_put *put,
 	uint64_t *versionp);

@@ -51,6 +51,7 @@ struct header {
 #define RECORD_FROZEN 1   /* it is not changed until it is melted */
 #define RECORD_CONSUMED 2 /* a tombstone: a name without a value */
 #define RECORD_SESSION 4  /* it ends with a connection, and so with the process that has that */
+#define RECORD_STREAM 8   /* the name of a stream, which has no value of its own */
 
 /* When a record ends by itself, as it lies in the ledger. Times are ms of CLOCK_BOOTTIME. */
 struct lifetime_bytes {
@@ -117,6 +118,9 @@ struct vault {
 	struct owner *owners;  /* who has tombstones */
 	uint64_t consumed;     /* tombstones */
 	uint64_t (*now)(void); /* ms of CLOCK_BOOTTIME */
+	struct streams *streams;
+	void (*on_change)(void *context, struct span name); /* of a stream; may be NULL */
+	void *context;
 };
 
 /* -- numbers ------------------------------------------------------------------------------- */
@@ -161,6 +165,13 @@ struct span record_name(const struct header *header);
 
 /* Whether the sizes in a header fit into the block that it lies in. */
 bool record_well_formed(const struct vault *vault, uint64_t offset);
+
+/*
+ * A tag under the ledger key over one span after the other. Returns 0, or -EKEYEXPIRED without a
+ * ledger key, which it touches.
+ */
+int vault_tag(const struct vault *vault, const struct span *parts, size_t count,
+	uint8_t tag[static RECORD_TAG_SIZE]);
 
 /*
  * The tag over a well-formed record. Returns 0, or -EKEYEXPIRED without a ledger key, which it
@@ -209,6 +220,13 @@ void record_move(struct vault *vault, uint64_t offset, uint64_t to);
  */
 int vault_look_up(struct vault *vault, struct span name, uint64_t *offsetp);
 
+/*
+ * Writes and publishes the record of a stream's name, which nothing else has. Returns 0,
+ * STATUS_LIMIT, or a negative errno. Touches the ledger key.
+ */
+int vault_put_stream(
+	struct vault *vault, struct span name, uint32_t owner, uint64_t *offsetp, uint64_t *idp);
+
 /* Takes out a record whose life is over. Touches the ledger key. */
 void vault_end_record(struct vault *vault, uint64_t offset);
 
@@ -229,6 +247,18 @@ void lifetime_begin(struct vault *vault, uint64_t offset, const struct vault_put
 
 /* What is left of it, for record_info. */
 void lifetime_tell(const struct vault *vault, const struct header *header, struct info *info);
+
+/* -- streams (vault_stream.c) -------------------------------------------------------------- */
+
+/* Returns 0 or -ENOMEM. */
+int streams_new(struct vault *vault);
+void streams_free(struct vault *vault);
+
+/* The record is gone: if it was a stream's, the stream is too. */
+void stream_lose(struct vault *vault, uint64_t offset);
+
+/* Whether the record is a stream's, and then how many bytes can be read. */
+bool stream_tell(const struct vault *vault, uint64_t offset, uint64_t *sizep);
 
 /* -- values under way (vault_value.c) ------------------------------------------------------ */
 

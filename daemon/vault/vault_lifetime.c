@@ -322,6 +322,8 @@ static int begin_change(struct vault *vault, struct span name, const struct cond
 
 	if (r != 0)
 		return r;
+	if (record_header(vault, *offsetp)->flags & RECORD_STREAM)
+		return STATUS_INVALID;
 	*versionp = get_number(record_header(vault, *offsetp)->version);
 	return vault_check_conditions(conditions, record_header(vault, *offsetp), versionp);
 }

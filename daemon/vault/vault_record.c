@@ -66,24 +66,32 @@ static struct span table_of(const struct vault *vault, uint64_t place, uint64_t 
 	return span_of(ledger_at(vault->ledger, place, bytes), bytes);
 }
 
-/* The tag over a well-formed record. Returns 0, or -EKEYEXPIRED without a ledger key. */
-int record_tag(
-	const struct vault *vault, const struct header *header, uint8_t tag[static RECORD_TAG_SIZE])
+int vault_tag(const struct vault *vault, const struct span *parts, size_t count,
+	uint8_t tag[static RECORD_TAG_SIZE])
 {
-	struct span table = table_of(vault, place_in(header), get_number(header->size));
 	const struct coffer_view *view = coffer_view(vault->coffer);
 	crypto_generichash_state state;
 
 	if (!view)
 		return -EKEYEXPIRED;
 	crypto_generichash_init(&state, view->ledger, sizeof(view->ledger), RECORD_TAG_SIZE);
-	crypto_generichash_update(&state, (const uint8_t *)header + RECORD_TAG_SIZE,
-		record_end(header) - RECORD_TAG_SIZE);
-	if (table.size > 0)
-		crypto_generichash_update(&state, table.data, table.size);
+	for (size_t i = 0; i < count; i++)
+		crypto_generichash_update(&state, parts[i].data, parts[i].size);
 	crypto_generichash_final(&state, tag, RECORD_TAG_SIZE);
 	sodium_memzero(&state, sizeof(state));
 	return 0;
+}
+
+/* The tag over a well-formed record. Returns 0, or -EKEYEXPIRED without a ledger key. */
+int record_tag(
+	const struct vault *vault, const struct header *header, uint8_t tag[static RECORD_TAG_SIZE])
+{
+	struct span table = table_of(vault, place_in(header), get_number(header->size));
+	const struct span parts[] = { span_of((const uint8_t *)header + RECORD_TAG_SIZE,
+					      record_end(header) - RECORD_TAG_SIZE),
+		table };
+
+	return vault_tag(vault, parts, table.size > 0 ? 2 : 1, tag);
 }
 
 /* Whether a record is what was written. */
@@ -243,6 +251,7 @@ void record_retire(struct vault *vault, uint64_t offset, bool intact)
 
 	wipe_key(vault, offset);
 	forget_term(vault, offset);
+	stream_lose(vault, offset);
 	if (vault->spare && vault->spare->offset == offset)
 		vault->spare->retired = true;
 	if (record) {
@@ -324,8 +333,14 @@ void record_info(const struct record *record, struct info *info, struct tag tags
 	info->created_ms = (int64_t)get_number(header->created);
 	info->changed_ms = (int64_t)get_number(header->changed);
 	info->frozen = header->flags & RECORD_FROZEN;
+	info->stream = stream_tell(vault, record->offset, &info->size);
 	lifetime_tell(vault, header, info);
 	info->tags.count = count;
+}
+
+bool record_is_stream(const struct record *record)
+{
+	return record_header(record->vault, record->offset)->flags & RECORD_STREAM;
 }
 
 struct span record_filed_name(const struct record *record)

@@ -341,3 +341,58 @@ class Client(Wire):
         if len(value) != size:
             raise Broken("a value of another size than announced")
         return value
+
+    # -- streams ---------------------------------------------------------------------------------
+
+    def write_request(self, name, number, data_key, first, chunks, final):
+        """One of a segment's requests; the key goes with the first."""
+        return self.request(
+            number=number, chunks=announce(first, chunks, final),
+            stream_write=pb.StreamWrite(name=name, data_key=data_key if first == 0 else b""))
+
+    def write_chunks(self, name, number, data_key, first, chunks, final):
+        """Returns the number of the chunk that is due then."""
+        request = self.write_request(name, number, data_key, first, chunks, final)
+        self.send(request, chunks=b"".join(chunks))
+        return self.answer(request)[0].taken.next
+
+    def write_segment(self, name, value):
+        number, data_key = os.urandom(16), os.urandom(32)
+        chunks = seal_value(value, data_key)
+        for first in range(0, len(chunks), FRAME_CHUNKS):
+            some = chunks[first:first + FRAME_CHUNKS]
+            final = first + len(some) == len(chunks)
+            if self.write_chunks(name, number, data_key, first, some, final) != first + len(some):
+                raise Broken("another chunk is due")
+
+    def read_request(self, name, place=None, **fields):
+        stream, segment, due = place or (0, 0, 0)
+        return self.request(stream_read=pb.StreamRead(
+            name=name, stream=stream, segment=segment, next=due, **fields))
+
+    def acknowledge(self, name, place):
+        self.ask(self.read_request(name, place, acknowledge=True))
+
+    def read_part(self, name, place=None, **fields):
+        """Pieces of plaintext, the place behind them, and whether the segment is at its end."""
+        request = self.read_request(name, place, **fields)
+        self.send(request)
+        return self.take_part(request)
+
+    def take_part(self, request):
+        reply, chunks = self.answer(request)
+        part, first, pieces = reply.part, reply.chunks.first, []
+        for i, chunk in enumerate(chunks):
+            final = reply.chunks.final and i + 1 == len(chunks)
+            pieces.append(open_chunk(chunk, first + i, final, part.data_key))
+        if reply.chunks.final:
+            return pieces, (part.stream, part.segment + 1, 0), True
+        return pieces, (part.stream, part.segment, first + len(chunks)), False
+
+    def read_segment(self, name, **fields):
+        value, place, final = b"", None, False
+        while not final:
+            pieces, place, final = self.read_part(name, place, **fields)
+            value += b"".join(pieces)
+        self.acknowledge(name, place)
+        return value

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/vault/vault_stream.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/status.h"
+#include "daemon/vault/vault_stream_inside.h"
+
+/* Chains of streams, by their records' offsets. */
+#define CHAINS 256
+
+struct streams {
+	struct stream *chain[CHAINS];
+};
+
+static struct stream **chain_of(struct streams *streams, uint64_t offset)
+{
+	return &streams->chain[offset / LEDGER_UNIT % CHAINS];
+}
+
+static struct stream *stream_at(const struct vault *vault, uint64_t offset)
+{
+	struct stream *stream = *chain_of(vault->streams, offset);
+
+	while (stream && stream->offset != offset)
+		stream = stream->next;
+	return stream;
+}
+
+/* Whoever waits for the stream looks again. */
+void stream_changed(const struct stream *stream)
+{
+	const struct vault *vault = stream->vault;
+
+	if (vault->on_change)
+		vault->on_change(vault->context, stream_name(stream));
+}
+
+/* -- the end ------------------------------------------------------------------------------- */
+
+void segment_drop_chunk(struct stream *stream, struct segment *segment)
+{
+	const struct held_chunk *chunk = &segment->chunks[segment->head];
+
+	stream->held -= block_size(sizeof(struct chunk_header) + chunk->size);
+	stream->size -= chunk->size - ENCLAVE_TAG_SIZE;
+	ledger_give(stream->vault->ledger, chunk->offset);
+	segment->head++;
+	segment->first++;
+}
+
+/* Wipes a segment, its key first. */
+static void drop_segment(struct stream *stream, struct segment *segment)
+{
+	ledger_give(stream->vault->ledger, segment->offset);
+	while (segment->first < segment->due)
+		segment_drop_chunk(stream, segment);
+	stream->held -= SEGMENT_HELD;
+	free(segment->chunks);
+	free(segment);
+}
+
+void stream_drop_first(struct stream *stream)
+{
+	struct segment *segment = stream->first;
+
+	stream->first = segment->next;
+	if (!stream->first)
+		stream->last = NULL;
+	drop_segment(stream, segment);
+}
+
+void stream_drop_last(struct stream *stream)
+{
+	struct segment *segment = stream->last;
+	struct segment **at = &stream->first;
+
+	stream->last = NULL;
+	while (*at != segment) {
+		stream->last = *at;
+		at = &(*at)->next;
+	}
+	*at = NULL;
+	drop_segment(stream, segment);
+}
+
+/* Its record is gone: nothing of it is left but the address, for those who have pinned it. */
+static void end(struct stream *stream, enum stream_fate fate)
+{
+	struct stream **at = chain_of(stream->vault->streams, stream->offset);
+
+	while (*at != stream)
+		at = &(*at)->next;
+	*at = stream->next;
+	while (stream->first)
+		stream_drop_first(stream);
+	stream->fate = fate;
+	stream->writer = stream->reader = NULL;
+	stream_changed(stream);
+	if (stream->pins == 0)
+		free(stream);
+}
+
+void stream_lose(struct vault *vault, uint64_t offset)
+{
+	struct stream *stream = stream_at(vault, offset);
+
+	if (stream)
+		end(stream, STREAM_DESTROYED);
+}
+
+/* Nobody is left to write or to be read from: the name goes too. */
+bool stream_end_if_over(struct stream *stream)
+{
+	struct vault *vault = stream->vault;
+	uint64_t offset = stream->offset;
+
+	if (stream->first || stream->writer)
+		return false;
+	end(stream, STREAM_OVER);
+	index_remove(vault->index, record_name(record_header(vault, offset)), offset);
+	record_retire(vault, offset, true);
+	return true;
+}
+
+void stream_unpin(struct stream *stream)
+{
+	if (stream->pins == 0)
+		abort();
+	if (--stream->pins == 0 && stream->fate != STREAM_LIVES)
+		free(stream);
+}
+
+/* -- its life ------------------------------------------------------------------------------ */
+
+int streams_new(struct vault *vault)
+{
+	vault->streams = calloc(1, sizeof(*vault->streams));
+	return vault->streams ? 0 : -ENOMEM;
+}
+
+void streams_free(struct vault *vault)
+{
+	for (size_t i = 0; vault->streams && i < CHAINS; i++)
+		while (vault->streams->chain[i])
+			end(vault->streams->chain[i], STREAM_DESTROYED);
+	free(vault->streams);
+	vault->streams = NULL;
+}
+
+int stream_find(struct vault *vault, struct span name, struct stream **streamp)
+{
+	struct stream *stream;
+	uint64_t offset;
+	int r = vault_look_up(vault, name, &offset);
+
+	if (r != 0)
+		return r == STATUS_GONE ? STATUS_NOT_FOUND : r;
+	stream = stream_at(vault, offset);
+	if (!stream)
+		return STATUS_INVALID;
+	/* Its one writer has gone before anything was there to read. */
+	if (stream_end_if_over(stream))
+		return STATUS_NOT_FOUND;
+	*streamp = stream;
+	return 0;
+}
+
+static size_t count_of(const struct streams *streams, uint32_t owner)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < CHAINS; i++)
+		for (const struct stream *at = streams->chain[i]; at; at = at->next)
+			count += at->owner == owner;
+	return count;
+}
+
+int stream_make(struct vault *vault, struct span name, uint32_t owner, struct stream **streamp)
+{
+	struct stream *stream;
+	int r;
+
+	if (count_of(vault->streams, owner) >= STREAMS_MAX)
+		return STATUS_LIMIT;
+	stream = calloc(1, sizeof(*stream));
+	if (!stream)
+		return STATUS_LIMIT;
+	stream->vault = vault;
+	stream->owner = owner;
+	stream->name_size = name.size;
+	memcpy(stream->name, name.data, name.size);
+	r = vault_put_stream(vault, name, owner, &stream->offset, &stream->id);
+	if (r != 0) {
+		free(stream);
+		return r;
+	}
+	stream->next = *chain_of(vault->streams, stream->offset);
+	*chain_of(vault->streams, stream->offset) = stream;
+	*streamp = stream;
+	return 0;
+}
+
+struct stream *stream_pin(struct stream *stream)
+{
+	stream->pins++;
+	return stream;
+}
+
+enum stream_fate stream_fate(const struct stream *stream)
+{
+	return stream->fate;
+}
+
+struct span stream_name(const struct stream *stream)
+{
+	return span_of(stream->name, stream->name_size);
+}
+
+bool stream_tell(const struct vault *vault, uint64_t offset, uint64_t *sizep)
+{
+	const struct stream *stream = stream_at(vault, offset);
+
+	if (stream)
+		*sizep = stream->size;
+	return stream != NULL;
+}
