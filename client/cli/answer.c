@@ -84,6 +84,8 @@ static void answer_life(json_t *answer, const struct mg_info *info)
 	const struct mg_lifetime *left = &info->left;
 
 	answer_flag(answer, "frozen", info->frozen);
+	if (info->stream)
+		answer_flag(answer, "stream", true);
 	if (left->ttl_ms > 0)
 		answer_number(answer, "ttl_ms", left->ttl_ms);
 	if (left->idle_ms > 0) {

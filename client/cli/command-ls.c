@@ -75,7 +75,10 @@ static void print_list(const struct mg_info *info)
 	char words[ANSWER_WORDS_MAX];
 
 	answer_row("name", "%s", info->name);
-	answer_row("version", "%" PRIu64, info->version);
+	if (info->stream)
+		answer_row("stream", "what it holds is read once: mgctl stream read");
+	else
+		answer_row("version", "%" PRIu64, info->version);
 	answer_row("size", "%" PRIu64 " %s", info->size, info->size == 1 ? "byte" : "bytes");
 	answer_row("created", "%s", answer_time(words, info->created_ms));
 	answer_row("changed", "%s", answer_time(words, info->changed_ms));

@@ -98,6 +98,19 @@ static const struct option touch_options[] = {
 	{ 0 },
 };
 
+static const struct option stream_options[] = {
+	{ "fd", 0, "N", arguments_fd, FIELD(fd), "write from, or read to, this file descriptor" },
+	{ "file", 0, "PATH", arguments_text, FIELD(file), "write from this file, - is stdin" },
+	{ "trim", 0, NULL, arguments_flag, FIELD(trim), "write: drop one final newline" },
+	{ "encode", 0, "base64|hex", arguments_encoding, FIELD(encoding),
+		"read: print it encoded" },
+	{ "newline", 0, "auto|yes|no", arguments_newline, FIELD(newline),
+		"read: add a newline; auto: when it goes to a\nterminal" },
+	{ "force", 0, NULL, arguments_flag, FIELD(force),
+		"read: control bytes to a terminal, too" },
+	{ 0 },
+};
+
 static const struct option purge_options[] = {
 	{ "mine", 0, NULL, arguments_flag, FIELD(mine),
 		"what is your own; taken for granted without --all" },
@@ -165,6 +178,19 @@ const struct command commands[] = {
 		NULL, command_freeze },
 	{ "melt", "NAME", OPERAND_NAME, 1, 1, no_options, "let a frozen secret be changed again",
 		"", NULL, command_melt },
+	{ "stream", "write|read|size NAME", OPERAND_DEED, 2, 2, stream_options,
+		"pass bytes from one program to another",
+		"write takes bytes as set does, and sends them on while they come; read waits for\n"
+		"the first writer, prints what one write has sent, in order, and ends with it.\n"
+		"What was printed is gone. When a writer has not come to its end, read ends with\n"
+		"status 11. The daemon keeps as much as a secret may have: then write waits, each\n"
+		"time as long as --timeout allows. size prints how many bytes wait.\n"
+		"\n"
+		"  pg_dump prod | mgctl stream write '~/dump'\n"
+		"  mgctl --timeout 1h stream read '~/dump' | pg_restore -d test\n",
+		"a value is never an argument, where everybody can read it: pipe it, "
+		"'... | mgctl stream write NAME'",
+		command_stream },
 	{ "status", "", OPERAND_NONE, 0, 0, ready_options, "tell what protects the secrets",
 		"What is really in force in the daemon, not what was asked for.\n", NULL,
 		command_status },

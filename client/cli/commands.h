@@ -16,8 +16,8 @@ struct option {
 	const char *help;
 };
 
-/* What an operand is, for those who complete it. */
-enum operand { OPERAND_NONE, OPERAND_NAME, OPERAND_COMMAND, OPERAND_SHELL };
+/* What an operand is, for those who complete it; OPERAND_DEED: what to do with a name, and it. */
+enum operand { OPERAND_NONE, OPERAND_NAME, OPERAND_COMMAND, OPERAND_SHELL, OPERAND_DEED };
 
 struct command {
 	const char *name;

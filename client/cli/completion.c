@@ -32,6 +32,13 @@ static void print_choices(FILE *stream, const char *choices)
 		fputc(*choices == '|' ? ' ' : *choices, stream);
 }
 
+/* "a|b|c NAME" as "a b c". */
+static void print_deeds(FILE *stream, const char *operands)
+{
+	for (; *operands && *operands != ' '; operands++)
+		fputc(*operands == '|' ? ' ' : *operands, stream);
+}
+
 /* A text between single quotes; `special` characters get a backslash, line ends become spaces. */
 static void print_quoted(FILE *stream, const char *text, const char *special)
 {
@@ -87,6 +94,14 @@ static void bash_command(FILE *stream, const struct command *command)
 	fputs("'\n", stream);
 	if (command->kind == OPERAND_NAME)
 		fputs("\t\twords=names\n", stream);
+	if (command->kind == OPERAND_DEED) {
+		fprintf(stream,
+			"\t\twords=names\n"
+			"\t\t[[ ${COMP_WORDS[COMP_CWORD - 1]} == %s ]] && words='",
+			command->name);
+		print_deeds(stream, command->operands);
+		fputs("'\n", stream);
+	}
 	if (command->kind == OPERAND_COMMAND) {
 		fputs("\t\twords='", stream);
 		print_commands(stream);
@@ -205,6 +220,10 @@ static void zsh_command(FILE *stream, const struct command *command)
 		fputs("\t\t\t\t'*:name:_mgctl_names'\n", stream);
 	} else if (command->kind == OPERAND_NONE) {
 		fputs("\t\t\t\t': :'\n", stream);
+	} else if (command->kind == OPERAND_DEED) {
+		fputs("\t\t\t\t':deed:(", stream);
+		print_deeds(stream, command->operands);
+		fputs(")' ':name:_mgctl_names'\n", stream);
 	} else {
 		fputs("\t\t\t\t':word:(", stream);
 		if (command->kind == OPERAND_SHELL)
@@ -298,7 +317,11 @@ static void fish_operands(FILE *stream, const struct command *command)
 		return;
 	fish_condition(stream, command->name);
 	fputs(" -a '", stream);
-	if (command->kind == OPERAND_NAME)
+	if (command->kind == OPERAND_DEED) {
+		print_deeds(stream, command->operands);
+		fputc(' ', stream);
+	}
+	if (command->kind == OPERAND_NAME || command->kind == OPERAND_DEED)
 		fputs("(" LIST_NAMES "(commandline -ct) 2>/dev/null)", stream);
 	else if (command->kind == OPERAND_SHELL)
 		print_choices(stream, command->operands);

@@ -50,18 +50,24 @@ static bool broke(int error)
 	return error == -ECONNRESET || error == -EPIPE;
 }
 
+/* Once more when the connection broke; and each time again when something was done meanwhile. */
 static int try_twice(struct mg_client *client, struct call *call)
 {
 	int r = ensure_connected(client, call);
+	bool again = true;
 
 	if (r == MG_OK)
 		r = call->attempt(client, call);
-	if (!broke(r) || !call->repeatable)
-		return r;
-	connection_close(&client->connection);
-	handle_clear(client);
-	r = reconnect(client, call);
-	return r == MG_OK ? call->attempt(client, call) : r;
+	while (broke(r) && call->repeatable && again) {
+		connection_close(&client->connection);
+		handle_clear(client);
+		call->progressed = false;
+		r = reconnect(client, call);
+		if (r == MG_OK)
+			r = call->attempt(client, call);
+		again = call->progressed;
+	}
+	return r;
 }
 
 int call_run(struct mg_client *client, struct call *call)
@@ -70,7 +76,7 @@ int call_run(struct mg_client *client, struct call *call)
 
 	if (!client)
 		return error_say(MG_INVALID, "no handle");
-	call->deadline_ms = connection_now_ms() + client->timeout_ms + (uint64_t)call->wait_ms;
+	call_progress(client, call);
 	r = handle_enter(client, call->deadline_ms);
 	if (r != MG_OK)
 		return r;
@@ -83,6 +89,12 @@ int call_run(struct mg_client *client, struct call *call)
 		r = error_errno(r, client->endpoint.path);
 	handle_leave(client);
 	return r;
+}
+
+void call_progress(struct mg_client *client, struct call *call)
+{
+	call->progressed = true;
+	call->deadline_ms = connection_now_ms() + client->timeout_ms + (uint64_t)call->wait_ms;
 }
 
 void call_excuse(struct call *call, uint64_t since_ms)

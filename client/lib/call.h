@@ -17,12 +17,19 @@ struct call {
 	 */
 	int (*attempt)(struct mg_client *client, struct call *call);
 	bool repeatable;
+	bool progressed;      /* since the last attempt began: call_progress */
 	unsigned wait_ms;     /* milliseconds beside the handle's time limit */
 	uint64_t deadline_ms; /* of CLOCK_MONOTONIC; set by call_run */
 };
 
 /* Takes the time since `since_ms`, which a callback of the host has spent, off the time limit. */
 void call_excuse(struct call *call, uint64_t since_ms);
+
+/*
+ * Part of a long call is done for good: the time limit begins anew, and a connection that breaks
+ * later is a new mishap.
+ */
+void call_progress(struct mg_client *client, struct call *call);
 
 /* Returns the attempt's status, or what its errno means to the caller of the library. */
 int call_run(struct mg_client *client, struct call *call);

@@ -252,7 +252,8 @@ static int hand_over(const struct info *info, mg_each each, void *context)
 			.bind_pid = (pid_t)info->left.pid,
 			.session = info->left.session },
 		.idle_left_ms = info->idle_left_ms,
-		.frozen = info->frozen };
+		.frozen = info->frozen,
+		.stream = info->stream };
 	int r;
 
 	for (size_t i = 0; i < info->tags.count; i++)

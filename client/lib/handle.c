@@ -131,6 +131,7 @@ static void rest(void *argument)
 	struct mg_client *client = argument;
 
 	sodium_memzero(client->keys->value, sizeof(client->keys->value));
+	client->keys->ahead = 0;
 	workroom_rest(&client->room);
 }
 

@@ -16,6 +16,7 @@ struct handle_keys {
 	struct guard guard;
 	struct channel_pair pair;        /* during the handshake */
 	uint8_t value[ENCLAVE_KEY_SIZE]; /* the data key of the value under way */
+	uint8_t ahead;                   /* the byte behind the piece that was sealed last */
 };
 
 /*

@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
-#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "client/lib/call.h"
 #include "client/lib/error.h"
 #include "client/lib/exchange.h"
-
-/* A piece and a byte of the next one: whether a piece is the last must be known to seal it. */
-#define PIECE_SIZE (ENCLAVE_CHUNK_PLAIN + 1)
+#include "client/lib/pieces.h"
 
 /* A value on its way out. */
 struct store {
@@ -18,17 +15,11 @@ struct store {
 	struct tag tags[MESSAGE_TAGS_MAX];
 	enum body expected;
 	uint64_t version;
-	uint8_t *sealed; /* chunks, in the heap: all of them, or a frame's */
-	size_t sealed_size;
 
-	const uint8_t *value; /* mg_set */
+	const void *value; /* mg_set */
+	uint8_t *sealed;   /* all chunks of it, in the heap */
 
-	mg_source source; /* mg_set_from */
-	void *context;
-	struct mg_client *client;
-	uint8_t *piece; /* on the bench */
-	size_t have;    /* bytes in it */
-	bool ended;     /* the source has no more */
+	struct pieces pieces; /* mg_set_from */
 };
 
 /* -- frames -------------------------------------------------------------------------------- */
@@ -74,53 +65,16 @@ static int take_refusal(struct mg_client *client, struct store *store, uint64_t 
 
 /* -- whole --------------------------------------------------------------------------------- */
 
-struct sealing {
-	struct mg_client *client;
-	struct store *store; /* piece by piece */
-	uint8_t *out;
-	const uint8_t *value;
-	size_t size;
-	uint64_t number; /* of the chunk */
-	bool final;
-};
-
-static void seal_chunk(void *argument)
-{
-	struct sealing *sealing = argument;
-
-	enclave_seal_chunk(sealing->out, sealing->value, sealing->size, sealing->number,
-		sealing->final, sealing->client->keys->value);
-}
-
-static void draw(void *argument)
-{
-	enclave_draw_key(argument);
-}
-
-static void draw_key(struct mg_client *client, struct store *store)
-{
-	handle_run(client, draw, client->keys->value);
-	store->request.key = client->keys->value;
-}
-
 /* Everything is sealed once, before anything is sent: a repeat sends the same bytes. */
 static int seal_whole(struct mg_client *client, struct store *store)
 {
-	struct sealing sealing = { .client = client, .value = store->value };
-	size_t left = (size_t)store->request.size;
+	size_t size = (size_t)store->request.size;
 
-	store->sealed_size = (size_t)enclave_sealed_size(left);
-	sealing.out = store->sealed = malloc(store->sealed_size);
+	pieces_draw_key(client);
+	store->request.key = client->keys->value;
+	store->sealed = pieces_seal_whole(client, store->value, size);
 	if (!store->sealed)
-		return error_say(MG_LIMIT, "out of memory for a value of %zu bytes", left);
-	draw_key(client, store);
-	for (; left > 0; left -= sealing.size, sealing.number++) {
-		sealing.size = left < ENCLAVE_CHUNK_PLAIN ? left : ENCLAVE_CHUNK_PLAIN;
-		sealing.final = sealing.size == left;
-		handle_run(client, seal_chunk, &sealing);
-		sealing.value += sealing.size;
-		sealing.out += sealing.size + ENCLAVE_TAG_SIZE;
-	}
+		return error_say(MG_LIMIT, "out of memory for a value of %zu bytes", size);
 	return MG_OK;
 }
 
@@ -138,14 +92,15 @@ static size_t announce(struct chunks *chunks, size_t left)
 static int attempt_whole(struct mg_client *client, struct call *call)
 {
 	struct store *store = (struct store *)(void *)call;
+	size_t sealed_size = (size_t)enclave_sealed_size(store->request.size);
 	struct chunks chunks = { 0 };
 	size_t size;
 	int r = store->sealed ? MG_OK : seal_whole(client, store);
 
-	for (size_t at = 0; r == MG_OK && at < store->sealed_size; at += size) {
+	for (size_t at = 0; r == MG_OK && at < sealed_size; at += size) {
 		if (at > 0 && exchange_has_news(client))
 			return take_refusal(client, store, chunks.first);
-		size = announce(&chunks, store->sealed_size - at);
+		size = announce(&chunks, sealed_size - at);
 		r = send_frame(client, store, &chunks, span_of(store->sealed + at, size));
 		chunks.first += chunks.count;
 	}
@@ -203,82 +158,6 @@ int mg_verify(struct mg_client *client, const char *name, const void *candidate,
 
 /* -- piece by piece ------------------------------------------------------------------------ */
 
-static void take_piece(void *argument)
-{
-	struct store *store = argument;
-	struct mg_client *client = store->client;
-
-	store->piece = workbench_take(&client->bench, PIECE_SIZE);
-	client->floor = client->parsed = workbench_mark(&client->bench);
-}
-
-static int begin_pieces(struct mg_client *client, struct store *store)
-{
-	store->client = client;
-	handle_run(client, take_piece, store);
-	store->sealed = malloc(FRAME_CHUNKS_MAX);
-	if (!store->piece || !store->sealed)
-		return error_say(MG_LIMIT, "out of memory");
-	draw_key(client, store);
-	return MG_OK;
-}
-
-/* Fills the piece as far as the source has bytes. The time that it takes is its own. */
-static int fill(struct store *store)
-{
-	uint64_t since_ms = connection_now_ms();
-
-	while (store->have < PIECE_SIZE && !store->ended) {
-		size_t room = PIECE_SIZE - store->have;
-		ssize_t r = store->source(store->context, store->piece + store->have, room);
-
-		if (r < 0 || (size_t)r > room)
-			return error_say(MG_INVALID, "the source of the value gave up");
-		store->ended = r == 0;
-		store->have += (size_t)r;
-	}
-	call_excuse(&store->call, since_ms);
-	if (store->have == 0)
-		return error_say(MG_INVALID, "a value has at least one byte");
-	return MG_OK;
-}
-
-/* Seals the piece to `out`, and moves the byte that belongs to the next one to its place. */
-static void seal_piece(void *argument)
-{
-	struct sealing *sealing = argument;
-	struct store *store = sealing->store;
-
-	sealing->value = store->piece;
-	seal_chunk(sealing);
-	store->have -= sealing->size;
-	memmove(store->piece, store->piece + sealing->size, store->have);
-	sodium_memzero(store->piece + store->have, PIECE_SIZE - store->have);
-}
-
-/* Fills a frame. Returns a status. */
-static int seal_frame(struct store *store, struct chunks *chunks)
-{
-	struct sealing sealing = { .client = store->client, .store = store, .out = store->sealed };
-
-	chunks->count = 0;
-	while (chunks->count < FRAME_CHUNKS && !chunks->final) {
-		int r = fill(store);
-
-		if (r != MG_OK)
-			return r;
-		sealing.size = store->have < PIECE_SIZE ? store->have : ENCLAVE_CHUNK_PLAIN;
-		sealing.number = chunks->first + chunks->count;
-		sealing.final = chunks->final = store->have < PIECE_SIZE;
-		handle_run(store->client, seal_piece, &sealing);
-		chunks->last = (uint32_t)(sealing.size + ENCLAVE_TAG_SIZE);
-		chunks->count++;
-		sealing.out += chunks->last;
-	}
-	store->sealed_size = (size_t)(sealing.out - store->sealed);
-	return MG_OK;
-}
-
 /* Takes back what was sent so far: the daemon answers that it was given up. */
 static int give_up(struct mg_client *client, struct store *store, const struct chunks *chunks)
 {
@@ -299,14 +178,18 @@ static int attempt_pieces(struct mg_client *client, struct call *call)
 {
 	struct store *store = (struct store *)(void *)call;
 	struct chunks chunks = { 0 };
-	int r = begin_pieces(client, store);
+	struct pieces *pieces = &store->pieces;
+	int r = pieces_begin(pieces, client, call);
 
+	pieces_draw_key(client);
+	store->request.key = client->keys->value;
 	while (r == MG_OK && !chunks.final) {
 		if (chunks.first > 0 && exchange_has_news(client))
 			return take_refusal(client, store, chunks.first);
-		if (seal_frame(store, &chunks) != MG_OK)
+		if (pieces_seal_frame(pieces, &chunks) != MG_OK)
 			return give_up(client, store, &chunks);
-		r = send_frame(client, store, &chunks, span_of(store->sealed, store->sealed_size));
+		r = send_frame(
+			client, store, &chunks, span_of(pieces->sealed, pieces->sealed_size));
 		chunks.first += chunks.count;
 	}
 	return r == MG_OK ? take_answer(client, store) : r;
@@ -317,11 +200,11 @@ static int run_pieces(
 	struct mg_client *client, struct store *store, mg_source source, void *context, int r)
 {
 	store->call.attempt = attempt_pieces;
-	store->source = source;
-	store->context = context;
+	store->pieces.source = source;
+	store->pieces.context = context;
 	if (r == MG_OK)
 		r = call_run(client, &store->call);
-	free(store->sealed);
+	pieces_finish(&store->pieces);
 	return r;
 }
 

@@ -24,7 +24,7 @@ from mgctl_case import (CONFLICT, DENIED, INTERNAL, LIMIT, MEMGUARDD, MGCTL, NOT
                         TIMEOUT, UNREACHABLE, USAGE, MgctlTest, StrangerTest)
 
 COMMANDS = ["set", "get", "rm", "ls", "stat", "status", "ping", "whoami", "version", "help",
-            "completion", "purge", "shutdown", "touch", "freeze", "melt",
+            "completion", "purge", "shutdown", "touch", "freeze", "melt", "stream",
             "verify"]
 MAX_VALUE = 1 << 20
 PIECE = 12000  # what mgctl reads at a time

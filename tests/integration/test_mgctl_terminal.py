@@ -244,7 +244,8 @@ class Completion(test_mgctl.MgctlTest):
     def test_bash_completes_commands_options_choices_and_names(self):
         self.store(b"x")
         self.ok("set", "~/own token", stdin=b"x")
-        self.assertEqual(self.complete("mgctl", "st"), ["stat", "status"])
+        self.assertEqual(self.complete("mgctl", "st"), ["stat", "stream", "status"])
+        self.assertEqual(self.complete("mgctl", "stream", ""), ["write", "read", "size"])
         self.assertEqual(set(self.complete("mgctl", "")), set(COMMANDS))
         self.assertEqual(self.complete("mgctl", "--timeout", "1s", "wh"), ["whoami"])
         self.assertEqual(self.complete("mgctl", "get", "--enc"), ["--encode"])
