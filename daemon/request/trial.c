@@ -262,6 +262,8 @@ int trial_begin(struct transfers *transfers, const struct candidate *candidate)
 		return STATUS_LIMIT;
 	trial->id = candidate->id;
 	trial->uid = candidate->uid;
+	/* Whoever is before it may use up the turn: it has a time before anybody looks at it. */
+	trial->look_ms = daemon_now_ms();
 	trial->value = candidate->value;
 	trial->binding = candidate->binding;
 	memcpy(trial->wrapped, candidate->wrapped, sizeof(trial->wrapped));

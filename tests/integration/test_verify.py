@@ -143,6 +143,29 @@ class Wire(unittest.TestCase):
         client.set(self.name + b"/2", b"x")
         self.assertEqual(client.answer(parked)[0].code, 0)
 
+    def test_small_ones_behind_a_large_one_are_answered(self):
+        client = self.client()
+        large, small = (self.name, os.urandom(1 << 20)), (self.name + b"/2", b"small")
+        client.set(*large)
+        client.set(*small)
+        for _ in range(5):
+            frames, asked = b"", set()
+            for name, candidate in (large, small, small, small):
+                key = os.urandom(32)
+                request = client.request(verify=pb.Verify(name=name, data_key=key))
+                asked.add(request.id)
+                chunks = mgwire.seal_value(candidate, key)
+                for at in range(0, len(chunks), mgwire.FRAME_CHUNKS):
+                    some = chunks[at:at + mgwire.FRAME_CHUNKS]
+                    final = at + len(some) == len(chunks)
+                    message = request if at == 0 else pb.Request(id=request.id)
+                    message.chunks.CopyFrom(mgwire.announce(at, some, final))
+                    frames += client.frame([message], b"".join(some))
+            # All of it is at hand before the large one is judged.
+            client.write(frames)
+            answered = {client.receive()[0].id for _ in asked}
+            self.assertEqual(answered, asked)
+
     def test_a_purge_ends_one_that_waits(self):
         client = self.client()
         client.set(self.name, b"right")

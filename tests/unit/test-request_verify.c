@@ -153,6 +153,16 @@ START_TEST(guesses_that_wait_together_do_not_leave_together)
 }
 END_TEST
 
+/* The turn may be over with whoever is before it. */
+START_TEST(one_that_nobody_has_looked_at_yet_is_not_forgotten)
+{
+	ck_assert_int_eq(store(&root, "x", 10)->code, 0);
+	(void)store_with(&root, verifying("x", 10), 10);
+	ck_assert_uint_gt(trials_deadline(&transfers), 0);
+	ck_assert_uint_le(trials_deadline(&transfers), daemon_now_ms());
+}
+END_TEST
+
 START_TEST(what_is_not_there_cannot_be_compared_with)
 {
 	struct request request = verifying("never", 100000);
@@ -291,6 +301,7 @@ int main(void)
 	tcase_add_test(claims, a_large_one_is_compared_in_steps);
 	tcase_add_test(claims, a_wrong_answer_slows_its_caller_down_and_nobody_else);
 	tcase_add_test(claims, guesses_that_wait_together_do_not_leave_together);
+	tcase_add_test(claims, one_that_nobody_has_looked_at_yet_is_not_forgotten);
 	tcase_add_test(claims, what_is_not_there_cannot_be_compared_with);
 	tcase_add_test(claims, a_candidate_that_was_changed_on_its_way_is_no_answer);
 	tcase_add_test(claims, a_comparison_is_no_fetch);
