@@ -123,6 +123,7 @@ int sweeps_go_on(struct transfers *transfers, struct daemon *daemon, struct answ
 	for (struct sweep *sweep = transfers->sweeps; sweep && r == 0; sweep = next) {
 		next = sweep->next;
 		r = step(transfers, daemon, sweep, answers);
+		daemon_forget_in_time(daemon, daemon_now_ns());
 	}
 	return r;
 }

@@ -107,8 +107,21 @@ START_TEST(a_large_one_is_compared_in_steps)
 	book.count = 0;
 	(void)store_with(&root, verifying("large", VALUE_MAX), VALUE_MAX);
 	ck_assert_uint_eq(book.count, 0);
-	ck_assert_uint_ge(go_on(), 1);
+	ck_assert_uint_ge(go_on(), 4);
 	ck_assert_int_eq(notebook_last(&book)->code, 0);
+}
+END_TEST
+
+/* The masters are in one piece for 2 ms at most, however much is compared. */
+START_TEST(no_view_outlives_a_step)
+{
+	ck_assert_int_eq(store(&root, "x", 20000)->code, 0);
+	(void)store_with(&root, verifying("x", 20000), 20000);
+	ck_assert(house.coffer.viewing);
+	house.forgotten_ns = 0;
+	ck_assert_int_eq(trials_go_on(&transfers, &house, &book.answers), 0);
+	ck_assert(!house.coffer.viewing);
+	ck_assert_uint_gt(house.forgotten_ns, 0);
 }
 END_TEST
 
@@ -299,6 +312,7 @@ int main(void)
 		claims, another_size_is_another_value, 0, sizeof(sizes) / sizeof(sizes[0]));
 	tcase_add_loop_test(claims, a_secret_that_ends_while_it_is_waited_for_is_told, 0, 2);
 	tcase_add_test(claims, a_large_one_is_compared_in_steps);
+	tcase_add_test(claims, no_view_outlives_a_step);
 	tcase_add_test(claims, a_wrong_answer_slows_its_caller_down_and_nobody_else);
 	tcase_add_test(claims, guesses_that_wait_together_do_not_leave_together);
 	tcase_add_test(claims, one_that_nobody_has_looked_at_yet_is_not_forgotten);
