@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/request/trial.h"
+
 /* What the socket did not take at once. */
 struct pending {
 	uv_write_t request;
@@ -61,8 +63,10 @@ static int write_later(struct session *session, struct span bytes)
 	}
 	/* What came meanwhile waits for our reader, not for its sender. */
 	session->input_deadline = 0;
-	if (session->writes++ == 0)
+	if (session->writes++ == 0) {
 		session->write_deadline = uv_now(session->sessions->loop) + WRITE_MS;
+		trials_pause(&session->served.transfers, session->sessions->daemon);
+	}
 	session_read(session);
 	return 0;
 }

@@ -27,7 +27,7 @@ struct trial {
 	struct value *value;
 	struct enclave_binding binding;
 	uint8_t wrapped[ENCLAVE_WRAPPED_KEY];
-	struct record *record; /* pinned, while running */
+	struct record *record; /* pinned, once it has begun */
 	uint64_t chunk;        /* the next one */
 	int difference;        /* 0: none so far; not to be branched on before the end */
 	struct span name;
@@ -161,6 +161,8 @@ static int enter(struct trial *trial, struct daemon *daemon)
 	if (r != 0)
 		return r < 0 ? STATUS_LIMIT : r;
 	trial->running = true;
+	if (trial->record)
+		return 0;
 	r = vault_find(daemon->vault, trial->name, &record);
 	if (r == 0)
 		trial->record = record_pin(record);
@@ -230,6 +232,16 @@ int trials_go_on(struct transfers *transfers, struct daemon *daemon, struct answ
 		daemon_forget_in_time(daemon, now_ns);
 	}
 	return r;
+}
+
+void trials_pause(struct transfers *transfers, struct daemon *daemon)
+{
+	for (struct trial *trial = transfers->trials; trial; trial = trial->next) {
+		if (!trial->running)
+			continue;
+		penalty_leave(daemon->penalties, trial->uid, daemon_now_ms(), false);
+		trial->running = false;
+	}
 }
 
 bool trials_running(const struct transfers *transfers)

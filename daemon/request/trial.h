@@ -36,7 +36,13 @@ void trial_end(struct transfers *transfers, struct daemon *daemon, struct trial 
  */
 int trials_go_on(struct transfers *transfers, struct daemon *daemon, struct answers *answers);
 
-/* Whether one has begun. */
+/*
+ * Nobody reads their answers now: those that have begun give their uid's turn back, and go on where
+ * they stood when they have it again.
+ */
+void trials_pause(struct transfers *transfers, struct daemon *daemon);
+
+/* Whether one has its turn. */
 bool trials_running(const struct transfers *transfers);
 
 /* When the first of those that wait is looked at again; 0: none waits. */

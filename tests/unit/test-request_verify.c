@@ -166,6 +166,36 @@ START_TEST(guesses_that_wait_together_do_not_leave_together)
 }
 END_TEST
 
+/* Whoever does not read his answers holds up nobody, and is answered when he does. */
+START_TEST(one_that_pauses_gives_its_turn_back_and_goes_on_later)
+{
+	struct transfers reader = { 0 };
+	struct request small = with_chunks(verifying("small", 10), 10, 0, 1);
+
+	ck_assert_int_eq(store(&root, "x", VALUE_MAX)->code, 0);
+	ck_assert_int_eq(store(&root, "small", 10)->code, 0);
+	book.count = 0;
+	(void)store_with(&root, verifying("x", VALUE_MAX), VALUE_MAX);
+	ck_assert_int_eq(trials_go_on(&transfers, &house, &book.answers), 0);
+	ck_assert(trials_running(&transfers));
+	seal(10);
+	ck_assert_int_eq(request_serve(&house, &root, &reader, &small, &book.answers), 0);
+	workbench_wipe(&house.bench);
+	ck_assert_int_eq(trials_go_on(&reader, &house, &book.answers), 0);
+	ck_assert_uint_eq(book.count, 0);
+	trials_pause(&transfers, &house);
+	ck_assert(!trials_running(&transfers));
+	while (daemon_now_ms() < trials_deadline(&reader))
+		;
+	ck_assert_int_eq(trials_go_on(&reader, &house, &book.answers), 0);
+	ck_assert_uint_eq(book.count, 1);
+	ck_assert_int_eq(notebook_last(&book)->code, 0);
+	ck_assert_uint_le(go_on(), 4);
+	ck_assert_int_eq(notebook_last(&book)->code, 0);
+	transfers_finish(&reader, &house);
+}
+END_TEST
+
 /* The turn may be over with whoever is before it. */
 START_TEST(one_that_nobody_has_looked_at_yet_is_not_forgotten)
 {
@@ -315,6 +345,7 @@ int main(void)
 	tcase_add_test(claims, no_view_outlives_a_step);
 	tcase_add_test(claims, a_wrong_answer_slows_its_caller_down_and_nobody_else);
 	tcase_add_test(claims, guesses_that_wait_together_do_not_leave_together);
+	tcase_add_test(claims, one_that_pauses_gives_its_turn_back_and_goes_on_later);
 	tcase_add_test(claims, one_that_nobody_has_looked_at_yet_is_not_forgotten);
 	tcase_add_test(claims, what_is_not_there_cannot_be_compared_with);
 	tcase_add_test(claims, a_candidate_that_was_changed_on_its_way_is_no_answer);
