@@ -24,17 +24,21 @@ static uint64_t number_at_most(uint64_t number)
 	return number < NUMBER_MAX ? number : NUMBER_MAX;
 }
 
-/* When the record ends if nothing happens to it; 0: it does not. */
-static uint64_t deadline_of(const struct header *header)
+/* When a record that was used at `used` ends if nothing happens to it; 0: it does not. */
+static uint64_t deadline_after(const struct header *header, uint64_t used)
 {
 	const struct lifetime_bytes *bytes = bytes_of(header);
 	uint64_t end = get_number(bytes->end);
 	uint64_t idle = get_number(bytes->idle);
-	uint64_t idle_end = get_number(bytes->used) + idle;
 
 	if (idle == 0)
 		return end;
-	return end == 0 || idle_end < end ? idle_end : end;
+	return end == 0 || used + idle < end ? used + idle : end;
+}
+
+static uint64_t deadline_of(const struct header *header)
+{
+	return deadline_after(header, get_number(bytes_of(header)->used));
 }
 
 size_t lifetime_size(const struct vault_put *put)
@@ -294,8 +298,11 @@ int record_use(struct vault *vault, struct record *record)
 	if (!record_counts(record))
 		return 0;
 	now = vault->now();
-	if (!is_use(bytes_of(header), now))
+	if (!is_use(bytes_of(header), now)) {
+		/* It lives on all the same. */
+		terms_defer(vault->terms, offset, deadline_after(header, now));
 		return 0;
+	}
 	reads = bytes_get32(bytes_of(header)->reads);
 	if (reads == 1)
 		return consume(vault, offset);

@@ -191,6 +191,33 @@ START_TEST(a_use_is_written_down_once_a_second_at_most)
 }
 END_TEST
 
+/* However short the time: what is not written down counts too. */
+START_TEST(a_use_that_is_not_written_down_defers_the_end)
+{
+	static const struct lifetime lifetime = { .idle_ms = 500, .ttl_ms = 5000 };
+	struct kept *kept = store_limited("x", 100, &lifetime);
+
+	for (int i = 0; i < 12; i++) {
+		clock_ms += 400;
+		fetch("x", kept);
+	}
+	clock_ms += 199;
+	check_stored("x", kept);
+	/* But not the other end. */
+	clock_ms++;
+	ck_assert_int_eq(find_status("x"), STATUS_NOT_FOUND);
+	forget(kept);
+	kept = store_limited("x", 100, &lifetime);
+	clock_ms += 400;
+	fetch("x", kept);
+	clock_ms += 499;
+	check_stored("x", kept);
+	clock_ms++;
+	ck_assert_int_eq(find_status("x"), STATUS_NOT_FOUND);
+	forget(kept);
+}
+END_TEST
+
 START_TEST(a_secret_is_fetched_as_often_as_it_may_be)
 {
 	static const struct lifetime lifetime = { .reads = 3 };
@@ -591,6 +618,7 @@ int main(void)
 	tcase_add_test(claims, a_name_that_is_over_is_free_again);
 	tcase_add_test(claims, the_next_version_brings_its_own_lifetime);
 	tcase_add_test(claims, an_idle_secret_ends_and_a_fetched_one_does_not);
+	tcase_add_test(claims, a_use_that_is_not_written_down_defers_the_end);
 	tcase_add_test(claims, a_use_is_written_down_once_a_second_at_most);
 	tcase_add_test(claims, a_fetch_without_a_pin_ends_the_record_with_its_chunks);
 	tcase_add_test(claims, two_readers_of_one_secret_do_not_take_each_others_chunks);
