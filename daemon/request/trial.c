@@ -15,6 +15,9 @@
 /* Chunks of a step: a fraction of a millisecond, because the masters' view outlives it. */
 #define STEP_CHUNKS 4
 
+/* Versions that are tried: whoever stores without end holds up no comparison for ever. */
+#define VERSIONS_MAX 4
+
 /* Nanoseconds after which no further step is begun. */
 #define TURN_NS 1000000
 
@@ -28,6 +31,7 @@ struct trial {
 	struct enclave_binding binding;
 	uint8_t wrapped[ENCLAVE_WRAPPED_KEY];
 	struct record *record; /* pinned, once it has begun */
+	unsigned versions;     /* begun with */
 	uint64_t chunk;        /* the next one */
 	int difference;        /* 0: none so far; not to be branched on before the end */
 	struct span name;
@@ -148,11 +152,21 @@ static void leave(struct trial *trial, struct daemon *daemon, bool wrong)
 	trial->running = false;
 }
 
+static int find_secret(struct trial *trial, struct daemon *daemon)
+{
+	struct record *record;
+	int r = vault_find(daemon->vault, trial->name, &record);
+
+	if (r == 0)
+		trial->record = record_pin(record);
+	trial->versions++;
+	return r;
+}
+
 /* Takes the uid's turn and finds the secret. Returns 0, 1 to wait, or a status above 1. */
 static int enter(struct trial *trial, struct daemon *daemon)
 {
 	uint64_t now_ms = daemon_now_ms();
-	struct record *record;
 	int r;
 
 	if (now_ms < trial->look_ms)
@@ -161,12 +175,22 @@ static int enter(struct trial *trial, struct daemon *daemon)
 	if (r != 0)
 		return r < 0 ? STATUS_LIMIT : r;
 	trial->running = true;
-	if (trial->record)
-		return 0;
-	r = vault_find(daemon->vault, trial->name, &record);
-	if (r == 0)
-		trial->record = record_pin(record);
-	return r;
+	return trial->record ? 0 : find_secret(trial, daemon);
+}
+
+/* The version that it was compared with is no more. Returns 1 if there is another one. */
+static int begin_anew(struct trial *trial, struct daemon *daemon)
+{
+	int r;
+
+	if (trial->versions == VERSIONS_MAX)
+		return STATUS_GONE;
+	record_unpin(daemon->vault, trial->record);
+	trial->record = NULL;
+	trial->chunk = 0;
+	trial->difference = 0;
+	r = find_secret(trial, daemon);
+	return r == 0 ? 1 : r;
 }
 
 static const char *words_for(int status)
@@ -212,6 +236,8 @@ static int go_on(struct transfers *transfers, struct daemon *daemon, struct tria
 
 	if (r == 0)
 		r = step(trial, daemon);
+	if (r == STATUS_GONE && trial->record && !value_purged(trial->value))
+		r = begin_anew(trial, daemon);
 	if (r == 0)
 		return finish(transfers, daemon, trial, judge(trial), answers);
 	return r > 1 ? finish(transfers, daemon, trial, r, answers) : r < 0 ? r : 0;

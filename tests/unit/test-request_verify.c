@@ -297,6 +297,56 @@ START_TEST(a_secret_that_ends_while_it_is_waited_for_is_told)
 }
 END_TEST
 
+START_TEST(a_secret_that_is_replaced_meanwhile_is_compared_as_it_is_then)
+{
+	static const int answers[] = { 0, STATUS_NO };
+
+	ck_assert_int_eq(store(&root, "x", VALUE_MAX)->code, 0);
+	book.count = 0;
+	(void)store_with(&root, verifying("x", VALUE_MAX), VALUE_MAX);
+	ck_assert_int_eq(trials_go_on(&transfers, &house, &book.answers), 0);
+	ck_assert(trials_running(&transfers));
+	value[VALUE_MAX - 1] ^= (uint8_t)_i;
+	ck_assert_int_eq(store(&root, "x", VALUE_MAX)->code, 0);
+	book.count = 0;
+	go_on();
+	ck_assert_uint_eq(book.count, 1);
+	ck_assert_int_eq(notebook_last(&book)->code, answers[_i]);
+	remove_it();
+	ck_assert_uint_eq(vault_bytes(house.vault), 0);
+}
+END_TEST
+
+START_TEST(whoever_stores_without_end_holds_up_no_comparison)
+{
+	ck_assert_int_eq(store(&root, "x", VALUE_MAX)->code, 0);
+	book.count = 0;
+	(void)store_with(&root, verifying("x", VALUE_MAX), VALUE_MAX);
+	for (int i = 0; transfers.trials; i++) {
+		ck_assert_int_lt(i, 20);
+		ck_assert_int_eq(trials_go_on(&transfers, &house, &book.answers), 0);
+		if (transfers.trials)
+			ck_assert_int_eq(store(&root, "x", 10)->code, 0);
+	}
+	ck_assert_int_eq(notebook_last(&book)->code, STATUS_GONE);
+}
+END_TEST
+
+START_TEST(a_secret_that_ends_while_it_is_compared_is_told)
+{
+	ck_assert_int_eq(store(&root, "x", VALUE_MAX)->code, 0);
+	(void)store_with(&root, verifying("x", VALUE_MAX), VALUE_MAX);
+	ck_assert_int_eq(trials_go_on(&transfers, &house, &book.answers), 0);
+	ck_assert(trials_running(&transfers));
+	ends[_i]();
+	book.count = 0;
+	go_on();
+	ck_assert_uint_eq(book.count, 1);
+	ck_assert_int_eq(notebook_last(&book)->code, codes[_i]);
+	ck_assert_uint_eq(vault_bytes(house.vault), 0);
+}
+END_TEST
+
 START_TEST(one_that_waits_can_be_cancelled_and_ends_with_its_session)
 {
 	uint64_t id;
@@ -341,6 +391,10 @@ int main(void)
 	tcase_add_loop_test(
 		claims, another_size_is_another_value, 0, sizeof(sizes) / sizeof(sizes[0]));
 	tcase_add_loop_test(claims, a_secret_that_ends_while_it_is_waited_for_is_told, 0, 2);
+	tcase_add_loop_test(claims, a_secret_that_ends_while_it_is_compared_is_told, 0, 2);
+	tcase_add_loop_test(
+		claims, a_secret_that_is_replaced_meanwhile_is_compared_as_it_is_then, 0, 2);
+	tcase_add_test(claims, whoever_stores_without_end_holds_up_no_comparison);
 	tcase_add_test(claims, a_large_one_is_compared_in_steps);
 	tcase_add_test(claims, no_view_outlives_a_step);
 	tcase_add_test(claims, a_wrong_answer_slows_its_caller_down_and_nobody_else);
