@@ -4,8 +4,12 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* How soon whoever finds the turn taken looks again: a comparison is a few milliseconds. */
+/*
+ * How soon whoever finds the turn taken looks again: a comparison is a few milliseconds. Looks of
+ * one uid are so far apart too, however many wait; but none is put off for longer than LOOK_MS.
+ */
 #define BUSY_MS 2
+#define LOOK_MS 1000
 
 /* One that has guessed, or is just being judged. Whoever has nothing against it is not kept. */
 struct suspect {
@@ -14,6 +18,7 @@ struct suspect {
 	unsigned wrong;    /* answers that are not forgotten */
 	uint64_t since_ms; /* from when on they are being forgotten */
 	uint64_t until_ms; /* no comparison before */
+	uint64_t look_ms;  /* whoever finds it busy from now on does not look again before */
 	bool busy;
 };
 
@@ -51,6 +56,20 @@ static struct suspect *tidy(struct penalties *penalties, uint32_t uid, uint64_t 
 	return found;
 }
 
+/* When one that finds the turn taken looks again: each in its own moment, the first to come first.
+ */
+static uint64_t next_look(struct suspect *suspect, uint64_t now_ms)
+{
+	uint64_t look_ms = now_ms + BUSY_MS;
+
+	if (look_ms < suspect->look_ms)
+		look_ms = suspect->look_ms;
+	if (look_ms > now_ms + LOOK_MS)
+		look_ms = now_ms + LOOK_MS;
+	suspect->look_ms = look_ms + BUSY_MS;
+	return look_ms;
+}
+
 int penalty_enter(struct penalties *penalties, uint32_t uid, uint64_t now_ms, uint64_t *untilp)
 {
 	struct suspect *suspect = tidy(penalties, uid, now_ms);
@@ -64,9 +83,10 @@ int penalty_enter(struct penalties *penalties, uint32_t uid, uint64_t now_ms, ui
 		suspect->next = penalties->first;
 		penalties->first = suspect;
 	}
-	*untilp = suspect->busy ? now_ms + BUSY_MS : suspect->until_ms;
-	if (suspect->busy || now_ms < suspect->until_ms)
+	if (suspect->busy || now_ms < suspect->until_ms) {
+		*untilp = suspect->busy ? next_look(suspect, now_ms) : suspect->until_ms;
 		return 1;
+	}
 	suspect->busy = true;
 	return 0;
 }

@@ -129,12 +129,34 @@ START_TEST(many_are_kept_apart)
 }
 END_TEST
 
+/* Else those who wait would keep the daemon busy with nothing but their looks. */
+START_TEST(those_who_wait_do_not_look_again_together)
+{
+	uint64_t last = now_ms + 1;
+	uint64_t until;
+
+	ck_assert_int_eq(penalty_enter(penalties, 1, now_ms, &until), 0);
+	for (int i = 0; i < 100; i++) {
+		ck_assert_int_eq(penalty_enter(penalties, 1, now_ms, &until), 1);
+		ck_assert_uint_gt(until, last);
+		last = until;
+	}
+	/* However many there are, none waits for long. */
+	for (int i = 0; i < 10000; i++)
+		ck_assert_int_eq(penalty_enter(penalties, 1, now_ms, &until), 1);
+	ck_assert_uint_le(until, now_ms + 1000);
+	penalty_leave(penalties, 1, now_ms, false);
+	ck_assert_int_eq(penalty_enter(penalties, 1, now_ms, &until), 0);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *claims = tcase_create("claims");
 
 	tcase_add_checked_fixture(claims, set_up, tear_down);
 	tcase_add_test(claims, each_wrong_answer_costs_twice_as_much_up_to_a_minute);
+	tcase_add_test(claims, those_who_wait_do_not_look_again_together);
 	tcase_add_test(claims, nobody_else_waits);
 	tcase_add_test(claims, a_right_answer_is_free_and_makes_up_for_nothing);
 	tcase_add_test(claims, time_makes_up_for_it);
