@@ -469,35 +469,26 @@ int mg_get_each(struct mg_client *client, const char *name, const struct mg_get_
 int mg_verify(struct mg_client *client, const char *name, const void *candidate, size_t size);
 int mg_verify_from(struct mg_client *client, const char *name, mg_source source, void *context);
 
-/*
- * -- streams in the daemon --------------------------------------------------------------------
- *
- * What one process sends under a name another one receives, first in, first out: sealed here, piece
- * by piece, and opened there. What one call sends is a segment, which one call receives. A name is
- * a stream's from the first byte that is sent until the last one is received, and cannot be a
- * secret's meanwhile; mg_stat tells how much waits, mg_remove destroys it. The daemon keeps as many
- * bytes as a value may have; then sending waits. The time limit counts from the last progress on.
- *
- * When the connection breaks, both go on where they were, whatever had arrived. MG_CONFLICT when
- * another one sends, or receives; MG_INVALID when the name is a secret's; MG_GONE when it was
- * removed or purged in the midst; MG_TIMEOUT when nobody takes, or gives, anything in time.
- */
+/* -- streams in the daemon: what one process sends, another receives, first in, first out ------ */
 
-/* Sends `size` bytes, at least one. The caller's bytes are only read. */
+/*
+ * What one call sends is a segment, which one call receives. The name is a stream's until the last
+ * byte is received; mg_remove destroys it. The daemon keeps as many bytes as a value may have; then
+ * sending waits. The time limit counts from the last progress on. When the connection breaks, both
+ * go on where they were. MG_CONFLICT when another one sends, or receives; MG_INVALID for a secret's
+ * name; MG_GONE when it was removed or purged; MG_TIMEOUT when nobody takes, or gives, anything.
+ *
+ * mg_send_from takes bytes that come piece by piece; full pieces of 16,384 bytes leave at once. When
+ * `source` gives up, the segment is incomplete, and its receiver told so.
+ */
 int mg_send(struct mg_client *client, const char *name, const void *bytes, size_t size);
-
-/*
- * The same for bytes that come piece by piece; full pieces of 16,384 bytes leave at once. When
- * `source` gives up after the first of them, the segment is incomplete, and its receiver told so.
- */
 int mg_send_from(struct mg_client *client, const char *name, mg_source source, void *context);
 
 /*
- * Waits for the first sender if need be, and hands one segment to `sink`, in order, in pieces of at
- * most 16,384 bytes. A piece is gone from the daemon only when `sink` has taken it: the one that it
- * refuses, and all after it, are there for the next call. MG_INTEGRITY when the sender went before
- * the end of its segment (what there was has been handed over then), or a piece does not open (it
- * stays). `info` tells the name only.
+ * Waits for the first sender if need be, and hands one segment to `sink`, in pieces of at most
+ * 16,384 bytes; `info` tells the name only. A piece that `sink` refuses, and all after it, stay for
+ * the next call. MG_INTEGRITY when a piece does not open (it stays), or when the sender went before
+ * its end (what there was has been handed over).
  */
 int mg_receive_each(struct mg_client *client, const char *name, mg_sink sink, void *context);
 
@@ -528,8 +519,7 @@ struct mg_list_options {
 	size_t tag_count;
 };
 
-/* The names that begin with `prefix` and that the caller may list, sorted. `options` may be NULL.
- */
+/* The names that begin with `prefix` that the caller may list, sorted. `options` may be NULL. */
 int mg_list(struct mg_client *client, const char *prefix, const struct mg_list_options *options,
 	mg_each each, void *context);
 
