@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/security/slide.h"
+
 /*
  * Random bytes look random: a run of them has many different values in it. The bounds are more
  * than five standard deviations below what is to be expected of 32, 64, 96 and 4,096 random bytes
@@ -76,36 +78,42 @@ static void found(struct hunt *hunt, enum find what, const struct source *source
 
 /* -- what is looked for -------------------------------------------------------------------- */
 
-static void need(struct hunt *hunt, enum find what, const char *name, const char *part,
+static int need(struct hunt *hunt, enum find what, const char *name, const char *part,
 	const uint8_t *bytes, size_t size)
 {
-	uint32_t owner = (uint32_t)hunt->owner_count++;
-
-	hunt->owners[owner] = (struct owner){ .what = what, .name = name, .part = part };
-	windows_add(&hunt->needles, bytes, size, 1, owner);
+	return needles_add(&hunt->needles, (struct needle){ (int)what, name, part }, bytes, size);
 }
 
-static void need_all(struct hunt *hunt)
+static int need_value(struct hunt *hunt, const struct fact_value *value)
+{
+	int r = need(hunt, FIND_KNOWN_KEY, value->name, "data key", value->key, sizeof(value->key));
+
+	return r < 0 ? r : need(hunt, FIND_VALUE, value->name, "value", value->plain, value->size);
+}
+
+static int need_session(struct hunt *hunt, const struct channel_keys *keys)
+{
+	int r = need(hunt, FIND_KNOWN_KEY, "session", "frame key to the client", keys->receive,
+		sizeof(keys->receive));
+
+	return r < 0 ? r
+		     : need(hunt, FIND_KNOWN_KEY, "session", "frame key to the daemon", keys->send,
+			       sizeof(keys->send));
+}
+
+static int need_all(struct hunt *hunt)
 {
 	const struct facts *facts = hunt->facts;
+	int r = 0;
 
-	for (size_t i = 0; i < facts->value_count; i++) {
-		const struct fact_value *value = &facts->values[i];
-
-		need(hunt, FIND_VALUE, value->name, "value", value->plain, value->size);
-		need(hunt, FIND_KNOWN_KEY, value->name, "data key", value->key, sizeof(value->key));
-	}
-	for (size_t i = 0; i < facts->session_count; i++) {
-		const struct channel_keys *keys = &facts->sessions[i];
-
-		need(hunt, FIND_KNOWN_KEY, "session", "frame key to the client", keys->receive,
-			sizeof(keys->receive));
-		need(hunt, FIND_KNOWN_KEY, "session", "frame key to the daemon", keys->send,
-			sizeof(keys->send));
-	}
-	for (size_t i = 0; i < facts->material_count; i++)
-		need(hunt, FIND_KNOWN_KEY, "derived", facts->materials[i].name,
+	for (size_t i = 0; r == 0 && i < facts->value_count; i++)
+		r = need_value(hunt, &facts->values[i]);
+	for (size_t i = 0; r == 0 && i < facts->session_count; i++)
+		r = need_session(hunt, &facts->sessions[i]);
+	for (size_t i = 0; r == 0 && i < facts->material_count; i++)
+		r = need(hunt, FIND_KNOWN_KEY, "derived", facts->materials[i].name,
 			facts->materials[i].bytes, sizeof(facts->materials[i].bytes));
+	return r;
 }
 
 static size_t needles_size(const struct facts *facts)
@@ -156,16 +164,17 @@ int hunt_init(struct hunt *hunt, const struct facts *facts)
 	int r;
 
 	*hunt = (struct hunt){ .facts = facts };
-	r = windows_init(&hunt->needles, needles_size(facts));
+	r = needles_init(&hunt->needles, needles_size(facts));
 	if (r == 0)
 		r = seal_all(hunt);
 	if (r == 0 && !hunt->anchor)
 		r = -EINVAL;
+	if (r == 0)
+		r = need_all(hunt);
 	if (r < 0) {
 		hunt_free(hunt);
 		return r;
 	}
-	need_all(hunt);
 	init_stand_in(&hunt->stand_in);
 	return 0;
 }
@@ -174,43 +183,20 @@ void hunt_free(struct hunt *hunt)
 {
 	for (size_t i = 0; i < FACTS_VALUES_MAX; i++)
 		free(hunt->sealed[i]);
-	windows_free(&hunt->needles);
+	needles_free(&hunt->needles);
 	windows_free(&hunt->chunks);
 }
 
 /* -- windows ------------------------------------------------------------------------------- */
 
-static void report_window(struct hunt *hunt, const struct source *source, size_t at,
-	const struct window *window, const char *how)
+static void on_needle(void *context, const struct needle *needle, const struct source *source,
+	size_t at, uint32_t offset, const char *how)
 {
-	const struct owner *owner = &hunt->owners[window->owner];
 	char words[160];
 
-	snprintf(words, sizeof(words), "%s of %s, byte %u%s", owner->part, owner->name,
-		window->offset, how);
-	found(hunt, owner->what, source, at, words);
-}
-
-/* As they are, with every bit turned over, and backwards. */
-static void look_at(struct hunt *hunt, const struct source *source, size_t at)
-{
-	static const char *const how[] = { "", ", inverted", ", reversed" };
-	uint64_t bytes = window_read(source->bytes + at);
-	const uint64_t forms[] = { bytes, ~bytes, __builtin_bswap64(bytes) };
-
-	for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
-		const struct window *window = windows_find(&hunt->needles, forms[i]);
-
-		if (window)
-			report_window(hunt, source, at, window, how[i]);
-	}
-}
-
-static void look_for_windows(struct hunt *hunt, const struct source *source)
-{
-	for (size_t at = 0; at + WINDOW_SIZE <= source->size; at++)
-		if (window_read(source->bytes + at) != 0)
-			look_at(hunt, source, at);
+	snprintf(words, sizeof(words), "%s of %s, byte %u%s", needle->part, needle->name, offset,
+		how);
+	found(context, (enum find)needle->kind, source, at, words);
 }
 
 /* -- what is our own ciphertext ------------------------------------------------------------ */
@@ -238,6 +224,7 @@ static size_t mark(const struct hunt *hunt, const struct source *source, size_t 
 	return end;
 }
 
+/* A key is drawn independently: where eight bytes of ciphertext are recognised, there is none. */
 static void recognise(struct hunt *hunt, const struct source *source, uint8_t *known)
 {
 	size_t at = 0;
@@ -250,66 +237,6 @@ static void recognise(struct hunt *hunt, const struct source *source, uint8_t *k
 	}
 	for (at = 0; at < source->size; at++)
 		hunt->known += known[at];
-}
-
-/* -- a window that slides ------------------------------------------------------------------ */
-
-/* A key is drawn independently: where eight bytes of ciphertext are recognised, there is none. */
-
-struct slide {
-	const uint8_t *bytes;
-	const uint8_t *known; /* a flag a byte */
-	size_t size;          /* bytes in the window */
-	size_t at;            /* where it begins */
-	size_t end;           /* of the bytes */
-	unsigned distinct;    /* values in it */
-	size_t unknown;       /* bytes in it that are not known */
-	uint64_t squares;     /* sum of the squared counts */
-	uint16_t counts[256];
-};
-
-static void slide_in(struct slide *slide, size_t at)
-{
-	uint16_t *count = &slide->counts[slide->bytes[at]];
-
-	slide->distinct += *count == 0;
-	slide->squares += 2u * *count + 1;
-	++*count;
-	slide->unknown += !slide->known[at];
-}
-
-static void slide_out(struct slide *slide, size_t at)
-{
-	uint16_t *count = &slide->counts[slide->bytes[at]];
-
-	--*count;
-	slide->squares -= 2u * *count + 1;
-	slide->distinct -= *count == 0;
-	slide->unknown -= !slide->known[at];
-}
-
-/* At the first window. Returns false when there is none. */
-static bool slide_init(
-	struct slide *slide, const struct source *source, const uint8_t *known, size_t size)
-{
-	*slide = (struct slide){
-		.bytes = source->bytes, .known = known, .size = size, .end = source->size
-	};
-	if (source->size < size)
-		return false;
-	for (size_t at = 0; at < size; at++)
-		slide_in(slide, at);
-	return true;
-}
-
-static bool slide_next(struct slide *slide)
-{
-	if (slide->at + slide->size >= slide->end)
-		return false;
-	slide_out(slide, slide->at);
-	slide_in(slide, slide->at + slide->size);
-	slide->at++;
-	return true;
 }
 
 /* -- targets: what masters are tried on ---------------------------------------------------- */
@@ -645,7 +572,7 @@ static int hunt_source(struct hunt *hunt, const struct source *source, struct ha
 
 	if (!known)
 		return -ENOMEM;
-	look_for_windows(hunt, source);
+	needles_look(&hunt->needles, source, on_needle, hunt);
 	if (worth_trying(hunt, source)) {
 		recognise(hunt, source, known);
 		try_keys(hunt, source, known);

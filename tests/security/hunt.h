@@ -2,6 +2,7 @@
 #pragma once
 
 #include "tests/security/facts.h"
+#include "tests/security/needles.h"
 #include "tests/security/sources.h"
 #include "tests/security/windows.h"
 
@@ -33,14 +34,6 @@ enum find {
 #define HUNT_TARGETS_MAX 16
 #define HUNT_HEADER_SIZE 148 /* bytes of a record's header, in front of the name */
 #define HUNT_RECORD_MAX (HUNT_HEADER_SIZE + FACTS_NAME_MAX)
-#define HUNT_OWNERS_MAX (FACTS_VALUES_MAX * 2 + FACTS_SESSIONS_MAX * 2 + FACTS_MATERIALS_MAX)
-
-/* What a window of the set belongs to. */
-struct owner {
-	enum find what;
-	const char *name;
-	const char *part;
-};
 
 /* Something wrapped that was found in the process, to try masters on. */
 struct target {
@@ -61,9 +54,7 @@ struct stand_in {
 struct hunt {
 	const struct facts *facts;
 	bool thorough; /* every byte offset, and the pages that are the same as on disk */
-	struct windows needles;
-	struct owner owners[HUNT_OWNERS_MAX];
-	size_t owner_count;
+	struct needles needles;
 	struct windows chunks; /* to recognise ciphertext by */
 	uint8_t *sealed[FACTS_VALUES_MAX];
 	size_t sealed_size[FACTS_VALUES_MAX];
