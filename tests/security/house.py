@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every case needs: the size of the run, a daemon in a folder of its own, and a client that
+keeps it busy."""
+
+import argparse
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+PATIENCE = 60  # seconds for anything that should take less than one
+
+
+class Skip(Exception):
+    """Why something cannot be looked at here."""
+
+
+class Settings:
+    """The size of the run and the programs it needs."""
+
+    def __init__(self):
+        parser = argparse.ArgumentParser(add_help=True)
+        parser.add_argument("--quick", action="store_true")
+        parser.add_argument("--full", action="store_true")
+        parser.add_argument("--build", default=os.environ.get("BUILD", os.path.join(ROOT, "build")))
+        parser.add_argument("--only", default="")
+        given = parser.parse_args()
+        self.full = given.full
+        self.only = given.only
+        self.build = given.build
+        self.tools = os.environ.get("SECURITY_TOOLS") or self.built("tests", "security")
+        self.daemon = os.environ.get("MEMGUARDD") or self.built("daemon", "memguardd")
+        self.mgctl = os.environ.get("MGCTL") or self.built("client", "cli", "mgctl")
+        self.deny = os.environ.get("DENY") or self.built("tests", "deny")
+        self.planted = self.tool("memguardd-planted")
+        self.loop_seconds = 30 if self.full else 2
+        self.scan = ["--thorough"] if self.full else []
+
+    def built(self, *path):
+        return os.path.join(self.build, *path)
+
+    def tool(self, name):
+        return os.path.join(self.tools, name)
+
+
+class Daemon:
+    """A daemon in a folder of its own."""
+
+    def __init__(self, settings, program=None, leak=None, fallback=False):
+        self.folder = tempfile.mkdtemp(prefix="memguardd-scan.")
+        self.socket = os.path.join(self.folder, "socket")
+        self.log = open(os.path.join(self.folder, "log"), "w+b")
+        config = os.path.join(self.folder, "config")
+        with open(config, "w", encoding="ascii"):
+            pass  # all defaults, whatever the machine's own file says
+        command = [program or settings.daemon, "--config", config, "--socket", self.socket]
+        if fallback:
+            command = [settings.deny, "memfd_secret", "--"] + command
+        environment = dict(os.environ)
+        environment.pop("LEAK", None)
+        if leak:
+            environment["LEAK"] = leak
+        self.process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
+            cwd="/")
+        self.pid = self.process.pid
+
+    def __enter__(self):
+        end = time.monotonic() + PATIENCE
+        while not self.accepts():
+            if self.process.poll() is not None or time.monotonic() > end:
+                words = self.words()
+                self.__exit__()
+                raise RuntimeError("the daemon does not serve: " + words)
+            time.sleep(0.02)
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.log.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def accepts(self):
+        with socket.socket(socket.AF_UNIX) as end:
+            try:
+                end.connect(self.socket)
+            except OSError:
+                return False
+        return True
+
+    def words(self):
+        self.log.seek(0)
+        return self.log.read().decode(errors="replace").strip()
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+
+class Load:
+    """The client that keeps the daemon busy, and tells the scan what it stored."""
+
+    def __init__(self, settings, daemon, large):
+        self.facts = daemon.path("facts")
+        self.daemon = daemon
+        self.process = subprocess.Popen(
+            [settings.tool("load"), daemon.socket, self.facts, str(large)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+
+    def __enter__(self):
+        self.expect("ready")
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        try:
+            self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+
+    def expect(self, word):
+        line = self.process.stdout.readline().strip()
+        if line != word:
+            raise RuntimeError("the load ended early: " + self.daemon.words())
+
+    def say(self, line):
+        self.process.stdin.write(line + "\n")
+
+    def rounds(self, count):
+        self.say("rounds %d" % count)
+        self.expect("done")
+
+    def begin(self):
+        self.say("loop")
+
+    def end(self):
+        """Whatever comes next ends the loop."""
+        self.say("rounds 0")
+        self.expect("done")
+        self.expect("done")

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cases in which leakscan looks at a daemon at work, at rest, in a core file, and with a leak."""
+
+import re
+import subprocess
+import time
+
+from cores import take_core
+from house import Daemon, Load
+
+REMASK_PAUSE = 0.7  # seconds: a re-mask has come, every view is wiped
+STACK_TRIES = 10
+
+# What is planted, and which find proves that it was seen.
+CONTROLS = [
+    ("value", "value"),
+    ("inverted", "value"),
+    ("reversed", "value"),
+    ("hidden", "value"),
+    ("data-key", "data-key"),
+    ("channel-key", "frame-key"),
+    ("wrapping-key", "wrapping-key"),
+    ("vault-master", "vault-master"),
+    ("channel-master", "channel-master"),
+    ("ledger-key", "ledger-key"),
+    ("halves", "split-key"),
+    ("descriptor", "split-key"),
+]
+
+
+class Scan:
+    """One run of leakscan, taken apart."""
+
+    def __init__(self, settings, daemon, load, *options):
+        command = [settings.tool("leakscan"), "--pid", str(daemon.pid), "--facts", load.facts]
+        command += settings.scan + list(options)
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        self.status = done.returncode
+        self.text = done.stdout
+        self.routes = {}
+        self.tried = {}
+        self.leaks = []
+        self.excused = []
+        self.blind = []
+        for line in done.stdout.splitlines():
+            self.take(line)
+
+    def take(self, line):
+        kind, _, rest = line.partition(" ")
+        if kind == "route":
+            name, _, rest = rest.partition(" ")
+            self.routes[name] = numbers(rest)
+        elif kind == "tried":
+            self.tried = numbers(rest)
+        elif kind in ("leak", "excused", "blind"):
+            getattr(self, {"leak": "leaks"}.get(kind, kind)).append(rest)
+
+    def leaked_by(self, route, what):
+        """Whether this route has found it: a kind of find, anything, or what a line says."""
+        found = self.routes.get(route, {})
+        if what is None:
+            return found.get("leaks", 0) > 0
+        if what in found:
+            return found["leaks"] > 0 and found[what] > 0
+        return (route + " " + what) in self.leaks
+
+
+def numbers(text):
+    return {key: int(value) for key, value in re.findall(r"(\S+)=(\d+)", text)}
+
+
+class Cases:
+    """The cases, in the order in which they are run."""
+
+    def __init__(self, settings, report):
+        self.settings = settings
+        self.report = report
+
+    def judge(self, phase, scan):
+        """Nothing may be found, and the scan must have seen what it must see."""
+        self.report.scan(phase, scan)
+        if scan.status == 0:
+            return []
+        return ["%s: leakscan ends with %d" % (phase, scan.status)] + scan.leaks + scan.blind
+
+    # -- the daemon as it ships
+
+    def served(self, fallback):
+        """Under load and after it. Keys may be in the fallback's memory; values never."""
+        options = ["--values-only", "--no-secret"] if fallback else []
+        name = "mlock" if fallback else "memfd_secret"
+        with Daemon(self.settings, fallback=fallback) as daemon, \
+                Load(self.settings, daemon, 1 << 20) as load:
+            load.rounds(20)
+            load.begin()
+            faults = self.judge(name + ", at work", Scan(
+                self.settings, daemon, load, "--for", str(self.settings.loop_seconds), *options))
+            load.end()
+            time.sleep(REMASK_PAUSE)
+            faults += self.judge(name + ", at rest", Scan(self.settings, daemon, load, *options))
+        return faults
+
+    def cored(self, fallback):
+        """Core files: memory must be clean at any time, registers once the work is done."""
+        options = ["--values-only", "--no-secret"] if fallback else []
+        faults = []
+        with Daemon(self.settings, fallback=fallback) as daemon, \
+                Load(self.settings, daemon, 1 << 20) as load:
+            load.rounds(2)
+            load.begin()
+            for number in range(5 if self.settings.full else 1):
+                core = take_core(daemon, "core-at-work-%d" % number)
+                faults += self.judge("gcore at work", self.scan_core(
+                    daemon, load, core, "--live", *options))
+            load.end()
+            time.sleep(REMASK_PAUSE)
+            core = take_core(daemon, "core-at-rest")
+            faults += self.judge("gcore at rest", self.scan_core(daemon, load, core, *options))
+        return faults
+
+    def scan_core(self, daemon, load, core, *options):
+        """The core file leaves the ledger out: what keys are tried on comes from the process."""
+        return Scan(self.settings, daemon, load, "--routes", "mem", "--core", core, *options)
+
+    # -- planted leaks
+
+    def scan_planted(self, leak, *options, fallback=False, core=False):
+        with Daemon(self.settings, self.settings.planted, leak, fallback) as daemon, \
+                Load(self.settings, daemon, 1 << 16) as load:
+            load.rounds(2)
+            if core:
+                options += ("--core", take_core(daemon, "core"))
+            return Scan(self.settings, daemon, load, *options)
+
+    def expect_red(self, what, scan, routes, find):
+        missed = [route for route in routes if not scan.leaked_by(route, find)]
+        hits = sum(found["leaks"] for found in scan.routes.values())
+        self.report.row("  planted: " + what, "by " + ", ".join(routes), "", str(hits),
+                        "MISSED" if missed or scan.status != 1 else "found")
+        if scan.status != 1:
+            return ["leakscan ends with %d" % scan.status] + scan.text.splitlines()
+        return ["not found by %s" % route for route in missed]
+
+    def unplanted(self):
+        """The program with the leaks in it is clean as long as none of them is asked for."""
+        return self.judge("planted: nothing", self.scan_planted(None))
+
+    def scan_busy(self, leak):
+        """What lies on a stack is there while the work is done."""
+        with Daemon(self.settings, self.settings.planted, leak) as daemon, \
+                Load(self.settings, daemon, 1 << 16) as load:
+            load.begin()
+            scan = Scan(self.settings, daemon, load, "--for", "1")
+            load.end()
+            return scan
+
+    def planted_stack(self):
+        """Whether a look meets the work is luck, and on a busy machine there are few looks a second."""
+        for _ in range(STACK_TRIES):
+            scan = self.scan_busy("stack")
+            if scan.leaked_by("stack", None):
+                break
+        return self.expect_red("stack, at work", scan, ["stack"], None)
+
+    def planted(self, leak, find):
+        routes = ["mem"] if leak == "hidden" else ["fd"] if leak == "descriptor" else ["mem", "vm"]
+        return self.expect_red(leak, self.scan_planted(leak), routes, find)
+
+    def planted_and_cored(self):
+        scan = self.scan_planted("value", core=True)
+        return self.expect_red("value, gcore", scan, ["core"], "value")
+
+    def planted_in_fallback(self):
+        scan = self.scan_planted("value", "--values-only", "--no-secret", fallback=True)
+        return self.expect_red("value, mlock", scan, ["mem", "vm"], "value")
+
+    def no_secret_memory(self):
+        """The fallback seen with the eyes for memfd_secret: keys, and no secret mapping."""
+        scan = self.scan_planted(None, fallback=True)
+        return self.expect_red("no secret memory", scan, ["mem"], "there is no secret memory") + \
+            self.expect_red("keys under mlock", scan, ["mem"], "split-key")
