@@ -4,12 +4,12 @@
  * leakscan --pid PID --facts FILE [OPTION...]: looks for known values and unknown keys in a
  * process, from outside. README.md describes the routes and what is looked for.
  *
- *   --routes LIST   of mem, vm, stack, fd (default: all of them)
+ *   --routes LIST   of mem, vm, stack, fd, ptrace (default: all of them)
  *   --core FILE     also a core file of the process
  *   --for SECONDS   goes on and begins anew until the time is over
  *   --thorough      every byte offset, and the pages that are the same as on disk
  *   --values-only   keys that are found are counted, but are no leak
- *   --live          the core file is of a process at work: its registers are counted apart
+ *   --live          the process is at work: what its registers hold is counted apart
  *   --no-secret     the process is not expected to have secret memory
  *
  * A line a route, and one for each of the first finds. Exit status: 0 nothing found, 1 a leak, 2
@@ -28,6 +28,7 @@
 
 #include "tests/security/hunt.h"
 #include "tests/security/sources.h"
+#include "tests/security/tracee.h"
 
 #define EXIT_CLEAN 0
 #define EXIT_LEAK 1
@@ -90,6 +91,11 @@ static int read_stack(struct sources *sources, const struct options *options)
 	return sources_read_stack(sources, options->pid);
 }
 
+static int read_ptrace(struct sources *sources, const struct options *options)
+{
+	return sources_read_ptrace(sources, options->pid);
+}
+
 static int read_descriptors(struct sources *sources, const struct options *options)
 {
 	return sources_read_descriptors(sources, options->pid);
@@ -107,6 +113,7 @@ static const struct route {
 	{ "vm", read_vm, true, true, false },
 	{ "stack", read_stack, false, false, false },
 	{ "fd", read_descriptors, false, false, false },
+	{ "ptrace", read_ptrace, true, true, false },
 	{ "core", read_core, false, false, true },
 };
 
@@ -351,7 +358,7 @@ static bool parse(struct options *options, int argc, char **argv)
 {
 	int letter;
 
-	*options = (struct options){ .routes = "mem,vm,stack,fd" };
+	*options = (struct options){ .routes = "mem,vm,stack,fd,ptrace" };
 	while ((letter = getopt_long(argc, argv, "", long_options, NULL)) != -1)
 		if (!take_option(options, letter))
 			return false;

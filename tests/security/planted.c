@@ -7,10 +7,13 @@
  */
 #include <fcntl.h>
 #include <sodium.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/memory/coffer.h"
@@ -19,6 +22,7 @@
 #include "common/memory/os_memory_platform.h"
 #include "common/wire/channel.h"
 #include "daemon/vault/vault.h"
+#include "tests/security/hold.h"
 
 #define PAGE 4096
 #define VALUE_MAX 64 /* bytes of a value that leak */
@@ -43,6 +47,8 @@ void __real_locked_stack_call(struct locked_stack *stack, void (*function)(void 
 void __wrap_locked_stack_call(struct locked_stack *stack, void (*function)(void *), void *argument);
 int __real_os_platform_secret(size_t size);
 int __wrap_os_platform_secret(size_t size);
+int __real_prctl(int option, ...);
+int __wrap_prctl(int option, ...);
 int __real_crypto_secretbox_open_easy(unsigned char *m, const unsigned char *c,
 	unsigned long long clen, const unsigned char *n, const unsigned char *k);
 int __wrap_crypto_secretbox_open_easy(unsigned char *m, const unsigned char *c,
@@ -108,6 +114,32 @@ static void plant_hidden(const uint8_t *value)
 	mprotect(page, PAGE, PROT_NONE);
 }
 
+/* In no memory of the process, but in the kernel, behind a descriptor of it. */
+static void plant_queued(const uint8_t *value)
+{
+	int ends[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0 ||
+		write(ends[0], value, VALUE_MAX) != VALUE_MAX)
+		abort();
+}
+
+static void plant_piped(const uint8_t *value)
+{
+	int ends[2];
+
+	if (pipe2(ends, O_CLOEXEC) < 0 || write(ends[1], value, VALUE_MAX) != VALUE_MAX)
+		abort();
+}
+
+static void plant_filed(const uint8_t *value)
+{
+	int fd = memfd_create("planted", MFD_CLOEXEC);
+
+	if (fd < 0 || write(fd, value, VALUE_MAX) != VALUE_MAX)
+		abort();
+}
+
 /* A system call with plaintext in it. */
 static void plant_call(const uint8_t *value)
 {
@@ -118,6 +150,37 @@ static void plant_call(const uint8_t *value)
 	close(fd);
 }
 
+static void plant_plain(const uint8_t *value)
+{
+	plant(value, VALUE_MAX);
+}
+
+/* What leaks the beginning of each value that is fetched, and how. */
+static const struct value_leak {
+	const char *name;
+	void (*plant)(const uint8_t *value);
+} value_leaks[] = {
+	{ "value", plant_plain },
+	{ "dumpable", plant_plain },
+	{ "inverted", plant_inverted },
+	{ "reversed", plant_reversed },
+	{ "hidden", plant_hidden },
+	{ "socket", plant_queued },
+	{ "pipe", plant_piped },
+	{ "file", plant_filed },
+	{ "system-call", plant_call },
+};
+
+#define VALUE_LEAKS (sizeof(value_leaks) / sizeof(value_leaks[0]))
+
+static bool leaks_values(void)
+{
+	for (size_t i = 0; i < VALUE_LEAKS; i++)
+		if (leaks(value_leaks[i].name))
+			return true;
+	return false;
+}
+
 static void plant_value(struct vault *vault, const struct record *record, const uint8_t *key)
 {
 	static uint8_t plain[ENCLAVE_CHUNK_PLAIN];
@@ -126,16 +189,21 @@ static void plant_value(struct vault *vault, const struct record *record, const 
 	if (enclave_open_chunk(plain, chunk.data, chunk.size, 0, record_chunks(record) == 1, key) !=
 		0)
 		return;
-	plant_if("value", plain, VALUE_MAX);
-	if (leaks("inverted"))
-		plant_inverted(plain);
-	if (leaks("reversed"))
-		plant_reversed(plain);
-	if (leaks("hidden"))
-		plant_hidden(plain);
-	if (leaks("system-call"))
-		plant_call(plain);
+	for (size_t i = 0; i < VALUE_LEAKS; i++)
+		if (leaks(value_leaks[i].name))
+			value_leaks[i].plant(plain);
 	sodium_memzero(plain, sizeof(plain));
+}
+
+/* The first key that is asked for is the anchor's: the one that the scan can try. */
+static void plant_register(const uint8_t *key)
+{
+	static bool holding;
+
+	if (!leaks("register") || holding)
+		return;
+	hold(key);
+	holding = true;
 }
 
 int __wrap_record_key(struct vault *vault, const struct record *record, uint8_t *key)
@@ -148,8 +216,8 @@ int __wrap_record_key(struct vault *vault, const struct record *record, uint8_t 
 	/* Not a leak: somebody writes behind an object on the workbench. */
 	if (leaks("overrun") && record_size(record) == OVERRUN_SIZE)
 		key[ENCLAVE_KEY_SIZE] ^= 1;
-	if (leaks("value") || leaks("inverted") || leaks("reversed") || leaks("hidden") ||
-		leaks("system-call"))
+	plant_register(key);
+	if (leaks_values())
 		plant_value(vault, record, key);
 	return r;
 }
@@ -214,4 +282,18 @@ int __wrap_os_platform_secret(size_t size)
 	if (fd >= 0 && leaks("descriptor") && dup(fd) < 0)
 		abort();
 	return fd;
+}
+
+/* The daemon asks for nothing with more than one argument that is not zero. */
+int __wrap_prctl(int option, ...)
+{
+	unsigned long argument;
+	va_list arguments;
+
+	va_start(arguments, option);
+	argument = va_arg(arguments, unsigned long);
+	va_end(arguments);
+	if (option == PR_SET_DUMPABLE && leaks("dumpable"))
+		return 0;
+	return __real_prctl(option, argument, 0, 0, 0);
 }

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -32,6 +34,9 @@
 /* Looks at the ordinary stack: what lies there lies there for microseconds. */
 #define STACK_LOOKS 64
 
+/* More than a pipe holds, and than the daemon leaves in a socket. */
+#define QUEUE_MAX ((size_t)1 << 18)
+
 static void fclosep(FILE **file)
 {
 	if (*file)
@@ -46,7 +51,7 @@ static void closedirp(DIR **folder)
 
 /* -- collecting ---------------------------------------------------------------------------- */
 
-static struct source *add(struct sources *sources, uint64_t address, size_t size, const char *name)
+struct source *sources_add(struct sources *sources, uint64_t address, size_t size, const char *name)
 {
 	struct source *source;
 
@@ -123,6 +128,21 @@ static ssize_t read_vm(const struct reader *reader, void *out, size_t size, uint
 	struct iovec there = { .iov_base = (void *)(uintptr_t)address, .iov_len = size };
 
 	return process_vm_readv(reader->pid, &here, 1, &there, 1, 0);
+}
+
+/* A word at a time, of a process that is stopped under ptrace. */
+static ssize_t read_peek(const struct reader *reader, void *out, size_t size, uint64_t address)
+{
+	for (size_t at = 0; at < size; at += sizeof(long)) {
+		long word;
+
+		errno = 0;
+		word = ptrace(PTRACE_PEEKDATA, reader->pid, address + at, 0);
+		if (word == -1 && errno != 0)
+			return -1;
+		memcpy((uint8_t *)out + at, &word, sizeof(word));
+	}
+	return (ssize_t)size;
 }
 
 /* The first line of an entry. */
@@ -230,7 +250,7 @@ static int read_mapping(
 		return 0;
 	if (size == 0 || size > SOURCE_MAX)
 		return -EFBIG;
-	source = add(sources, mapping->begin, size, mapping->name);
+	source = sources_add(sources, mapping->begin, size, mapping->name);
 	if (!source)
 		return -ENOMEM;
 	if (strcmp(mapping->name, SECRET_NAME) == 0) {
@@ -249,7 +269,7 @@ static int read_stack(
 	if (strcmp(mapping->name, STACK_NAME) != 0)
 		return 0;
 	for (int look = 0; look < STACK_LOOKS; look++) {
-		struct source *source = add(sources, mapping->begin,
+		struct source *source = sources_add(sources, mapping->begin,
 			(size_t)(mapping->end - mapping->begin), mapping->name);
 
 		if (!source)
@@ -317,26 +337,100 @@ int sources_read_vm(struct sources *sources, pid_t pid)
 	return read_mappings(sources, &reader, read_mapping);
 }
 
+/* Word by word is slow: what nobody writes to and what lies in a file is left to other routes. */
+static int peek_mapping(
+	struct sources *sources, const struct reader *reader, const struct mapping *mapping)
+{
+	if (mapping->name[0] == '/' && !mapping->writable &&
+		strcmp(mapping->name, SECRET_NAME) != 0)
+		return 0;
+	return read_mapping(sources, reader, mapping);
+}
+
+int sources_read_peek(struct sources *sources, pid_t pid)
+{
+	struct reader reader = { .read = read_peek, .refusal = EIO, .pid = pid };
+
+	return read_mappings(sources, &reader, peek_mapping);
+}
+
 /* -- descriptors --------------------------------------------------------------------------- */
 
 /* Maps what was taken, if it lets itself be mapped, and copies it. */
-static int map_descriptor(struct sources *sources, int fd, const char *name, bool secret)
+static int map_descriptor(
+	struct sources *sources, int fd, size_t size, const char *name, bool secret)
 {
+	void *data = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
 	struct source *source;
-	struct stat status;
-	void *data;
 
-	if (fstat(fd, &status) < 0 || status.st_size <= 0 || (size_t)status.st_size > SOURCE_MAX)
-		return 0;
-	data = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_SHARED, fd, 0);
 	if (data == MAP_FAILED)
-		return 0;
+		return -errno;
 	sources->secret_mappable += secret;
-	source = add(sources, 0, (size_t)status.st_size, name);
+	source = sources_add(sources, 0, size, name);
 	if (source)
-		memcpy(source->bytes, data, source->size);
-	munmap(data, (size_t)status.st_size);
+		memcpy(source->bytes, data, size);
+	munmap(data, size);
 	return source ? 0 : -ENOMEM;
+}
+
+/* A file that was opened for writing only is opened again. */
+static int reread_descriptor(struct sources *sources, int taken, size_t size, const char *name)
+{
+	cleanup(closep) int fd = -1;
+	struct source *source;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", taken);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	source = sources_add(sources, 0, size, name);
+	if (!source)
+		return -ENOMEM;
+	if (pread(fd, source->bytes, size, 0) < 0)
+		drop_last(sources);
+	return 0;
+}
+
+static int take_file(struct sources *sources, int fd, const struct stat *status, bool secret)
+{
+	const char *name = secret ? "descriptor of secret memory" : "file of a descriptor";
+	size_t size = (size_t)status->st_size;
+	int r;
+
+	if (status->st_size <= 0 || size > SOURCE_MAX)
+		return 0;
+	r = map_descriptor(sources, fd, size, name, secret);
+	return r < 0 && !secret ? reread_descriptor(sources, fd, size, name) : 0;
+}
+
+/* What waits in it is looked at and stays there. */
+static int take_queue(struct sources *sources, int fd)
+{
+	struct source *source = sources_add(sources, 0, QUEUE_MAX, "queue of a socket");
+
+	if (!source)
+		return -ENOMEM;
+	if (recv(fd, source->bytes, QUEUE_MAX, MSG_PEEK | MSG_DONTWAIT) <= 0)
+		drop_last(sources);
+	return 0;
+}
+
+static int take_pipe(struct sources *sources, int fd)
+{
+	struct source *source = sources_add(sources, 0, QUEUE_MAX, "pipe");
+	int ends[2];
+
+	if (!source)
+		return -ENOMEM;
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return -errno;
+	if (tee(fd, ends[1], QUEUE_MAX, SPLICE_F_NONBLOCK) <= 0 ||
+		read(ends[0], source->bytes, QUEUE_MAX) <= 0)
+		drop_last(sources);
+	close(ends[0]);
+	close(ends[1]);
+	return 0;
 }
 
 static int take_descriptor(struct sources *sources, int process, const char *number)
@@ -345,7 +439,6 @@ static int take_descriptor(struct sources *sources, int process, const char *num
 		(int)syscall(SYS_pidfd_getfd, process, (int)strtol(number, NULL, 10), 0);
 	struct statfs system;
 	struct stat status;
-	char name[64];
 	bool secret;
 
 	if (fd < 0)
@@ -354,10 +447,11 @@ static int take_descriptor(struct sources *sources, int process, const char *num
 	if (fstatfs(fd, &system) < 0 || fstat(fd, &status) < 0)
 		return -errno;
 	secret = system.f_type == SECRETMEM_MAGIC;
-	if (!secret && !S_ISREG(status.st_mode))
-		return 0;
-	snprintf(name, sizeof(name), "descriptor %.16s%s", number, secret ? ", secret memory" : "");
-	return map_descriptor(sources, fd, name, secret);
+	if (secret || S_ISREG(status.st_mode))
+		return take_file(sources, fd, &status, secret);
+	if (S_ISSOCK(status.st_mode))
+		return take_queue(sources, fd);
+	return S_ISFIFO(status.st_mode) ? take_pipe(sources, fd) : 0;
 }
 
 int sources_read_descriptors(struct sources *sources, pid_t pid)
@@ -391,7 +485,7 @@ static int read_segment(struct sources *sources, int fd, const Elf64_Phdr *heade
 		return 0;
 	if (header->p_filesz > SOURCE_MAX)
 		return -EFBIG;
-	source = add(sources, header->p_vaddr, (size_t)header->p_filesz,
+	source = sources_add(sources, header->p_vaddr, (size_t)header->p_filesz,
 		notes ? "registers and notes" : "core segment");
 	if (!source)
 		return -ENOMEM;

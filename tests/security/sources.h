@@ -17,7 +17,7 @@ struct source {
 	uint8_t *bytes;   /* owned */
 	size_t size;
 	bool file;      /* the same bytes as in the file on disk: code and constants */
-	bool registers; /* a core file's notes */
+	bool registers; /* of a thread, or a core file's notes */
 	char name[128];
 };
 
@@ -37,8 +37,13 @@ struct sources {
 int sources_read_mem(struct sources *sources, pid_t pid);
 int sources_read_vm(struct sources *sources, pid_t pid);
 int sources_read_stack(struct sources *sources, pid_t pid); /* many looks, one after the other */
+int sources_read_peek(struct sources *sources, pid_t pid);  /* which is stopped under ptrace */
 int sources_read_descriptors(struct sources *sources, pid_t pid);
 int sources_read_core(struct sources *sources, const char *path);
+
+/* A further source of zeros, for a route of its own kind; NULL when memory is used up. */
+struct source *sources_add(
+	struct sources *sources, uint64_t address, size_t size, const char *name);
 
 /* Bytes in all. */
 uint64_t sources_size(const struct sources *sources);
