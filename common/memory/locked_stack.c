@@ -165,6 +165,11 @@ static void scrub(void)
 	scrub_general();
 }
 
+OPAQUE void locked_stack_scrub(void)
+{
+	scrub();
+}
+
 bool locked_stack_switches(void)
 {
 	return true;
@@ -226,6 +231,10 @@ static void wipe(struct locked_stack *stack)
 {
 	(void)stack;
 	sodium_stackzero(STACK_ZERO);
+}
+
+void locked_stack_scrub(void)
+{
 }
 
 bool locked_stack_switches(void)

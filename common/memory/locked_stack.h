@@ -32,6 +32,12 @@ void locked_stack_init(struct locked_stack *stack, void *memory, size_t size);
  */
 void locked_stack_call(struct locked_stack *stack, void (*function)(void *), void *argument);
 
+/*
+ * Clears what a function may leave in registers that nobody saves, and nothing else: for whoever
+ * only copies plaintext from one place to another. memcpy does so through vector registers.
+ */
+void locked_stack_scrub(void);
+
 /* Whether calls really run on the locked stack on this machine. */
 bool locked_stack_switches(void);
 

@@ -12,6 +12,7 @@
 #include "client/lib/memory/registry.h"
 #include "client/lib/memory/strongroom.h"
 #include "common/memory/guard.h"
+#include "common/memory/locked_stack.h"
 
 static bool is_shared(const struct mg_secret *secret)
 {
@@ -204,6 +205,8 @@ int secret_settle(struct mg_secret *secret)
 {
 	bool alive;
 
+	/* The bytes came through registers. */
+	locked_stack_scrub();
 	registry_enter(secret->owner);
 	alive = secret_alive(secret);
 	if (!alive)
@@ -312,6 +315,8 @@ void mg_secret_destroy(struct mg_secret *secret)
 	secret->data = NULL;
 	secret->view = NULL;
 	secret->size = 0;
+	/* What the service has copied last may still lie in registers. */
+	locked_stack_scrub();
 }
 
 /* In everybody's turn at once: what is made meanwhile is either wiped or of the new generation. */
@@ -325,6 +330,7 @@ void secret_purge_all(pid_t self)
 		if (secret->memory.reservation)
 			wipe_pages(secret);
 	registry_leave();
+	locked_stack_scrub();
 }
 
 void mg_secret_free(struct mg_secret *secret)

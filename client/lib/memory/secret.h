@@ -40,7 +40,10 @@ int secret_new_closed(struct mg_secret **secretp, size_t size, enum mg_memory me
  */
 int secret_close(struct mg_secret *secret);
 
-/* After bytes were written to a secret: wipes them and says so when a purge came in between. */
+/*
+ * After bytes were written to a secret: takes them out of the registers through which they came,
+ * and wipes them and says so when a purge came in between.
+ */
 int secret_settle(struct mg_secret *secret);
 
 /*

@@ -5,6 +5,7 @@
 #include "client/lib/error.h"
 #include "client/lib/memory/secret.h"
 #include "common/memory/guard.h"
+#include "common/memory/locked_stack.h"
 
 /* What callers see of a secret's bytes, and do with them. */
 
@@ -63,8 +64,11 @@ bool mg_secret_mutable(const struct mg_secret *secret)
 
 bool mg_secret_equal(const struct mg_secret *secret, const void *bytes, size_t size)
 {
-	return mg_secret_alive(secret) && secret->size == size &&
+	bool equal = mg_secret_alive(secret) && secret->size == size &&
 		sodium_memcmp(secret->view, bytes, size) == 0;
+
+	locked_stack_scrub();
+	return equal;
 }
 
 /* Whether the bytes lie within; never cut to what fits. */
@@ -84,6 +88,7 @@ int mg_secret_read_at(const struct mg_secret *secret, size_t offset, void *out, 
 		r = check_range(secret, offset, size);
 	if (r == MG_OK && size > 0)
 		memcpy(out, secret->view + offset, size);
+	locked_stack_scrub();
 	return r;
 }
 
