@@ -1,24 +1,163 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Core files: of a debugger, and of the kernel."""
+"""Core files that the kernel writes when a signal ends the process."""
 
+import contextlib
+import fcntl
 import os
-import shutil
+import resource
+import signal
 import subprocess
+import tempfile
+import time
 
-from house import PATIENCE, Skip
+from house import PATIENCE, Daemon, Load, Skip
+from scans import REMASK_PAUSE, Scan
+
+CORE_PATTERN = "/proc/sys/kernel/core_pattern"
+CORE_PATTERN_MAX = 127  # bytes; the kernel cuts off the rest
+LOCK = "memguardd-core-pattern.lock"
+FIRST_NAMESPACE = "pid:[4026531836]"  # the kernel's own number for the first one
+GRACE = 0.3  # seconds in which a core file that should not be would have come
+SIGNALS = (signal.SIGABRT, signal.SIGSEGV)
 
 
-def take_core(daemon, name):
-    """A core file of the running daemon, by gdb."""
-    if not shutil.which("gdb"):
-        raise Skip("no gdb here")
-    path = daemon.path(name)
-    done = subprocess.run(
-        ["gdb", "-nx", "-batch", "-iex", "set debuginfod enabled off", "-p", str(daemon.pid),
-         "-ex", "gcore " + path],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env=dict(os.environ, DEBUGINFOD_URLS=""), timeout=PATIENCE, check=False)
-    if not os.path.exists(path):
-        words = [line for line in done.stdout.splitlines() if "ptrace" in line or "gcore" in line]
-        raise Skip("no core file: " + (words[0] if words else "gdb said nothing"))
-    return path
+# Puts the pattern back when its input ends: whatever becomes of the program that changed it, also
+# when it is killed. It keeps the lock until then.
+KEEPER = """
+trap '' HUP INT QUIT TERM PIPE
+cat >/dev/null
+printf '%s' "$1" >"$2"
+"""
+
+# What the kernel starts for a core file that goes to a pipe. The name appears when all is there.
+HELPER = """#!/bin/sh
+/bin/cat >"{folder}/part.$1" && /bin/mv "{folder}/part.$1" "{folder}/core.$1"
+"""
+
+
+def lock_pattern():
+    """The pattern is the whole machine's: one run at a time changes it."""
+    folder = "/run" if os.access("/run", os.W_OK) else tempfile.gettempdir()
+    lock = os.open(os.path.join(folder, LOCK),
+                   os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock
+        except BlockingIOError:
+            if time.monotonic() > end:
+                os.close(lock)
+                raise Skip("another run has the machine's core_pattern") from None
+            time.sleep(0.1)
+
+
+def write_pattern(pattern):
+    try:
+        with open(CORE_PATTERN, "w", encoding="utf-8") as file:
+            file.write(pattern)
+    except OSError as error:
+        raise Skip("%s cannot be written: %s" % (CORE_PATTERN, error.strerror)) from None
+
+
+@contextlib.contextmanager
+def core_pattern(pattern):
+    """Core files go there for as long as the block lasts."""
+    if len(pattern.encode()) > CORE_PATTERN_MAX:
+        raise Skip("a folder with a shorter name is needed: TMPDIR")
+    lock = lock_pattern()
+    try:
+        with open(CORE_PATTERN, encoding="utf-8") as file:
+            before = file.read().rstrip("\n")
+        keeper = subprocess.Popen(["/bin/sh", "-c", KEEPER, "keeper", before, CORE_PATTERN],
+                                  stdin=subprocess.PIPE, pass_fds=[lock], start_new_session=True)
+    finally:
+        os.close(lock)
+    try:
+        write_pattern(pattern)
+        yield
+    finally:
+        keeper.stdin.close()
+        keeper.wait(PATIENCE)
+
+
+class KernelCores:
+    """Cases in which a signal ends the daemon, and the kernel would write a core file."""
+
+    def __init__(self, settings, report):
+        self.settings = settings
+        self.report = report
+
+    def pattern(self, kind, folder):
+        if kind == "file":
+            return os.path.join(folder, "core.%p")
+        if os.readlink("/proc/self/ns/pid") != FIRST_NAMESPACE:
+            raise Skip("in a container: the kernel would start its helper outside")
+        helper = os.path.join(folder, "helper")
+        with open(helper, "w", encoding="utf-8") as file:
+            file.write(HELPER.format(folder=folder))
+        os.chmod(helper, 0o700)
+        return "|%s %%p" % helper
+
+    def lift_limit(self, pid):
+        """From outside, as far as it goes: what keeps the daemon from a core file is not this."""
+        hard = resource.prlimit(pid, resource.RLIMIT_CORE)[1]
+        with contextlib.suppress(OSError, ValueError):
+            resource.prlimit(pid, resource.RLIMIT_CORE, (resource.RLIM_INFINITY,) * 2)
+            return True
+        resource.prlimit(pid, resource.RLIMIT_CORE, (hard, hard))
+        return hard != 0
+
+    def end(self, daemon, number, folder):
+        """Ends the daemon with a signal. Returns the path of its core file, or None."""
+        os.kill(daemon.pid, number)
+        status = daemon.process.wait(PATIENCE)
+        if status != -number:
+            raise RuntimeError("signal %d, and the daemon ends with %d" % (number, status))
+        path = os.path.join(folder, "core.%d" % daemon.pid)
+        part = os.path.join(folder, "part.%d" % daemon.pid)
+        end = time.monotonic() + GRACE
+        while time.monotonic() < end or os.path.exists(part):
+            if os.path.exists(path):
+                return path
+            time.sleep(0.01)
+        return None
+
+    def one(self, kind, number, leak, folder):
+        """A daemon at rest, ended. Returns whether a core file came, and what was seen in it."""
+        program = self.settings.planted if leak else self.settings.daemon
+        with Daemon(self.settings, program, leak) as daemon, \
+                Load(self.settings, daemon, 1 << 16) as load:
+            load.rounds(2)
+            time.sleep(0 if leak else REMASK_PAUSE)
+            lifted = self.lift_limit(daemon.pid)
+            path = self.end(daemon, number, folder)
+            words = "a core file of %.1f MB" % (os.path.getsize(path) / 1e6) if path else "no core"
+            words += "" if lifted else ", its limit could not be lifted"
+            scan = Scan(self.settings, daemon, load, "--routes", "none", "--core", path) \
+                if path else None
+        return words, scan
+
+    def both(self, kind, number, folder):
+        """First the daemon, then one that may be dumped: after it, any core has come."""
+        name = "core by %s, %s" % (signal.Signals(number).name, kind)
+        words, scan = self.one(kind, number, None, folder)
+        hits = scan.routes["core"]["leaks"] if scan else 0
+        self.report.row("  " + name, words, "", str(hits), "A CORE" if scan else "clean")
+        faults = ["%s: there is one" % name] + scan.leaks if scan else []
+        words, scan = self.one(kind, number, "dumpable", folder)
+        found = scan is not None and scan.leaked_by("core", "value")
+        hits = scan.routes["core"]["leaks"] if scan else 0
+        self.report.row("  planted: " + name, words, "", str(hits), "found" if found else "MISSED")
+        cores = [entry for entry in os.listdir(folder) if entry.startswith("core.")]
+        if len(cores) > 1 and not faults:
+            faults.append("%s: one came late" % name)
+        return faults + ([] if found else ["%s: the control was not found" % name])
+
+    def by_signal(self, kind):
+        faults = []
+        for number in SIGNALS:
+            with tempfile.TemporaryDirectory(prefix="mgcore.") as folder:
+                with core_pattern(self.pattern(kind, folder)):
+                    faults += self.both(kind, number, folder)
+        return faults

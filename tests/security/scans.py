@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cases in which leakscan looks at a daemon at work, at rest, in a core file, and with a leak."""
 
+import os
 import platform
 import re
+import shutil
 import subprocess
 import time
 
-from cores import take_core
-from house import Daemon, Load, Skip
+from house import PATIENCE, Daemon, Load, Skip
 
 REMASK_PAUSE = 0.7  # seconds: a re-mask has come, every view is wiped
 STACK_TRIES = 10
@@ -32,6 +33,22 @@ CONTROLS = [
     ("socket", "value", ("fd",)),
     ("pipe", "value", ("fd",)),
 ]
+
+
+def take_core(daemon, name):
+    """A core file of the running daemon, by gdb."""
+    if not shutil.which("gdb"):
+        raise Skip("no gdb here")
+    path = daemon.path(name)
+    done = subprocess.run(
+        ["gdb", "-nx", "-batch", "-iex", "set debuginfod enabled off", "-p", str(daemon.pid),
+         "-ex", "gcore " + path],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env=dict(os.environ, DEBUGINFOD_URLS=""), timeout=PATIENCE, check=False)
+    if not os.path.exists(path):
+        words = [line for line in done.stdout.splitlines() if "ptrace" in line or "gcore" in line]
+        raise Skip("no core file: " + (words[0] if words else "gdb said nothing"))
+    return path
 
 
 class Scan:
