@@ -57,7 +57,9 @@ static int refill(struct input *input)
 	uint8_t *room = room_of(input);
 	ssize_t n;
 
-	memmove(room, room + input->begin, left);
+	/* Not onto itself: the bytes would stay in registers for as long as the read waits. */
+	if (input->begin > 0)
+		memmove(room, room + input->begin, left);
 	input->begin = 0;
 	input->end = left;
 	n = read_some(input->fd, room + left, mg_secret_size(input->room) - left);

@@ -7,6 +7,7 @@
 #include "client/lib/exchange.h"
 #include "client/lib/memory/enclave.h"
 #include "client/lib/memory/secret.h"
+#include "common/memory/locked_stack.h"
 
 /* A value on its way in. */
 struct fetch {
@@ -311,6 +312,9 @@ static int taken_each(struct mg_client *client, struct fetch *fetch, uint8_t *pi
 	/* What was handed over cannot be taken back. */
 	fetch->call.repeatable = false;
 	r = fetch->sink(fetch->context, &info, piece, size);
+	/* The next piece may be long in coming; what was copied of this one went through registers.
+	 */
+	locked_stack_scrub();
 	call_excuse(&fetch->call, since_ms);
 	exchange_forget(client);
 	if (r < 0)

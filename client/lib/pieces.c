@@ -7,6 +7,7 @@
 
 #include "client/lib/call.h"
 #include "client/lib/error.h"
+#include "common/memory/locked_stack.h"
 
 /* A piece and a byte of the next one: whether a piece is the last must be known to seal it. */
 #define PIECE_SIZE (ENCLAVE_CHUNK_PLAIN + 1)
@@ -94,6 +95,9 @@ static int fill(struct pieces *pieces)
 		size_t room = PIECE_SIZE - pieces->have;
 		ssize_t r = pieces->source(pieces->context, pieces->piece + pieces->have, room);
 
+		/* The next call may wait for long; what this one has copied went through registers.
+		 */
+		locked_stack_scrub();
 		if (r < 0 || (size_t)r > room)
 			return error_say(MG_INVALID, "the source of the value gave up");
 		pieces->ended = r == 0;

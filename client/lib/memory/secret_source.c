@@ -7,6 +7,7 @@
 
 #include "client/lib/error.h"
 #include "client/lib/memory/secret.h"
+#include "common/memory/locked_stack.h"
 
 /*
  * Where secrets come from: bytes at hand, chance, a source that is read, such as a descriptor. All
@@ -64,6 +65,8 @@ static bool read_some(struct intake *intake, size_t size)
 {
 	ssize_t n = intake->source(intake->context, intake->room->data + intake->have, size);
 
+	/* The next call may wait for long; what this one has copied went through registers. */
+	locked_stack_scrub();
 	if (n < 0 || (size_t)n > size)
 		intake->failed = true;
 	else if (n == 0)
