@@ -4,6 +4,7 @@ keeps it busy."""
 
 import argparse
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -13,10 +14,16 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 PATIENCE = 60  # seconds for anything that should take less than one
+ROUTES = ("mem", "vm", "stack", "fd", "ptrace")
 
 
 class Skip(Exception):
     """Why something cannot be looked at here."""
+
+
+def numbers(text):
+    """The pairs of a report's line: name=number."""
+    return {key: int(value) for key, value in re.findall(r"(\S+)=(\d+)", text)}
 
 
 class Settings:
@@ -35,10 +42,26 @@ class Settings:
         self.tools = os.environ.get("SECURITY_TOOLS") or self.built("tests", "security")
         self.daemon = os.environ.get("MEMGUARDD") or self.built("daemon", "memguardd")
         self.mgctl = os.environ.get("MGCTL") or self.built("client", "cli", "mgctl")
+        self.library = self.built("client", "lib", "libmgclient.so")
         self.deny = os.environ.get("DENY") or self.built("tests", "deny")
         self.planted = self.tool("memguardd-planted")
         self.loop_seconds = 30 if self.full else 2
         self.scan = ["--thorough"] if self.full else []
+        self.untraceable = self.ask_whether_traceable()
+        self.routes = [route for route in ROUTES if route != "ptrace" or not self.untraceable]
+
+    def ask_whether_traceable(self):
+        """Why nothing may be traced here, or the empty string."""
+        try:
+            done = subprocess.run([self.tool("lookfor"), "--may-trace"], stdout=subprocess.PIPE,
+                                  text=True, timeout=PATIENCE, check=False)
+        except OSError as error:
+            return str(error)
+        return "" if done.returncode == 0 else done.stdout.strip() or "lookfor fails"
+
+    def need_tracing(self):
+        if self.untraceable:
+            raise Skip("no process may be traced here: " + self.untraceable)
 
     def built(self, *path):
         return os.path.join(self.build, *path)

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import time
 
-from house import PATIENCE, Daemon, Load, Skip
+from house import PATIENCE, Daemon, Load, Skip, numbers
 
 REMASK_PAUSE = 0.7  # seconds: a re-mask has come, every view is wiped
 STACK_TRIES = 10
@@ -56,7 +56,7 @@ class Scan:
 
     def __init__(self, settings, daemon, load, *options):
         command = [settings.tool("leakscan"), "--pid", str(daemon.pid), "--facts", load.facts]
-        command += settings.scan + list(options)
+        command += ["--routes", ",".join(settings.routes)] + settings.scan + list(options)
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
         self.status = done.returncode
         self.text = done.stdout
@@ -88,10 +88,6 @@ class Scan:
         return (route + " " + what) in self.leaks
 
 
-def numbers(text):
-    return {key: int(value) for key, value in re.findall(r"(\S+)=(\d+)", text)}
-
-
 class Cases:
     """The cases, in the order in which they are run."""
 
@@ -107,6 +103,10 @@ class Cases:
         return ["%s: leakscan ends with %d" % (phase, scan.status)] + scan.leaks + scan.blind
 
     # -- the daemon as it ships
+
+    def traced(self):
+        """Said once, and not of every scan."""
+        self.settings.need_tracing()
 
     def served(self, fallback):
         """Under load and after it. Keys may be in the fallback's memory; values never."""
@@ -157,6 +157,7 @@ class Cases:
             return Scan(self.settings, daemon, load, *options)
 
     def expect_red(self, what, scan, routes, find):
+        routes = [route for route in routes if route in self.settings.routes + ["core"]]
         missed = [route for route in routes if not scan.leaked_by(route, find)]
         hits = sum(found["leaks"] for found in scan.routes.values())
         self.report.row("  planted: " + what, "by " + ", ".join(routes), "", str(hits),
@@ -189,6 +190,8 @@ class Cases:
     def planted(self, leak, find, routes):
         if leak == "register" and platform.machine() != "x86_64":
             raise Skip("how to hold a value in registers is not known for " + platform.machine())
+        if leak == "register":
+            self.settings.need_tracing()
         scan = self.scan_planted(leak)
         others = [route for route in scan.routes if route not in routes]
         return self.expect_red(leak, scan, routes, find) + [

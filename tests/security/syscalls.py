@@ -117,8 +117,6 @@ class Traced:
 
     def of_mgctl(self):
         self.need_strace()
-        if not os.path.exists(self.settings.mgctl):
-            raise Skip("mgctl is not built")
         faults = []
         with Daemon(self.settings) as daemon:
             path = daemon.path("daemon.trace")
