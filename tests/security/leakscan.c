@@ -109,11 +109,11 @@ static const struct route {
 	bool sees_ciphertext;
 	bool once; /* the same bytes each time */
 } routes[] = {
+	{ "ptrace", read_ptrace, true, true, false }, /* first: others touch every page */
 	{ "mem", read_mem, true, true, false },
 	{ "vm", read_vm, true, true, false },
 	{ "stack", read_stack, false, false, false },
 	{ "fd", read_descriptors, false, false, false },
-	{ "ptrace", read_ptrace, true, true, false },
 	{ "core", read_core, false, false, true },
 };
 

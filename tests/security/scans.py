@@ -149,9 +149,12 @@ class Cases:
     # -- planted leaks
 
     def scan_planted(self, leak, *options, fallback=False, core=False):
+        """At rest: what lies on the stack for microseconds is not looked for again and again."""
         with Daemon(self.settings, self.settings.planted, leak, fallback) as daemon, \
                 Load(self.settings, daemon, 1 << 16) as load:
             load.rounds(2)
+            options += ("--routes", ",".join(
+                route for route in self.settings.routes if route != "stack"))
             if core:
                 options += ("--core", take_core(daemon, "core"))
             return Scan(self.settings, daemon, load, *options)

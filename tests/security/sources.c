@@ -337,14 +337,55 @@ int sources_read_vm(struct sources *sources, pid_t pid)
 	return read_mappings(sources, &reader, read_mapping);
 }
 
-/* Word by word is slow: what nobody writes to and what lies in a file is left to other routes. */
+#define PAGE_IS_SOMEWHERE ((uint64_t)3 << 62) /* in memory or swapped out */
+
+/* Whether a page was ever touched; if that is not to be learnt, it was. */
+static bool is_touched(int pagemap, uint64_t address)
+{
+	uint64_t entry;
+
+	return pread(pagemap, &entry, sizeof(entry), (off_t)(address / PAGE * sizeof(entry))) !=
+		sizeof(entry) ||
+		(entry & PAGE_IS_SOMEWHERE) != 0;
+}
+
+static void peek_touched(
+	struct sources *sources, const struct reader *reader, struct source *source)
+{
+	cleanup(closep) int pagemap = -1;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)reader->pid);
+	pagemap = open(path, O_RDONLY | O_CLOEXEC);
+	for (size_t at = 0; at < source->size; at += PAGE)
+		if (is_touched(pagemap, source->address + at))
+			read_pages(sources, reader, source->bytes + at, PAGE, source->address + at);
+}
+
+static bool is_file(const struct mapping *mapping)
+{
+	return mapping->name[0] == '/';
+}
+
+/*
+ * Word by word is slow: what nobody writes to and what lies in a file is left to the other routes,
+ * and so are pages of a process's own that it has never touched.
+ */
 static int peek_mapping(
 	struct sources *sources, const struct reader *reader, const struct mapping *mapping)
 {
-	if (mapping->name[0] == '/' && !mapping->writable &&
-		strcmp(mapping->name, SECRET_NAME) != 0)
+	struct source *source;
+
+	if (is_file(mapping) && (mapping->writable || strcmp(mapping->name, SECRET_NAME) == 0))
+		return read_mapping(sources, reader, mapping);
+	if (is_file(mapping) || is_empty(mapping) || mapping->end - mapping->begin > SOURCE_MAX)
 		return 0;
-	return read_mapping(sources, reader, mapping);
+	source = sources_add(
+		sources, mapping->begin, (size_t)(mapping->end - mapping->begin), mapping->name);
+	if (!source)
+		return -ENOMEM;
+	peek_touched(sources, reader, source);
+	return 0;
 }
 
 int sources_read_peek(struct sources *sources, pid_t pid)
