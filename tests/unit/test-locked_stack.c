@@ -420,6 +420,27 @@ START_TEST(no_vector_register_keeps_what_a_call_left_in_it)
 }
 END_TEST
 
+/* For whoever has only copied: the scrub alone. */
+static void scrubbed_call(struct locked_stack *on, void (*function)(void *), void *argument)
+{
+	plain_call(on, function, argument);
+	locked_stack_scrub();
+}
+
+START_TEST(a_scrub_alone_clears_every_vector_register)
+{
+	const struct vector_set *set = &vector_sets[_i];
+	size_t marked;
+	size_t filled;
+
+	if (!has_vectors(_i))
+		return;
+	count_words(set, scrubbed_call, &marked, &filled);
+	ck_assert_uint_eq(marked, 0);
+	ck_assert_uint_eq(filled, 0);
+}
+END_TEST
+
 START_TEST(no_general_register_keeps_what_a_call_left_in_it)
 {
 	struct registers after;
@@ -783,6 +804,7 @@ static TCase *switch_case(void)
 	tcase_add_test(tc, the_callers_floating_point_state_survives);
 #if defined(__x86_64__)
 	tcase_add_loop_test(tc, no_vector_register_keeps_what_a_call_left_in_it, 0, 3);
+	tcase_add_loop_test(tc, a_scrub_alone_clears_every_vector_register, 0, 3);
 	tcase_add_test(tc, no_general_register_keeps_what_a_call_left_in_it);
 	tcase_add_test(tc, the_callers_registers_survive);
 #endif
