@@ -11,6 +11,7 @@ import tempfile
 import time
 
 from house import PATIENCE, Daemon, Load, Skip
+from residues import LARGE, Users
 from scans import REMASK_PAUSE, Scan
 
 CORE_PATTERN = "/proc/sys/kernel/core_pattern"
@@ -82,7 +83,7 @@ def core_pattern(pattern):
 
 
 class KernelCores:
-    """Cases in which a signal ends the daemon, and the kernel would write a core file."""
+    """Cases in which a signal ends the daemon or mgctl, and the kernel would write a core file."""
 
     def __init__(self, settings, report):
         self.settings = settings
@@ -108,14 +109,14 @@ class KernelCores:
         resource.prlimit(pid, resource.RLIMIT_CORE, (hard, hard))
         return hard != 0
 
-    def end(self, daemon, number, folder):
-        """Ends the daemon with a signal. Returns the path of its core file, or None."""
-        os.kill(daemon.pid, number)
-        status = daemon.process.wait(PATIENCE)
+    def end(self, process, number, folder):
+        """Ends a process with a signal. Returns the path of its core file, or None."""
+        os.kill(process.pid, number)
+        status = process.wait(PATIENCE)
         if status != -number:
-            raise RuntimeError("signal %d, and the daemon ends with %d" % (number, status))
-        path = os.path.join(folder, "core.%d" % daemon.pid)
-        part = os.path.join(folder, "part.%d" % daemon.pid)
+            raise RuntimeError("signal %d, and it ends with %d" % (number, status))
+        path = os.path.join(folder, "core.%d" % process.pid)
+        part = os.path.join(folder, "part.%d" % process.pid)
         end = time.monotonic() + GRACE
         while time.monotonic() < end or os.path.exists(part):
             if os.path.exists(path):
@@ -123,41 +124,59 @@ class KernelCores:
             time.sleep(0.01)
         return None
 
-    def one(self, kind, number, leak, folder):
-        """A daemon at rest, ended. Returns whether a core file came, and what was seen in it."""
+    def words(self, path, lifted):
+        words = "a core file of %.1f MB" % (os.path.getsize(path) / 1e6) if path else "no core"
+        return words + ("" if lifted else ", its limit could not be lifted")
+
+    def end_daemon(self, number, leak, folder):
+        """A daemon at rest. Returns what there is to say, and the scan of its core if one came."""
         program = self.settings.planted if leak else self.settings.daemon
         with Daemon(self.settings, program, leak) as daemon, \
                 Load(self.settings, daemon, 1 << 16) as load:
             load.rounds(2)
             time.sleep(0 if leak else REMASK_PAUSE)
             lifted = self.lift_limit(daemon.pid)
-            path = self.end(daemon, number, folder)
-            words = "a core file of %.1f MB" % (os.path.getsize(path) / 1e6) if path else "no core"
-            words += "" if lifted else ", its limit could not be lifted"
+            path = self.end(daemon.process, number, folder)
             scan = Scan(self.settings, daemon, load, "--routes", "none", "--core", path) \
                 if path else None
-        return words, scan
+            return self.words(path, lifted), scan
 
-    def both(self, kind, number, folder):
-        """First the daemon, then one that may be dumped: after it, any core has come."""
-        name = "core by %s, %s" % (signal.Signals(number).name, kind)
-        words, scan = self.one(kind, number, None, folder)
+    def end_mgctl(self, number, folder):
+        """With the rest of a value in its hands that nobody takes."""
+        with Daemon(self.settings) as daemon:
+            users = Users(self.settings, self.report)
+            users.store(daemon, "core/mgctl", os.urandom(LARGE))
+            with users.stuck_get(daemon, "core/mgctl", False) as process:
+                lifted = self.lift_limit(process.pid)
+                path = self.end(process, number, folder)
+        return self.words(path, lifted), path
+
+    def clean(self, name, words, core):
+        self.report.row("  " + name, words, "", "1" if core else "0",
+                        "A CORE" if core else "clean")
+        return ["%s: there is one" % name] if core else []
+
+    def found(self, name, words, scan):
         hits = scan.routes["core"]["leaks"] if scan else 0
-        self.report.row("  " + name, words, "", str(hits), "A CORE" if scan else "clean")
-        faults = ["%s: there is one" % name] + scan.leaks if scan else []
-        words, scan = self.one(kind, number, "dumpable", folder)
         found = scan is not None and scan.leaked_by("core", "value")
-        hits = scan.routes["core"]["leaks"] if scan else 0
         self.report.row("  planted: " + name, words, "", str(hits), "found" if found else "MISSED")
+        return [] if found else ["%s: the control was not found" % name]
+
+    def each(self, kind, number, folder):
+        """First what must leave none, then what may: after it, any core has come."""
+        name = "core by %s, %s" % (signal.Signals(number).name, kind)
+        faults = self.clean(name, *self.end_daemon(number, None, folder))
+        faults += self.clean(name + ", mgctl", *self.end_mgctl(number, folder))
+        faults += self.found(name, *self.end_daemon(number, "dumpable", folder))
         cores = [entry for entry in os.listdir(folder) if entry.startswith("core.")]
         if len(cores) > 1 and not faults:
             faults.append("%s: one came late" % name)
-        return faults + ([] if found else ["%s: the control was not found" % name])
+        return faults
 
     def by_signal(self, kind):
         faults = []
         for number in SIGNALS:
             with tempfile.TemporaryDirectory(prefix="mgcore.") as folder:
                 with core_pattern(self.pattern(kind, folder)):
-                    faults += self.both(kind, number, folder)
+                    faults += self.each(kind, number, folder)
         return faults

@@ -14,7 +14,8 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 PATIENCE = 60  # seconds for anything that should take less than one
-ROUTES = ("mem", "vm", "stack", "fd", "ptrace")
+TRACING = ("ptrace", "registers")
+ROUTES = ("ptrace", "mem", "vm", "stack", "registers", "fd")
 
 
 class Skip(Exception):
@@ -48,7 +49,8 @@ class Settings:
         self.loop_seconds = 30 if self.full else 2
         self.scan = ["--thorough"] if self.full else []
         self.untraceable = self.ask_whether_traceable()
-        self.routes = [route for route in ROUTES if route != "ptrace" or not self.untraceable]
+        self.routes = [
+            route for route in ROUTES if route not in TRACING or not self.untraceable]
 
     def ask_whether_traceable(self):
         """Why nothing may be traced here, or the empty string."""

@@ -11,13 +11,12 @@
 
 /*
  * Random bytes look random: a run of them has many different values in it. The bounds are more
- * than five standard deviations below what is to be expected of 32, 64, 96 and 4,096 random bytes
- * (30.1, 56.7, 80.2 and 256 different values), so that no key falls through, and most of a
- * process's memory does.
+ * than five standard deviations below what is to be expected of 32, 64 and 4,096 random bytes
+ * (30.1, 56.7 and 256 different values), so that no key falls through, and most of a process's
+ * memory does.
  */
 #define KEY_DISTINCT 20
 #define LEFT_DISTINCT 40
-#define CHANNEL_DISTINCT 56
 #define PREKEY_DISTINCT 250
 
 /* Sum of the squared counts of 256 values among 4,096: 69,632 to be expected, 361 one deviation. */
@@ -28,27 +27,6 @@
 #define PREKEY_STRIDE 16
 #define LEFT_STRIDE 8
 #define QUICK_STRIDE 8
-
-/*
- * Where things stand in a record's header (daemon/vault/vault.c), which ends where the name begins.
- * Should it change, the scan finds no record any more and fails as blind.
- */
-enum {
-	RECORD_TAG_SIZE = 16,
-	RECORD_WRAPPED = 16,
-	RECORD_SECRET = 96,
-	RECORD_VERSION = 102,
-	RECORD_SIZE = 126,
-	RECORD_NAME_SIZE = 140,
-	RECORD_TAGS_SIZE = 142,
-	RECORD_FORMAT = 145,
-	RECORD_LIFETIME_SIZE = 147,
-};
-#define RECORD_NUMBER_BYTES 6
-#define RECORD_FORMAT_KNOWN 1
-
-/* Numbers that count something in the daemon under test are smaller than this. */
-#define COUNTER_MAX 100000
 
 /* Pairs of halves that are tried at most; more of them means that the filters do not filter. */
 #define PAIRS_MAX UINT64_C(200000000)
@@ -239,99 +217,6 @@ static void recognise(struct hunt *hunt, const struct source *source, uint8_t *k
 		hunt->known += known[at];
 }
 
-/* -- targets: what masters are tried on ---------------------------------------------------- */
-
-static unsigned distinct(const uint8_t *bytes, size_t size)
-{
-	bool seen[256] = { false };
-	unsigned count = 0;
-
-	for (size_t i = 0; i < size; i++) {
-		count += !seen[bytes[i]];
-		seen[bytes[i]] = true;
-	}
-	return count;
-}
-
-static void add_target(struct hunt *hunt, const struct target *target)
-{
-	size_t count = 0;
-
-	for (size_t master = 0; master < COFFER_MASTERS; master++)
-		count += hunt->target_count[master];
-	for (size_t i = 0; i < count; i++)
-		if (memcmp(hunt->targets[i].wrapped, target->wrapped, sizeof(target->wrapped)) == 0)
-			return;
-	if (count == HUNT_TARGETS_MAX || hunt->target_count[target->master] == HUNT_TARGETS_MAX / 2)
-		return;
-	hunt->targets[count] = *target;
-	hunt->target_count[target->master]++;
-}
-
-/* The anchor session has had one frame each way and no more. */
-static void look_for_channel(struct hunt *hunt, const uint8_t *bytes)
-{
-	struct channel channel;
-	struct target target = { .size = sizeof(struct channel_keys), .master = COFFER_CHANNEL };
-
-	memcpy(&channel, bytes, sizeof(channel));
-	if (channel.received != 1 || channel.sent != 1 || channel.number > COUNTER_MAX ||
-		distinct(channel.wrapped, sizeof(channel.wrapped)) < CHANNEL_DISTINCT)
-		return;
-	memcpy(target.wrapped, channel.wrapped, sizeof(channel.wrapped));
-	target.binding.secret = channel.number;
-	add_target(hunt, &target);
-}
-
-static uint64_t read_number(const uint8_t *bytes, size_t size)
-{
-	uint64_t number = 0;
-
-	while (size-- > 0)
-		number = number << 8 | bytes[size];
-	return number;
-}
-
-/* The anchor's header, if this is it: `bytes` holds header and name. */
-static void look_for_record(struct hunt *hunt, const uint8_t *bytes)
-{
-	size_t name_size = strlen(hunt->anchor->name);
-	struct target target = { .size = ENCLAVE_KEY_SIZE, .master = COFFER_VAULT };
-
-	if (bytes[RECORD_FORMAT] != RECORD_FORMAT_KNOWN || bytes[RECORD_LIFETIME_SIZE] != 0 ||
-		read_number(bytes + RECORD_NAME_SIZE, 2) != name_size ||
-		read_number(bytes + RECORD_TAGS_SIZE, 2) != 0 ||
-		read_number(bytes + RECORD_SIZE, RECORD_NUMBER_BYTES) != hunt->anchor->size)
-		return;
-	memcpy(target.wrapped, bytes + RECORD_WRAPPED, ENCLAVE_WRAPPED_KEY);
-	target.binding.secret = read_number(bytes + RECORD_SECRET, RECORD_NUMBER_BYTES);
-	target.binding.version = read_number(bytes + RECORD_VERSION, RECORD_NUMBER_BYTES);
-	add_target(hunt, &target);
-	hunt->record_size = HUNT_HEADER_SIZE + name_size;
-	memcpy(hunt->record, bytes, hunt->record_size);
-}
-
-static void look_for_records(struct hunt *hunt, const struct source *source)
-{
-	const char *name = hunt->anchor->name;
-	size_t size = strlen(name);
-	const uint8_t *at = source->bytes;
-	const uint8_t *end = source->bytes + source->size;
-
-	while ((at = memmem(at, (size_t)(end - at), name, size))) {
-		if (at - source->bytes >= HUNT_HEADER_SIZE)
-			look_for_record(hunt, at - HUNT_HEADER_SIZE);
-		at += size;
-	}
-}
-
-static void look_for_targets(struct hunt *hunt, const struct source *source)
-{
-	for (size_t at = 0; at + sizeof(struct channel) <= source->size; at += 8)
-		look_for_channel(hunt, source->bytes + at);
-	look_for_records(hunt, source);
-}
-
 /* -- trying -------------------------------------------------------------------------------- */
 
 /* A wrapped key is a chunk under the wrapping key, with a nonce of zeros. */
@@ -381,10 +266,10 @@ static bool is_master(struct hunt *hunt, const struct target *target, const uint
 
 static bool is_ledger_key(const struct hunt *hunt, const uint8_t *key)
 {
-	uint8_t tag[RECORD_TAG_SIZE];
+	uint8_t tag[HUNT_TAG_SIZE];
 
-	crypto_generichash(tag, sizeof(tag), hunt->record + RECORD_TAG_SIZE,
-		hunt->record_size - RECORD_TAG_SIZE, key, COFFER_KEY_SIZE);
+	crypto_generichash(tag, sizeof(tag), hunt->record + HUNT_TAG_SIZE,
+		hunt->record_size - HUNT_TAG_SIZE, key, COFFER_KEY_SIZE);
 	return memcmp(tag, hunt->record, sizeof(tag)) == 0;
 }
 
@@ -592,7 +477,7 @@ int hunt_run(struct hunt *hunt, const struct sources *sources)
 
 	/* What masters are tried on may lie anywhere: it is looked for first. */
 	for (size_t i = 0; i < sources->count; i++)
-		look_for_targets(hunt, &sources->items[i]);
+		hunt_gather_targets(hunt, &sources->items[i]);
 	for (size_t i = 0; r == 0 && i < sources->count; i++)
 		r = hunt_source(hunt, &sources->items[i], &prekeys, &lefts);
 	if (r == 0)

@@ -32,6 +32,7 @@ enum find {
 };
 
 #define HUNT_TARGETS_MAX 16
+#define HUNT_TAG_SIZE 16     /* bytes of a record's tag, which its header begins with */
 #define HUNT_HEADER_SIZE 148 /* bytes of a record's header, in front of the name */
 #define HUNT_RECORD_MAX (HUNT_HEADER_SIZE + FACTS_NAME_MAX)
 
@@ -77,6 +78,9 @@ struct hunt {
 
 /* `facts` outlives the hunt. Returns 0 or a negative errno. */
 int hunt_init(struct hunt *hunt, const struct facts *facts);
+
+/* Gathers what is wrapped in one source: masters are tried on it. hunt_run does so. */
+void hunt_gather_targets(struct hunt *hunt, const struct source *source);
 
 /* Looks through all sources. Returns 0 or -ENOMEM. */
 int hunt_run(struct hunt *hunt, const struct sources *sources);

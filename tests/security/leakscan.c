@@ -4,12 +4,12 @@
  * leakscan --pid PID --facts FILE [OPTION...]: looks for known values and unknown keys in a
  * process, from outside. README.md describes the routes and what is looked for.
  *
- *   --routes LIST   of mem, vm, stack, fd, ptrace (default: all of them)
+ *   --routes LIST   of ptrace, mem, vm, stack, registers, fd (default: all of them)
  *   --core FILE     also a core file of the process
  *   --for SECONDS   goes on and begins anew until the time is over
  *   --thorough      every byte offset, and the pages that are the same as on disk
  *   --values-only   keys that are found are counted, but are no leak
- *   --live          the process is at work: what its registers hold is counted apart
+ *   --live          the process is at work: keys in its registers are counted apart
  *   --no-secret     the process is not expected to have secret memory
  *
  * A line a route, and one for each of the first finds. Exit status: 0 nothing found, 1 a leak, 2
@@ -96,6 +96,11 @@ static int read_ptrace(struct sources *sources, const struct options *options)
 	return sources_read_ptrace(sources, options->pid);
 }
 
+static int read_registers(struct sources *sources, const struct options *options)
+{
+	return sources_read_registers(sources, options->pid);
+}
+
 static int read_descriptors(struct sources *sources, const struct options *options)
 {
 	return sources_read_descriptors(sources, options->pid);
@@ -113,19 +118,23 @@ static const struct route {
 	{ "mem", read_mem, true, true, false },
 	{ "vm", read_vm, true, true, false },
 	{ "stack", read_stack, false, false, false },
+	{ "registers", read_registers, false, false, false },
 	{ "fd", read_descriptors, false, false, false },
 	{ "core", read_core, false, false, true },
 };
 
 #define ROUTES (sizeof(routes) / sizeof(routes[0]))
 
-/* Which of the finds is a leak and which is not, and tells the first ones. */
+/*
+ * Which of the finds is a leak and which is not, and tells the first ones. Keys are used on set and
+ * get; values are not even then.
+ */
 static void on_find(struct hunt *hunt, enum find what, const struct source *source, size_t offset,
 	const char *words)
 {
 	struct scan *scan = hunt->context;
-	bool excused = (scan->options->live && source->registers) ||
-		(scan->options->values_only && what != FIND_VALUE);
+	bool excused = what != FIND_VALUE &&
+		((scan->options->live && source->registers) || scan->options->values_only);
 
 	if (excused)
 		scan->result->excused++;
@@ -358,7 +367,7 @@ static bool parse(struct options *options, int argc, char **argv)
 {
 	int letter;
 
-	*options = (struct options){ .routes = "mem,vm,stack,fd,ptrace" };
+	*options = (struct options){ .routes = "ptrace,mem,vm,stack,registers,fd" };
 	while ((letter = getopt_long(argc, argv, "", long_options, NULL)) != -1)
 		if (!take_option(options, letter))
 			return false;

@@ -3,6 +3,7 @@
 wrapper, when a service has given its value back, when mgctl waits, and just before it ends."""
 
 import array
+import contextlib
 import fcntl
 import os
 import platform
@@ -14,6 +15,7 @@ from house import PATIENCE, Daemon, Skip, numbers
 
 SIZES = (64, 100000)  # bytes of a value: on a page that is shared, and on its own
 LARGE = 200000  # more than a pipe takes
+PIPE_FULL = 65536
 PLANTED = "planted-"
 
 # What must leave something where nobody cleans up, or the look is blind. What else does is told.
@@ -75,7 +77,7 @@ class Residue:
             sum(thing["bytes"] for thing in self.things.values()) / 1e6, len(self.wrappers()))
 
     def told(self):
-        """Memory and registers apart, and who it is."""
+        """Memory and registers apart."""
         return "%d in memory, %d in registers, of %d wrappers" % (
             sum(self.things[name]["memory"] for name in self.wrappers()),
             sum(self.things[name]["registers"] for name in self.wrappers()), len(self.leaking()))
@@ -309,21 +311,25 @@ class Users:
     def look_at_waiting(self, daemon, value, process):
         return Look(self.settings, daemon.folder, value, ["--pid", str(process.pid)])
 
-    def waiting_get(self, daemon, value, fallback):
+    @contextlib.contextmanager
+    def stuck_get(self, daemon, name, fallback):
         """Nobody reads: mgctl waits with the rest of the value in its hands."""
-        self.store(daemon, "user/waiting", value)
-        self.settings.need_tracing()
-        process = subprocess.Popen(
-            self.mgctl_command(daemon, fallback, "get", "user/waiting"),
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        process = subprocess.Popen(self.mgctl_command(daemon, fallback, "get", name),
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
         try:
-            wait_until(lambda: waiting_bytes(process.stdout.fileno()) >= 65536, "a full pipe")
-            look = self.look_at_waiting(daemon, value, process)
-            if process.stdout.read() != value or process.wait(PATIENCE) != 0:
-                raise RuntimeError("mgctl get gives other bytes")
+            wait_until(lambda: waiting_bytes(process.stdout.fileno()) >= PIPE_FULL, "a full pipe")
+            yield process
         finally:
             process.stdout.close()
             end_process(process)
+
+    def waiting_get(self, daemon, value, fallback):
+        self.settings.need_tracing()
+        self.store(daemon, "user/waiting", value)
+        with self.stuck_get(daemon, "user/waiting", fallback) as process:
+            look = self.look_at_waiting(daemon, value, process)
+            if process.stdout.read() != value or process.wait(PATIENCE) != 0:
+                raise RuntimeError("mgctl get gives other bytes")
         return look
 
     def waiting_set(self, daemon, value, fallback, begun=50000):

@@ -27,7 +27,7 @@ CONTROLS = [
     ("channel-master", "channel-master", MEMORY),
     ("ledger-key", "ledger-key", MEMORY),
     ("halves", "split-key", MEMORY),
-    ("register", "data-key", ("ptrace",)),
+    ("register", "data-key", ("ptrace", "registers")),
     ("descriptor", "split-key", ("fd",)),
     ("file", "value", ("fd",)),
     ("socket", "value", ("fd",)),

@@ -11,12 +11,17 @@
 #include <sys/ptrace.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
 #include "tests/security/vectors.h"
 
 #define THREADS_MAX 64
+
+/* How often registers are looked at, and for how long the process goes on in between. */
+#define STOPS 100
+#define PAUSE_NS 200000
 
 /* Of all register sets, the vector registers with their 512 bits included. */
 #define REGISTERS_MAX 16384
@@ -173,6 +178,22 @@ int sources_read_ptrace(struct sources *sources, pid_t pid)
 	if (r == 0)
 		r = sources_read_peek(sources, pid);
 	let_go(&threads);
+	return r;
+}
+
+int sources_read_registers(struct sources *sources, pid_t pid)
+{
+	int r = 0;
+
+	for (int stop = 0; r == 0 && stop < STOPS; stop++) {
+		struct threads threads = { .count = 0 };
+
+		r = stop_all(&threads, pid);
+		for (size_t i = 0; r == 0 && i < threads.count; i++)
+			r = read_registers(sources, threads.items[i].id);
+		let_go(&threads);
+		nanosleep(&(struct timespec){ .tv_nsec = PAUSE_NS }, NULL);
+	}
 	return r;
 }
 

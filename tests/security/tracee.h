@@ -18,6 +18,9 @@
  * Returns 0 or a negative errno; -EPERM where tracing is refused. */
 int sources_read_ptrace(struct sources *sources, pid_t pid);
 
+/* Stops it many times, one shortly after the other, and reads nothing but registers. The same. */
+int sources_read_registers(struct sources *sources, pid_t pid);
+
 /* Whether this process may trace one of its own: 0 or a negative errno. */
 int tracee_allowed(void);
 
