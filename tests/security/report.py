@@ -66,4 +66,14 @@ class Report:
         for row in [heads] + self.rows:
             print("# " + "  ".join(
                 cell.ljust(width) for cell, width in zip(row, widths + [0])).rstrip())
+        print("# %s" % self.total())
         print("1..%d" % self.number)
+
+    def total(self):
+        """Rows that must be clean, and rows that must not."""
+        verdicts = [row[4] for row in self.rows if row[4]]
+        found, missed = verdicts.count("found"), verdicts.count("MISSED")
+        rest = len(verdicts) - found - missed
+        hits = sum(int(row[3].split()[0]) for row in self.rows
+                   if row[3] and row[4] not in ("found", "MISSED"))
+        return "%d looks, %d hits; %d of %d controls found" % (rest, hits, found, found + missed)

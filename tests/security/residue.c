@@ -41,6 +41,7 @@
 struct look {
 	const char *name;
 	uint64_t bytes;
+	size_t dirty; /* bytes of the locked stack that are not zero */
 	uint64_t in_memory;
 	uint64_t in_registers;
 };
@@ -259,6 +260,16 @@ static bool on_stage(const struct source *source)
 	return source->address >= begin && source->address < begin + STAGE_SIZE;
 }
 
+/* Nobody but us can see it: the stack is shared with the subject. */
+static size_t dirty_bytes(const struct stage *stage)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < sizeof(stage->stack); i++)
+		count += stage->stack[i] != 0;
+	return count;
+}
+
 static void look_at(struct look *look, const struct tracee *tracee, const struct needles *needles)
 {
 	struct sources sources = { 0 };
@@ -299,10 +310,11 @@ static bool try_thing(
 	done = tracee_next(&tracee) == TRACEE_BREAK && stage->result == 0;
 	if (done) {
 		know_all(&needles, stage);
+		look.dirty = dirty_bytes(stage);
 		look_at(&look, &tracee, &needles);
 		printf("thing %s way=%s bytes=%" PRIu64 " memory=%" PRIu64 " registers=%" PRIu64
-		       "\n",
-			name, way, look.bytes, look.in_memory, look.in_registers);
+		       " dirty=%zu\n",
+			name, way, look.bytes, look.in_memory, look.in_registers, look.dirty);
 	} else {
 		printf("blind %s: stop %#x, status %#x, result %d\n", name, (unsigned)tracee.number,
 			(unsigned)tracee.status, stage->result);

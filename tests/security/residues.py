@@ -98,7 +98,10 @@ class Wrappers:
             "LEAK" if leaking else "clean")
         faults = ["%s: %s" % (what, find) for find in residue.finds if leaking and
                   find.split()[0] in leaking]
-        return residue, faults + ["%s leaves something" % name for name in leaking]
+        faults += ["%s leaves something" % name for name in leaking]
+        faults += ["%s leaves %d bytes on the locked stack" % (name, thing["dirty"])
+                   for name, thing in residue.things.items() if thing["dirty"]]
+        return residue, faults
 
     def bound_now(self):
         """As it ships; the plants in the same program show that it is not blind."""
@@ -133,7 +136,9 @@ class Wrappers:
         in_memory = [name for name in residue.wrappers() if residue.things[name]["memory"]]
         return self.planted("no scrub of registers", residue, BARE) + [
             "%s leaves something in memory, though its stack is secret" % name
-            for name in in_memory]
+            for name in in_memory] + [
+            "%s: the locked stack is empty, though nobody wiped it" % name
+            for name in BARE if not residue.things[name]["dirty"]]
 
     def bound_lazily(self):
         """Which call is the first to be looked up hangs on the compiler and the C library."""
