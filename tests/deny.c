@@ -63,6 +63,7 @@ static const struct named calls[] = {
 	{ "mseal", SYS_mseal },
 	{ "munmap", SYS_munmap },
 	{ "pidfd_open", SYS_pidfd_open },
+	{ "ptrace", SYS_ptrace },
 	{ NULL, 0 },
 };
 

@@ -53,6 +53,11 @@ def lock_pattern():
             time.sleep(0.1)
 
 
+def read_pattern():
+    with open(CORE_PATTERN, encoding="utf-8") as file:
+        return file.read().rstrip("\n")
+
+
 def write_pattern(pattern):
     try:
         with open(CORE_PATTERN, "w", encoding="utf-8") as file:
@@ -68,8 +73,8 @@ def core_pattern(pattern):
         raise Skip("a folder with a shorter name is needed: TMPDIR")
     lock = lock_pattern()
     try:
-        with open(CORE_PATTERN, encoding="utf-8") as file:
-            before = file.read().rstrip("\n")
+        before = read_pattern()
+        write_pattern(before)  # or there is nothing to put back later
         keeper = subprocess.Popen(["/bin/sh", "-c", KEEPER, "keeper", before, CORE_PATTERN],
                                   stdin=subprocess.PIPE, pass_fds=[lock], start_new_session=True)
     finally:
@@ -79,7 +84,8 @@ def core_pattern(pattern):
         yield
     finally:
         keeper.stdin.close()
-        keeper.wait(PATIENCE)
+        if keeper.wait(PATIENCE) != 0:
+            raise RuntimeError("%s was not put back to %s" % (CORE_PATTERN, before))
 
 
 class KernelCores:

@@ -42,6 +42,7 @@ class Residue:
     """What the test program residue tells of one way to do all things."""
 
     def __init__(self, settings, subject, way, bind_now=False):
+        settings.need_tracing()
         environment = dict(os.environ)
         environment.pop("LD_BIND_NOW", None)
         if bind_now:
