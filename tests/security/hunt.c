@@ -443,8 +443,9 @@ static int join_halves(struct hunt *hunt, const struct halves *prekeys, const st
 
 /* -- all of it ----------------------------------------------------------------------------- */
 
-/* What is the same as on disk is no key, but the thorough run does not take that for granted. */
-static bool worth_trying(const struct hunt *hunt, const struct source *source)
+/* What is as on disk was not drawn a moment ago; the thorough run does not take that for granted.
+ */
+static bool worth_looking(const struct hunt *hunt, const struct source *source)
 {
 	return hunt->thorough || !source->file;
 }
@@ -452,19 +453,20 @@ static bool worth_trying(const struct hunt *hunt, const struct source *source)
 static int hunt_source(struct hunt *hunt, const struct source *source, struct halves *prekeys,
 	struct halves *lefts)
 {
-	uint8_t *known = calloc(1, source->size);
-	int r = 0;
+	uint8_t *known;
+	int r;
 
+	if (!worth_looking(hunt, source))
+		return 0;
+	known = calloc(1, source->size);
 	if (!known)
 		return -ENOMEM;
 	needles_look(&hunt->needles, source, on_needle, hunt);
-	if (worth_trying(hunt, source)) {
-		recognise(hunt, source, known);
-		try_keys(hunt, source, known);
-		r = gather_prekeys(hunt, prekeys, source, known);
-		if (r == 0)
-			r = gather_lefts(lefts, source, known);
-	}
+	recognise(hunt, source, known);
+	try_keys(hunt, source, known);
+	r = gather_prekeys(hunt, prekeys, source, known);
+	if (r == 0)
+		r = gather_lefts(lefts, source, known);
 	free(known);
 	return r;
 }

@@ -281,7 +281,9 @@ static void look_at(struct look *look, const struct tracee *tracee, const struct
 		if (on_stage(&sources.items[i]))
 			continue;
 		look->bytes += sources.items[i].size;
-		needles_look(needles, &sources.items[i], on_needle, look);
+		/* What is as on disk was not drawn a moment ago. */
+		if (!sources.items[i].file)
+			needles_look(needles, &sources.items[i], on_needle, look);
 	}
 	sources_free(&sources);
 }

@@ -183,7 +183,7 @@ class Cases:
             return scan
 
     def planted_stack(self):
-        """Whether a look meets the work is luck, and on a busy machine there are few looks a second."""
+        """Whether a look meets the work is luck, and a busy machine takes few looks a second."""
         for _ in range(STACK_TRIES):
             scan = self.scan_busy("stack")
             if scan.leaked_by("stack", None):
