@@ -4,6 +4,7 @@
 #include "client/lib/call.h"
 #include "client/lib/error.h"
 #include "client/lib/exchange.h"
+#include "common/memory/locked_stack.h"
 
 /* A segment on its way out of a stream. */
 struct receiving {
@@ -49,6 +50,8 @@ static int hand_over(
 	int r = receiving->sink(
 		receiving->context, &info, opening->piece, opening->chunk.size - ENCLAVE_TAG_SIZE);
 
+	/* As after each piece of a get: what was copied of it went through registers. */
+	locked_stack_scrub();
 	call_excuse(&receiving->call, since_ms);
 	exchange_forget(client);
 	if (r < 0)
