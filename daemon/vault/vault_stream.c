@@ -15,14 +15,14 @@ struct streams {
 	struct stream *chain[CHAINS];
 };
 
-static struct stream **chain_of(struct streams *streams, uint64_t offset)
+static struct stream **stream_chain(struct streams *streams, uint64_t offset)
 {
 	return &streams->chain[offset / LEDGER_UNIT % CHAINS];
 }
 
 static struct stream *stream_at(const struct vault *vault, uint64_t offset)
 {
-	struct stream *stream = *chain_of(vault->streams, offset);
+	struct stream *stream = *stream_chain(vault->streams, offset);
 
 	while (stream && stream->offset != offset)
 		stream = stream->next;
@@ -87,9 +87,9 @@ void stream_drop_last(struct stream *stream)
 }
 
 /* Its record is gone: nothing of it is left but the address, for those who have pinned it. */
-static void end(struct stream *stream, enum stream_fate fate)
+static void stream_end(struct stream *stream, enum stream_fate fate)
 {
-	struct stream **at = chain_of(stream->vault->streams, stream->offset);
+	struct stream **at = stream_chain(stream->vault->streams, stream->offset);
 
 	while (*at != stream)
 		at = &(*at)->next;
@@ -108,7 +108,7 @@ void stream_lose(struct vault *vault, uint64_t offset)
 	struct stream *stream = stream_at(vault, offset);
 
 	if (stream)
-		end(stream, STREAM_DESTROYED);
+		stream_end(stream, STREAM_DESTROYED);
 }
 
 /* Nobody is left to write or to be read from: the name goes too. */
@@ -119,7 +119,7 @@ bool stream_end_if_over(struct stream *stream)
 
 	if (stream->first || stream->writer)
 		return false;
-	end(stream, STREAM_OVER);
+	stream_end(stream, STREAM_OVER);
 	index_remove(vault->index, record_name(record_header(vault, offset)), offset);
 	record_retire(vault, offset, true);
 	return true;
@@ -145,7 +145,7 @@ void streams_free(struct vault *vault)
 {
 	for (size_t i = 0; vault->streams && i < CHAINS; i++)
 		while (vault->streams->chain[i])
-			end(vault->streams->chain[i], STREAM_DESTROYED);
+			stream_end(vault->streams->chain[i], STREAM_DESTROYED);
 	free(vault->streams);
 	vault->streams = NULL;
 }
@@ -168,7 +168,7 @@ int stream_find(struct vault *vault, struct span name, struct stream **streamp)
 	return 0;
 }
 
-static size_t count_of(const struct streams *streams, uint32_t owner)
+static size_t streams_of(const struct streams *streams, uint32_t owner)
 {
 	size_t count = 0;
 
@@ -183,7 +183,7 @@ int stream_make(struct vault *vault, struct span name, uint32_t owner, struct st
 	struct stream *stream;
 	int r;
 
-	if (count_of(vault->streams, owner) >= STREAMS_MAX)
+	if (streams_of(vault->streams, owner) >= STREAMS_MAX)
 		return STATUS_LIMIT;
 	stream = calloc(1, sizeof(*stream));
 	if (!stream)
@@ -197,8 +197,8 @@ int stream_make(struct vault *vault, struct span name, uint32_t owner, struct st
 		free(stream);
 		return r;
 	}
-	stream->next = *chain_of(vault->streams, stream->offset);
-	*chain_of(vault->streams, stream->offset) = stream;
+	stream->next = *stream_chain(vault->streams, stream->offset);
+	*stream_chain(vault->streams, stream->offset) = stream;
 	*streamp = stream;
 	return 0;
 }

@@ -20,6 +20,9 @@ static void check_request(const struct request *request)
 	case VERB_SET:
 		MUST(request->key && request->numbered && !name_fault(request->name));
 		break;
+	case VERB_STREAM_WRITE:
+		MUST(request->chunked && request->numbered && !name_fault(request->name));
+		break;
 	case VERB_VERIFY:
 		MUST(request->key && !name_fault(request->name));
 		break;
@@ -32,6 +35,7 @@ static void check_request(const struct request *request)
 		break;
 	case VERB_GET:
 	case VERB_STAT:
+	case VERB_STREAM_READ:
 		MUST(!name_fault(request->name));
 		break;
 	default:
@@ -67,6 +71,8 @@ static void read_replies(struct messages messages)
 	while (message_next_reply(&reply, &messages, &rig.bench) > 0) {
 		MUST(reply.id != 0 && reply.code >= 0);
 		MUST(reply.body != BODY_VALUE || reply.key);
+		MUST(reply.body != BODY_PART ||
+			(reply.stream != 0 && !reply.key == !reply.chunked));
 		MUST(reply.body != BODY_INFO || !name_fault(reply.info.name));
 		if (reply.chunked)
 			MUST(reply.bytes.size == chunks_size(&reply.chunks));

@@ -20,6 +20,7 @@ static void measured_call(struct locked_stack *stack, void (*function)(void *), 
 #include <stdio.h>
 #include <unistd.h>
 
+#include "daemon/vault/vault_inside.h"
 #include "tests/unit/claims.h"
 #include "tests/unit/door.h"
 
@@ -199,6 +200,27 @@ static void run_verify(void)
 	ck_assert_ptr_null(door.served.transfers.trials);
 }
 
+/* A stream begins, is read while it goes on, and to its end. */
+static void run_stream(void)
+{
+	struct request write = with_value(VERB_STREAM_WRITE, 0);
+	struct request read = asking(VERB_STREAM_READ, 0);
+
+	serve_one(asking(VERB_REMOVE, 0), span_of(NULL, 0));
+	serve_one(write, span_of(chunk, sizeof(chunk)));
+	ck_assert_uint_eq(vault_count(door.daemon.vault), 2);
+	read.numbered = false;
+	serve_one(read, span_of(NULL, 0));
+	ck_assert_ptr_nonnull(door.served.transfers.flows);
+	serve_one(asking(VERB_STAT, 0), span_of(NULL, 0));
+	read.acknowledge = true;
+	read.read = (struct stream_place){ .stream = door.daemon.vault->sequence, .segment = 2 };
+	serve_one(read, span_of(NULL, 0));
+	ck_assert_ptr_null(door.served.transfers.flows);
+	ck_assert_uint_eq(vault_count(door.daemon.vault), 1);
+	store(0, limited);
+}
+
 static void run_remove(void)
 {
 	serve_one(asking(VERB_REMOVE, 0), span_of(NULL, 0));
@@ -236,6 +258,7 @@ static const struct path {
 	{ "touch, freeze, melt", run_change },
 	{ "generate", run_generate },
 	{ "verify", run_verify },
+	{ "stream write, read", run_stream },
 	{ "remove", run_remove },
 	{ "purge", run_purge },
 	{ "expire, remask", run_house },

@@ -132,6 +132,12 @@ START_TEST(every_other_verb_comes_back_as_it_was_written)
 		{ .id = 1, .verb = VERB_PURGE, .all = true, .numbered = true },
 		{ .id = 1, .verb = VERB_SHUTDOWN },
 		{ .id = 1, .verb = VERB_VERIFY, .name = span_text("v"), .key = key, .size = 9 },
+		{ .id = 1,
+			.verb = VERB_STREAM_READ,
+			.name = span_text("q"),
+			.wait_ms = 5,
+			.read = { 6, 7, 8 },
+			.acknowledge = true },
 	};
 
 	for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
@@ -151,7 +157,72 @@ START_TEST(every_other_verb_comes_back_as_it_was_written)
 		ck_assert_int_eq(back.details, requests[i].details);
 		ck_assert_int_eq(back.all, requests[i].all);
 		ck_assert_int_eq(back.freeze, requests[i].freeze);
+		ck_assert_mem_eq(&back.read, &requests[i].read, sizeof(back.read));
+		ck_assert_int_eq(back.acknowledge, requests[i].acknowledge);
 		check_lifetime(&back.lifetime, &requests[i].lifetime);
+	}
+}
+END_TEST
+
+START_TEST(a_write_to_a_stream_brings_its_key_with_the_first_chunk)
+{
+	struct request write = { .id = 1,
+		.verb = VERB_STREAM_WRITE,
+		.name = span_text("q"),
+		.numbered = true,
+		.key = _i == 0 ? key : NULL,
+		.chunked = true,
+		.chunks = { .first = (uint64_t)_i, .count = 1, .last = 17, .final = true } };
+	struct request back;
+
+	ck_assert_int_eq(trip(&write, &back, 17), 1);
+	ck_assert_ptr_null(back.fault);
+	ck_assert_int_eq(back.verb, VERB_STREAM_WRITE);
+	ck_assert_int_eq(back.key != NULL, _i == 0);
+	if (back.key)
+		ck_assert_mem_eq(back.key, key, sizeof(key));
+	ck_assert_uint_eq(back.bytes.size, 17);
+	write.chunked = false;
+	ck_assert_int_eq(trip(&write, &back, 0), 1);
+	ck_assert_int_eq(back.fault_status, STATUS_INVALID);
+}
+END_TEST
+
+START_TEST(a_part_of_a_stream_comes_back_and_has_a_key_if_it_has_chunks)
+{
+	struct reply part = { .id = 1,
+		.body = BODY_PART,
+		.stream = 2,
+		.segment = 3,
+		.key = key,
+		.chunked = true,
+		.chunks = { .first = 4, .count = 1, .last = 17 } };
+	struct reply incomplete = {
+		.id = 1, .code = 11, .body = BODY_PART, .stream = 2, .segment = 3
+	};
+	struct reply taken = { .id = 1, .body = BODY_TAKEN, .due = 9 };
+	struct reply replies[] = { part, incomplete, taken, part, part, incomplete };
+	struct reply back;
+
+	replies[3].key = NULL;
+	replies[4].stream = 0;
+	replies[5].code = 0;
+	for (size_t i = 0; i < 6; i++) {
+		struct messages messages = { .chunks = span_of(
+						     chunk_bytes, i % 3 == 0 || i == 4 ? 17 : 0) };
+		size_t used = 0;
+
+		ck_assert_int_eq(message_append_reply(plain, &used, sizeof(plain), &replies[i]), 0);
+		messages.plain = span_of(plain, used);
+		ck_assert_int_eq(
+			message_next_reply(&back, &messages, &rig.bench), i < 3 ? 1 : -EPROTO);
+		if (i >= 3)
+			continue;
+		ck_assert_int_eq(back.body, replies[i].body);
+		ck_assert_uint_eq(back.stream, replies[i].stream);
+		ck_assert_uint_eq(back.segment, replies[i].segment);
+		ck_assert_uint_eq(back.due, replies[i].due);
+		ck_assert_int_eq(back.key != NULL, i == 0);
 	}
 }
 END_TEST
@@ -528,6 +599,8 @@ int main(void)
 	tcase_add_checked_fixture(claims, set_up, NULL);
 	tcase_add_test(claims, a_set_comes_back_as_it_was_written);
 	tcase_add_test(claims, every_other_verb_comes_back_as_it_was_written);
+	tcase_add_loop_test(claims, a_write_to_a_stream_brings_its_key_with_the_first_chunk, 0, 2);
+	tcase_add_test(claims, a_part_of_a_stream_comes_back_and_has_a_key_if_it_has_chunks);
 	tcase_add_loop_test(claims, a_bad_name_is_answered_not_closed, 0,
 		sizeof(bad_names) / sizeof(bad_names[0]));
 	tcase_add_test(claims, a_change_without_a_number_is_answered);

@@ -27,6 +27,9 @@ static int rationed_reserve(struct terms *terms);
 #include "daemon/vault/vault.c"
 #include "daemon/vault/vault_lifetime.c"
 #include "daemon/vault/vault_record.c"
+#include "daemon/vault/vault_stream.c"
+#include "daemon/vault/vault_stream_read.c"
+#include "daemon/vault/vault_stream_write.c"
 #include "daemon/vault/vault_value.c"
 #undef calloc
 #undef reallocarray
