@@ -56,6 +56,8 @@ void session_close(struct session *session)
 	unlink_session(session);
 	uv_close((uv_handle_t *)&session->pipe, on_closed);
 	uv_close((uv_handle_t *)&session->timer, on_closed);
+	if (session->watching)
+		uv_close((uv_handle_t *)&session->watch, on_closed);
 	if (sessions->on_count)
 		sessions->on_count(sessions);
 }
@@ -68,6 +70,32 @@ void session_fail(struct session *session, const char *what, int error)
 		(long)session->served.peer.uid, (long)session->served.peer.pid, what,
 		error ? ": " : "", error ? strerror(-error) : "");
 	session_close(session);
+}
+
+/* -- the process that connected ------------------------------------------------------------- */
+
+static void on_process_end(uv_poll_t *watch, int status, int events)
+{
+	struct session *session = watch->data;
+
+	(void)status;
+	(void)events;
+	if (session_is_entitled(session))
+		uv_poll_stop(watch);
+}
+
+void session_watch(struct session *session)
+{
+	struct served *served = &session->served;
+
+	if (session->watching || !served->transfers.session || served->peer.pidfd < 0)
+		return;
+	if (uv_poll_init(session->sessions->loop, &session->watch, served->peer.pidfd) < 0)
+		return;
+	session->watching = true;
+	session->watch.data = session;
+	session->handles++;
+	uv_poll_start(&session->watch, UV_READABLE, on_process_end);
 }
 
 /* -- deadlines ----------------------------------------------------------------------------- */

@@ -145,7 +145,7 @@ static void session_serve(struct session *session, struct span input)
 }
 
 /* Rights only ever shrink: looked at before anything is served, asked for now or long ago. */
-static bool still_entitled(struct session *session)
+bool session_is_entitled(struct session *session)
 {
 	int r = peer_check(&session->served.peer);
 
@@ -176,12 +176,13 @@ static void session_settle(struct session *session)
 		return;
 	if (is_busy(session) && !uv_is_active((uv_handle_t *)busy))
 		uv_idle_start(busy, sessions_go_on);
+	session_watch(session);
 	session_arm(session);
 }
 
 void session_run(struct session *session)
 {
-	if (session->closing || session->writes > 0 || !still_entitled(session))
+	if (session->closing || session->writes > 0 || !session_is_entitled(session))
 		return;
 	session_serve(session, backlog_span(&session->backlog));
 	session_settle(session);
@@ -256,7 +257,7 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
 	}
 	if (size == 0 || session->closing)
 		return;
-	if (!still_entitled(session))
+	if (!session_is_entitled(session))
 		return;
 	if (backlog_join(&session->backlog, &bytes) < 0) {
 		session_fail(session, "out of memory", 0);

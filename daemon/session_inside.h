@@ -33,10 +33,12 @@ struct session {
 	struct sessions *sessions;
 	uv_pipe_t pipe;
 	uv_timer_t timer;
+	uv_poll_t watch;  /* over the connecting process, once secrets end with it */
 	unsigned handles; /* libuv's, not yet closed */
 	bool open;        /* the Hellos have been exchanged */
 	bool closing;
 	bool reading;
+	bool watching;
 	bool late;       /* a deadline has passed: what the socket holds by now still counts */
 	bool behind;     /* its turn was over before its input */
 	bool hurried;    /* what is under way has a last deadline */
@@ -54,6 +56,12 @@ void session_close(struct session *session);
 
 /* Closes it with one line in the log; `error` is 0 or a negative errno. */
 void session_fail(struct session *session, const char *what, int error);
+
+/*
+ * Closes the session when the connecting process ends, if secrets hang on the connection: a child
+ * that has inherited it does not keep them.
+ */
+void session_watch(struct session *session);
 
 /* Lets the timer run for the earliest deadline; most requests leave none and cost nothing. */
 void session_arm(struct session *session);
@@ -74,6 +82,9 @@ void sessions_go_on(uv_idle_t *busy);
 
 /* Lets those look again who wait for a name that has come. */
 void sessions_answer_called(struct sessions *sessions);
+
+/* Closes the session unless its peer is who it was. Whether it is. */
+bool session_is_entitled(struct session *session);
 
 /* -- what goes out ------------------------------------------------------------------------- */
 

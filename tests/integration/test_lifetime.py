@@ -4,6 +4,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 import unittest
 
@@ -249,6 +250,34 @@ class Session(MgctlTest):
         self.assertIn(b"version", words)
         self.assertIn(b'"version":1', answer)
         self.assertEqual(self.ok("get", self.name), b"another")
+
+
+# Stores a secret that ends with its connection, and ends; a child of it has the connection still.
+INHERITED = """
+import os, sys
+from mgwire import Client
+client = Client(sys.argv[1])
+client.set(sys.argv[2].encode(), b"value", lifetime={"session": True})
+if os.fork() == 0:
+    sys.stdin.read()
+    os._exit(0)
+os._exit(0)
+"""
+
+
+class Inherited(MgctlTest):
+    def test_a_child_that_has_the_connection_does_not_keep_the_secret(self):
+        if not self.json("status")[0]["pidfd"]:
+            self.skipTest("this kernel does not tell of processes by descriptors")
+        read, write = os.pipe()
+        self.addCleanup(os.close, write)
+        process = subprocess.Popen(
+            [sys.executable, "-c", INHERITED, str(self.path), self.name], stdin=read,
+            cwd=os.path.dirname(os.path.abspath(__file__)))
+        os.close(read)
+        self.assertEqual(process.wait(30), 0)
+        self.assertTrue(wait_for(
+            lambda: self.run_mgctl("stat", self.name).returncode == NOT_FOUND, 5))
 
 
 class Frozen(MgctlTest):
