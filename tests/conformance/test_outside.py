@@ -9,10 +9,26 @@ import unittest
 
 import mgwire
 from bystander import BystanderTest
-from mgctl_case import LIMIT, MEMGUARDD, NOT_FOUND, USAGE, MgctlTest
+from mgctl_case import FROZEN, LIMIT, MEMGUARDD, NOT_FOUND, USAGE, MgctlTest
 
 
 class Mgctl(MgctlTest):
+    def test_row_04_what_is_frozen_is_read_and_not_written(self):
+        self.store(b"yellow submarine")
+        for _ in range(2):
+            self.ok("freeze", self.name)
+            self.assertEqual(self.ok("get", self.name), b"yellow submarine")
+            self.fails(FROZEN, "set", self.name, stdin=b"x")
+            self.fails(FROZEN, "rm", self.name)
+
+    def test_row_05_what_is_melted_is_written_again(self):
+        self.ok("set", self.name, "--freeze", stdin=b"yellow submarine")
+        for _ in range(2):
+            self.ok("melt", self.name)
+            self.assertEqual(self.ok("get", self.name), b"yellow submarine")
+        self.store(b"x")
+        self.assertEqual(self.ok("get", self.name), b"x")
+
     def test_row_08_what_is_stored_is_fetched(self):
         self.store(b"yellow submarine")
         self.assertEqual(self.ok("get", self.name), b"yellow submarine")
@@ -73,6 +89,39 @@ class Mgctl(MgctlTest):
             self.ok("set", "%s/%d" % (self.name, i), stdin=os.urandom(1000))
         self.ok("purge", "--all")
         self.assertEqual(self.json("status")[0]["locked"], before)
+
+    def stream(self, value):
+        self.ok("stream", "write", self.name, stdin=value)
+
+    def test_row_39_a_stream_gives_chunks_and_then_the_rest(self):
+        value = os.urandom(2 * 16384 + 1024)
+        with mgwire.Client(self.path) as client:
+            client.write_segment(self.name.encode(), value)
+            pieces, _, final = client.read_part(self.name.encode())
+        self.assertEqual([len(piece) for piece in pieces], [16384, 16384, 1024])
+        self.assertEqual((b"".join(pieces), final), (value, True))
+
+    def test_row_40_what_was_written_is_read_and_then_there_is_no_more(self):
+        value = os.urandom(1024)
+        self.stream(value)
+        self.assertEqual(self.ok("stream", "read", self.name), value)
+        self.fails(NOT_FOUND, "stream", "size", self.name)
+
+    def test_row_41_a_chunk_and_a_text_come_out_as_they_went_in(self):
+        value = os.urandom(16384) + b"yellow submarine"
+        self.stream(value)
+        self.assertEqual(self.ok("stream", "read", self.name), value)
+
+    def test_row_42_two_writes_come_out_one_after_the_other(self):
+        self.stream(b"yellow submarine")
+        self.stream(bytes(16))
+        self.assertEqual(self.ok("stream", "read", self.name), b"yellow submarine")
+        self.assertEqual(self.ok("stream", "read", self.name), bytes(16))
+
+    def test_row_43_a_stream_has_the_size_that_went_in(self):
+        self.stream(os.urandom(2 * 4096 + 1024))
+        self.assertEqual(self.ok("stream", "size", self.name), b"9216\n")
+        self.assertEqual(len(self.ok("stream", "read", self.name)), 9216)
 
     def test_row_47_a_value_over_the_limit_is_an_error(self):
         words = self.fails(LIMIT, "set", self.name, stdin=bytes((1 << 20) + 1))

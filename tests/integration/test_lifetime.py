@@ -9,9 +9,7 @@ import time
 import unittest
 
 from daemon import wait_for
-from mgctl_case import (CONFLICT, GONE, MGCTL, NOT_FOUND, OK, USAGE, MgctlTest, StrangerTest)
-
-FROZEN = 13
+from mgctl_case import (CONFLICT, FROZEN, GONE, MGCTL, NOT_FOUND, OK, USAGE, MgctlTest, StrangerTest)
 
 
 class Lifetime(MgctlTest):
