@@ -53,20 +53,6 @@ same_names() {
 	cmp -s "$work/declared" "$work/exported"
 }
 
-# What the first lines of the manual pages name: "a, b - words".
-described() {
-	sed -n '/^# NAME/,/^# SYNOPSIS/p' "$here"/../client/lib/*.3.scd \
-		"$here"/../client/lib/memory/*.3.scd | sed 's/ - .*//' |
-		grep -o '\<mg_[a-z0-9_]*' | LC_ALL=C sort -u
-}
-
-# Pages have names of their own beside those of functions.
-all_described() {
-	declared >"$work/declared"
-	described >"$work/described"
-	! LC_ALL=C comm -23 "$work/declared" "$work/described" | grep .
-}
-
 ours_alone() {
 	! exported "$1" | grep -v '^mg_'
 }
@@ -120,7 +106,6 @@ if [ -n "$library" ]; then
 else
 	claim "a shared libmgclient is built" false
 fi
-claim "every function of mgclient.h has a manual page" all_described
 claim "mgclient.h stands alone in C" alone cc -x c -std=c11
 if command -v c++ >/dev/null; then
 	claim "mgclient.h stands alone in C++" alone c++ -x c++ -std=c++11
