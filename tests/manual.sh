@@ -3,13 +3,14 @@
 #
 # manual.sh [ROOT]: the manual says what the library is. Every function of mgclient.map has one page
 # that names it, no page names a function that does not exist, what a SYNOPSIS declares stands like
-# that in mgclient.h, every EXAMPLE compiles, and every page is whole.
+# that in mgclient.h, every member of a structure is described, every EXAMPLE compiles, and every
+# page is whole.
 #
 # manual.sh --self-test [ROOT]: breaks each rule in a copy and looks whether it is found.
 set -eu
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
-RULES='page once exists synopsis declared link sections example render'
+RULES='page once exists synopsis declared member link sections example render'
 work=$(mktemp -d "${TMPDIR:-/tmp}/memguardd-manual.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
@@ -53,6 +54,18 @@ functions() {
 	grep -v '^typedef' | grep -o '\<mg_[a-z0-9_]*(' | tr -d '('
 }
 
+# The members of the structures that a list of statements declares: "type members".
+members() {
+	awk '
+	/^struct [a-z_]+ \{/ { type = $2; sub(/^struct [a-z_]+ \{/, "") }
+	/^\}/ { type = "" }
+	type {
+		sub(/(\[[^\]]*\])+$/, "")
+		sub(/.*[ *]/, "")
+		print type, $0
+	}' "$1"
+}
+
 lines_without() {
 	grep -Fxv -f "$2" "$1" || true
 }
@@ -83,6 +96,14 @@ check_synopsis() {
 check_links() {
 	grep -o '\*mg_[a-z0-9_]*\*(3\{0,1\})' "$1" | tr -d '*()3' | LC_ALL=C sort -u >"$work/spoken"
 	lines_without "$work/spoken" "$work/pages" | sed "s|.*|$1: link: & has no page|"
+}
+
+# Stands on a page as an item of a list does: *name*, or *lifetime.name*.
+check_members() {
+	members "$work/header" | while read -r type member; do
+		grep -Eq "\*([a-z_]+\.)?$member\*" "$1"/*.3.scd ||
+			echo "$1: member: $member of struct $type is on no page"
+	done
 }
 
 check_sections() {
@@ -118,6 +139,7 @@ check() {
 	done | LC_ALL=C sort >"$work/pages"
 	lines_without "$work/map" "$work/pages" | sed "s|.*|$manual: page: & has no page|"
 	uniq -d "$work/pages" | sed "s|.*|$manual: once: & has two pages|"
+	check_members "$manual"
 	# shellcheck disable=SC2231 # a pattern
 	for page in "$manual"/$only.3.scd; do
 		title=$(basename "$page" .3.scd)
@@ -186,6 +208,8 @@ self_test() {
 	plant synopsis mgclient.h 's/uint64_t ttl_ms,/uint64_t ttl_seconds,/'
 	plant synopsis man/mg_touch.3.scd 's/^int mg_touch/typedef int (*mg_touching)(int);\n&/'
 	plant declared man/mg_touch.3.scd 's/^mg_touch - /mg_touch, mg_stroke - /'
+	plant member mgclient.h 's/^	unsigned timeout_ms;/	int *planted[2][2];\n&/'
+	plant member man/mg_status_of.3.scd 's/\*rekey_ms\*/rekey_ms/'
 	plant link man/mg_touch.3.scd 's/\*mg_list\*(3)/*mg_lists*(3)/'
 	plant link man/mg_touch.3.scd 's/See \*mg_set\*(3)/See *mg_sets*()/'
 	plant sections man/mg_touch.3.scd 's/^# RETURN VALUE/# RETURNS/'
