@@ -448,7 +448,7 @@ int mg_get_enclave(struct mg_client *client, const char *name, const struct mg_g
  * Takes `size` bytes at `bytes`, which is guarded memory and is wiped after the call. A result
  * other than 0 ends the fetch; mg_get_each then returns that result when it is positive and
  * MG_INTERNAL when it is negative.
- * `info` tells only version and size of the whole value here.
+ * `info` tells name, version and size of the whole value here, and no more.
  */
 typedef int (*mg_sink)(void *context, const struct mg_info *info, const void *bytes, size_t size);
 
