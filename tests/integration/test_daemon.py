@@ -2,6 +2,7 @@
 """The daemon as a process: how it starts, what it refuses, how it ends."""
 
 import contextlib
+import ctypes
 import json
 import os
 import pathlib
@@ -171,6 +172,28 @@ class Memory(DaemonTest):
         self.assertIn("not locked", status["advice"])
         self.assertEqual(self.mgctl("set", "a", stdin=b"x").returncode, 0)
         self.assertEqual(self.mgctl("get", "a").stdout, b"x")
+
+    def sealed_mappings(self, process):
+        """How many mappings of the process the kernel holds in place."""
+        lines = pathlib.Path(f"/proc/{process.pid}/smaps").read_text().splitlines()
+        return sum(line.startswith("VmFlags:") and "sl" in line.split() for line in lines)
+
+    def test_the_mappings_are_sealed_where_the_kernel_can(self):
+        can = ctypes.CDLL(None).syscall(462, ctypes.c_long(0), ctypes.c_long(0), 0) == 0
+        process = self.start()
+        self.assertEqual(self.status()["sealed"], can)
+        if not can or not ROOT:
+            self.skipTest("needs root, and Linux 6.10 with mseal(2), to see it in the mappings")
+        # Keys, view, stack and bench, and the holes around them.
+        self.assertGreaterEqual(self.sealed_mappings(process), 9)
+
+    def test_without_mseal_it_serves_and_says_so(self):
+        process = self.start(wrap=self.deny("mseal"))
+        self.assertIs(self.status()["sealed"], False)
+        self.assertEqual(self.mgctl("set", "a", stdin=b"x").returncode, 0)
+        self.assertEqual(self.mgctl("get", "a").stdout, b"x")
+        if ROOT:
+            self.assertEqual(self.sealed_mappings(process), 0)
 
     def test_require_secretmem_ends_with_78_and_one_line(self):
         begin = time.monotonic()
