@@ -10,10 +10,11 @@ import tempfile
 import unittest
 
 from daemon import Daemon
-from mgwire import Client, Refused, pb
+from mgwire import Client, Closed, Refused, pb
 
 MGCTL = os.environ["MGCTL"]
 TOOLS = pathlib.Path(os.environ["SECURITY_TOOLS"])
+NOT_FOUND, LIMIT = 3, 8
 
 
 class Views(unittest.TestCase):
@@ -66,13 +67,67 @@ class Views(unittest.TestCase):
         return self.counts()
 
     def test_the_daemon_does_nothing_of_it_during_a_use(self):
-        uses, during_use, _ = self.daemon_counts()
+        uses, during_use, *_ = self.daemon_counts()
         self.assertGreater(uses, 60)
         self.assertEqual(during_use, 0)
 
     def test_an_allocation_in_the_daemon_is_seen(self):
-        uses, during_use, _ = self.daemon_counts(VIEWS_PLANT="yes")
+        uses, during_use, *_ = self.daemon_counts(VIEWS_PLANT="yes")
         self.assertGreaterEqual(during_use, uses)
+
+    def attempt(self, house, call, other=LIMIT):
+        """Whether it was done; a refusal for want of memory is allowed, and so is an end of the
+        connection."""
+        try:
+            with Client(house.path) as client:
+                call(client)
+        except Closed:
+            return False
+        except Refused as refusal:
+            self.assertIn(refusal.code, (LIMIT, other))
+            return False
+        return True
+
+    def insist(self, house, call):
+        """What failed for want of memory once is done when it is asked for again."""
+        self.assertTrue(self.attempt(house, call) or self.attempt(house, call))
+
+    def holds(self, client, name, values):
+        """One of the values, or nothing, which is None."""
+        try:
+            value = client.get(name)
+        except Refused as refusal:
+            if refusal.code != NOT_FOUND:
+                raise
+            value = None
+        self.assertIn(value, values)
+
+    def work_without_memory(self, house):
+        first, second = os.urandom(40000), os.urandom(70000)
+        stored = self.attempt(house, lambda client: client.set(b"a", first, tags=[(b"k", b"v")]))
+        again = self.attempt(house, lambda client: client.set(b"a", second))
+        self.attempt(house, lambda client: client.generate(b"b", 20000))
+        self.attempt(house, lambda client: client.touch(b"b", 100000), NOT_FOUND)
+        self.attempt(house, lambda client: client.set(b"c", b"c", lifetime={"reads": 2}))
+        self.attempt(house, lambda client: client.get(b"c"), NOT_FOUND)
+        self.attempt(house, lambda client: client.list(details=True))
+        allowed = [second] if again else [first, second] if stored else [first, second, None]
+        self.insist(house, lambda client: self.holds(client, b"a", allowed))
+        self.insist(house, lambda client: client.set(b"new", b"value"))
+        self.insist(house, lambda client: self.holds(client, b"new", [b"value"]))
+        self.assertEqual(house.end(), 0)
+
+    def test_an_allocation_that_fails_while_they_are_joined_harms_nobody(self):
+        """The first, the second, ... and every one there is when none fails."""
+        most = number = 0
+        while number <= most:
+            house = self.start(program=str(TOOLS / "memguardd-watched"),
+                               env=self.watched(VIEWS_REFUSE=str(number)))
+            with self.subTest(number=number):
+                self.work_without_memory(house)
+            most = self.counts()[3] if number == 0 else most
+            number += 1
+        self.assertGreater(most, 4)
 
     def service_counts(self, **more):
         house = self.start()
@@ -84,11 +139,11 @@ class Views(unittest.TestCase):
         return self.counts()
 
     def test_a_service_does_nothing_of_it_until_they_are_parted(self):
-        uses, during_use, while_joined = self.service_counts()
+        uses, during_use, while_joined, _ = self.service_counts()
         self.assertGreater(uses, 30)
         self.assertEqual((during_use, while_joined), (0, 0))
 
     def test_an_allocation_in_a_service_is_seen(self):
-        uses, during_use, while_joined = self.service_counts(VIEWS_PLANT="yes")
+        uses, during_use, while_joined, _ = self.service_counts(VIEWS_PLANT="yes")
         self.assertGreaterEqual(during_use, uses)
         self.assertGreaterEqual(while_joined, uses)

@@ -5,8 +5,11 @@
  * in one piece: from coffer_view to the end of the function that uses them (the linker puts a watch
  * in front of those, --wrap), and on to coffer_forget. Taking or giving memory, writing to a
  * descriptor and replacing a master are counted. At the end the counts go to the file VIEWS_REPORT:
- * "<views used> <calls during a use> <calls while joined>". VIEWS_PLANT allocates during each use.
+ * "<views used> <calls during a use> <calls while joined> <allocations while joined>". VIEWS_PLANT
+ * allocates during each use; VIEWS_REFUSE is the number of an allocation while joined that is to
+ * fail.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
 #include <stdbool.h>
@@ -46,7 +49,8 @@ void *__libc_realloc(void *block, size_t size);
 void __libc_free(void *block);
 
 static bool used, joined;
-static size_t uses, during_use, while_joined;
+static size_t uses, during_use, while_joined, allocations;
+static size_t refuse; /* 0: none */
 
 /* -- what is not to be done ---------------------------------------------------------------- */
 
@@ -56,22 +60,30 @@ static void seen(void)
 	while_joined += joined;
 }
 
-void *malloc(size_t size)
+/* Whether this allocation is the one that is to fail. */
+static bool refused(void)
 {
 	seen();
-	return __libc_malloc(size);
+	allocations += joined;
+	if (!joined || allocations != refuse)
+		return false;
+	errno = ENOMEM;
+	return true;
+}
+
+void *malloc(size_t size)
+{
+	return refused() ? NULL : __libc_malloc(size);
 }
 
 void *calloc(size_t count, size_t size)
 {
-	seen();
-	return __libc_calloc(count, size);
+	return refused() ? NULL : __libc_calloc(count, size);
 }
 
 void *realloc(void *block, size_t size)
 {
-	seen();
-	return __libc_realloc(block, size);
+	return refused() ? NULL : __libc_realloc(block, size);
 }
 
 void free(void *block)
@@ -167,7 +179,14 @@ __attribute__((destructor)) static void report(void)
 	FILE *file = path ? fopen(path, "we") : NULL;
 
 	if (file) {
-		fprintf(file, "%zu %zu %zu\n", uses, during_use, while_joined);
+		fprintf(file, "%zu %zu %zu %zu\n", uses, during_use, while_joined, allocations);
 		fclose(file);
 	}
+}
+
+__attribute__((constructor)) static void begin(void)
+{
+	const char *number = getenv("VIEWS_REFUSE");
+
+	refuse = number ? strtoul(number, NULL, 10) : 0;
 }
