@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,9 +24,19 @@ json_t *answer_new(void)
 	return json_pack("{s:i}", "schema", SCHEMA);
 }
 
+/* An answer that lacks a member, for want of memory, is none. */
+static bool incomplete;
+
 void answer_add(json_t *answer, const char *key, json_t *value)
 {
-	(void)json_object_set_new(answer, key, value);
+	if (json_object_set_new(answer, key, value) < 0)
+		incomplete = true;
+}
+
+void answer_append(json_t *array, json_t *value)
+{
+	if (json_array_append_new(array, value) < 0)
+		incomplete = true;
 }
 
 /* JSON holds UTF-8 alone; a path may hold anything. */
@@ -51,9 +62,21 @@ void answer_flag(json_t *answer, const char *key, int flag)
 	answer_add(answer, key, json_boolean(flag));
 }
 
+/* Into a buffer of the right size: where jansson makes one grow, it overlooks that it could not. */
+static char *write_out(const json_t *answer)
+{
+	size_t size = json_dumpb(answer, NULL, 0, JSON_COMPACT);
+	char *text = size > 0 ? calloc(1, size + 1) : NULL;
+
+	if (!text || json_dumpb(answer, text, size, JSON_COMPACT) == size)
+		return text;
+	free(text);
+	return NULL;
+}
+
 char *answer_string(json_t *answer)
 {
-	char *text = answer ? json_dumps(answer, JSON_COMPACT) : NULL;
+	char *text = answer && !incomplete ? write_out(answer) : NULL;
 
 	json_decref(answer);
 	return text;

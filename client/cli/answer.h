@@ -14,12 +14,18 @@
 /* A new object that begins with "schema"; NULL without memory. */
 json_t *answer_new(void);
 
-/* Adds a member; the object may be NULL, as it is without memory. Numbers of more than 63 bits are
- * told as the largest that JSON readers take. */
+/*
+ * Adds a member; the object may be NULL, as it is without memory. What cannot be added is told when
+ * the answer is printed: there is none then. Numbers of more than 63 bits are told as the largest
+ * that JSON readers take.
+ */
 void answer_text(json_t *answer, const char *key, const char *text);
 void answer_number(json_t *answer, const char *key, uint64_t number);
 void answer_flag(json_t *answer, const char *key, int flag);
 void answer_add(json_t *answer, const char *key, json_t *value);
+
+/* Adds to an array that becomes a member. */
+void answer_append(json_t *array, json_t *value);
 
 /* Prints the object as one line and takes it over. */
 int answer_print(json_t *answer);

@@ -28,6 +28,12 @@ static void print_line(const struct mg_info *info, bool details)
 	putchar('\n');
 }
 
+/* A listing or a stat under way. */
+struct showing {
+	const struct arguments *arguments;
+	bool failed; /* and has been said */
+};
+
 static int print_object(const struct mg_info *info, bool details)
 {
 	json_t *answer = answer_new();
@@ -42,13 +48,14 @@ static int print_object(const struct mg_info *info, bool details)
 /* An mg_each. Ends when nobody takes what is printed: answer_flush tells why. */
 static int on_name(void *context, const struct mg_info *info)
 {
-	const struct arguments *arguments = context;
+	struct showing *showing = context;
 	int r = 0;
 
-	if (arguments->json)
-		r = print_object(info, arguments->details);
+	if (showing->arguments->json)
+		r = print_object(info, showing->arguments->details);
 	else
-		print_line(info, arguments->details);
+		print_line(info, showing->arguments->details);
+	showing->failed = r != 0;
 	return ferror(stdout) ? MG_INTERNAL : r;
 }
 
@@ -56,6 +63,7 @@ int command_ls(const struct arguments *arguments)
 {
 	const char *word = arguments->operand_count > 0 ? arguments->operands[0] : "";
 	owning(freep) char *prefix = name_prefix_from_shell(word);
+	struct showing showing = { .arguments = arguments };
 	MG_AUTO_CLIENT struct mg_client *client = NULL;
 	struct mg_list_options options = { .details = arguments->details,
 		.tags = arguments->tags,
@@ -64,8 +72,8 @@ int command_ls(const struct arguments *arguments)
 
 	if (r != 0)
 		return r;
-	r = mg_list(client, prefix, &options, on_name, (void *)(uintptr_t)arguments);
-	if (r != MG_OK && !ferror(stdout))
+	r = mg_list(client, prefix, &options, on_name, &showing);
+	if (r != MG_OK && !ferror(stdout) && !showing.failed)
 		return say_failed(r, prefix[0] ? prefix : NULL);
 	return r;
 }
@@ -110,27 +118,28 @@ static void print_life(const struct mg_info *info)
 /* An mg_each. */
 static int on_stat(void *context, const struct mg_info *info)
 {
-	const struct arguments *arguments = context;
-	json_t *answer;
+	struct showing *showing = context;
+	int r;
 
-	if (!arguments->json) {
+	if (!showing->arguments->json) {
 		print_list(info);
 		print_life(info);
 		return 0;
 	}
-	answer = answer_new();
-	answer_info(answer, info);
-	return answer_print(answer);
+	r = print_object(info, true);
+	showing->failed = r != 0;
+	return r;
 }
 
 int command_stat(const struct arguments *arguments)
 {
 	owning(freep) char *name = name_from_shell(arguments->operands[0]);
 	MG_AUTO_CLIENT struct mg_client *client = NULL;
+	struct showing showing = { .arguments = arguments };
 	int r = name ? connect_daemon(&client, arguments) : say_error(MG_LIMIT, "out of memory");
 
 	if (r != 0)
 		return r;
-	r = mg_stat(client, name, on_stat, (void *)(uintptr_t)arguments);
-	return r == MG_OK ? 0 : say_failed(r, name);
+	r = mg_stat(client, name, on_stat, &showing);
+	return r == MG_OK || showing.failed ? r : say_failed(r, name);
 }

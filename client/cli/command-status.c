@@ -174,7 +174,7 @@ static int whoami_object(const struct mg_caller *caller)
 	json_t *groups = json_array();
 
 	for (size_t i = 0; i < caller->group_count; i++)
-		(void)json_array_append_new(groups, json_integer(caller->groups[i]));
+		answer_append(groups, json_integer(caller->groups[i]));
 	answer_number(answer, "uid", caller->uid);
 	answer_number(answer, "gid", caller->gid);
 	answer_number(answer, "pid", caller->pid);

@@ -63,11 +63,12 @@ void say_clean(char *text)
 	}
 }
 
-/* Takes the line over; NULL, where memory was short, is an empty line. */
-static void tell_json(json_t *line)
+/* Takes the line over; without memory for it there is still the one that needs none. */
+static void tell_json(json_t *line, const char *kind, const char *name, int status)
 {
-	if (line)
-		json_dumpf(line, stderr, JSON_COMPACT);
+	if (!line || json_dumpf(line, stderr, JSON_COMPACT) < 0)
+		fprintf(stderr, "{\"%s\":\"%s\",\"code\":%d,\"message\":\"out of memory\"}", kind,
+			name, status);
 	fputc('\n', stderr);
 	json_decref(line);
 }
@@ -85,7 +86,8 @@ int say_error(int status, const char *format, ...)
 	say_clean(words);
 	if (manner.json)
 		tell_json(json_pack("{s:s,s:i,s:s}", "error", mg_status_name(status), "code",
-			status, "message", words));
+				  status, "message", words),
+			"error", mg_status_name(status), status);
 	else
 		fprintf(stderr, "mgctl: %s\n", words);
 	return status;
@@ -116,7 +118,7 @@ void say_note(const char *format, ...)
 	va_end(arguments);
 	say_clean(words);
 	if (manner.json)
-		tell_json(json_pack("{s:s}", "note", words));
+		tell_json(json_pack("{s:s}", "note", words), "note", "out of memory", MG_LIMIT);
 	else
 		fprintf(stderr, "mgctl: %s\n", words);
 }
