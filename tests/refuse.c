@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Preloaded into a program (LD_PRELOAD), this refuses one call that gets, locks or guards memory:
- * the REFUSE_AT-th of the name REFUSE_CALL, counted from the program's own beginning, so that the
- * loader's calls do not count; or every one from there on when REFUSE_ON is set. REFUSE_ALWAYS
- * names a call that this machine is not to have at all. What was refused is told, a line each, in
- * the file REFUSE_RECORD. The program's children are left alone.
+ * Preloaded into a program (LD_PRELOAD), this refuses one call that gets, locks or guards memory
+ * ("malloc" is its sisters, too): the REFUSE_AT-th of the name REFUSE_CALL, counted from the
+ * program's own beginning, so that the loader's calls do not count; or every one from there on when
+ * REFUSE_ON is set. REFUSE_ALWAYS names a call that this machine is not to have at all. What was
+ * refused is told, a line each, in the file REFUSE_RECORD. The program's children are left alone.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -28,6 +28,11 @@
 #ifndef SYS_mseal
 #define SYS_mseal 462
 #endif
+
+/* Source: the C library's own names for its allocator. */
+void *__libc_malloc(size_t size);
+void *__libc_calloc(size_t count, size_t size);
+void *__libc_realloc(void *block, size_t size);
 
 #define WORD 6 /* arguments of a system call */
 
@@ -150,6 +155,21 @@ int ftruncate(int fd, off_t size)
 int ftruncate64(int fd, off64_t size)
 {
 	return ftruncate(fd, size);
+}
+
+void *malloc(size_t size)
+{
+	return refused("malloc") ? NULL : __libc_malloc(size);
+}
+
+void *calloc(size_t items, size_t size)
+{
+	return refused("malloc") ? NULL : __libc_calloc(items, size);
+}
+
+void *realloc(void *block, size_t size)
+{
+	return refused("malloc") ? NULL : __libc_realloc(block, size);
 }
 
 /* The name of a call that is made by its number, or NULL. */
