@@ -265,13 +265,14 @@ static void on_after_poll(uv_check_t *check)
 int sessions_init(struct sessions *sessions, uv_loop_t *loop, struct daemon *daemon)
 {
 	memset(sessions, 0, sizeof(*sessions));
-	sessions->loop = loop;
 	sessions->daemon = daemon;
 	sessions->read_buffer = malloc(READ_SIZE);
 	if (!sessions->read_buffer || outbox_init(&sessions->outbox) < 0) {
 		sessions_finish(sessions);
 		return -ENOMEM;
 	}
+	/* From here on there is something to close. */
+	sessions->loop = loop;
 	uv_prepare_init(loop, &sessions->before_poll);
 	uv_check_init(loop, &sessions->after_poll);
 	uv_idle_init(loop, &sessions->busy);
