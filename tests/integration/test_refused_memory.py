@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import tempfile
 import unittest
@@ -175,6 +176,42 @@ class Daemons(RefusedTest):
         self.at_least(counts, mmap=6, mprotect=2, memfd_secret=1, ftruncate=1, madvise=9, munmap=1,
                       mseal=1)
         self.assertEqual(self.seen, {INTERNAL, LIMIT})
+
+
+class Starts(RefusedTest):
+    def test_a_daemon_without_memory_for_its_start_says_so(self):
+        number = silent = 0
+        refused = True
+        while refused:
+            number += 1
+            with self.subTest(number=number):
+                status, told = self.start_and_end(self.environment("malloc", number))
+                told = [line for line in told if USUAL[0] not in line]
+                # libuv itself aborts, without a word, where its table of descriptors cannot grow.
+                if status == -signal.SIGABRT and not told:
+                    silent += 1
+                elif status != OK:
+                    self.seen.add(status)
+                    self.assertEqual(len(told), 1, told)
+            refused = self.record.exists()
+            self.record.unlink(missing_ok=True)
+        self.assertGreater(number, 10)
+        self.assertEqual(self.seen, {INTERNAL})
+        self.assertLessEqual(silent, 2)
+
+    def start_and_end(self, environment):
+        words = self.folder / "stderr"
+        with open(words, "wb") as file:
+            process = subprocess.Popen([MEMGUARDD, "--socket", str(self.path)], env=environment,
+                                       stdin=subprocess.DEVNULL, stderr=file)
+        try:
+            wait_for(lambda: process.poll() is not None or accepts(self.path))
+            process.terminate()
+            return process.wait(20), lines(words.read_text())
+        finally:
+            process.kill()
+            process.wait()
+            self.path.unlink(missing_ok=True)
 
 
 class DaemonsThatLock(Daemons):
