@@ -35,6 +35,12 @@
  */
 #define EXPIRY_MS 60000
 
+/*
+ * Descriptors for which libuv's table has room from the start: it ends the process where the table
+ * cannot grow. 64 KiB; who has more connections than this has had the memory for it.
+ */
+#define WATCHED_MAX 8000
+
 struct server {
 	uv_loop_t loop;
 	const struct server_options *options;
@@ -49,6 +55,7 @@ struct server {
 	uv_poll_t processes;
 	uv_prepare_t planning;
 	uv_timer_t expiry;
+	uv_poll_t highest;   /* watched once, for the table's sake */
 	uint64_t planned_ms; /* what the timer is set to, as vault_expiry_ms tells it */
 	int signal_fd;
 	uint64_t told_ms; /* when it was last said that connections have to wait; 0: never */
@@ -302,6 +309,21 @@ static int open_signals(struct server *server)
 	return poll_fd(server, &server->signals, server->signal_fd, on_signal);
 }
 
+/* Lets libuv's table grow while nothing is lost yet. Without so many descriptors it need not. */
+static void grow_table(struct server *server)
+{
+	int fd = fcntl(server->options->listener->fd, F_DUPFD_CLOEXEC, WATCHED_MAX);
+
+	if (fd < 0)
+		return;
+	if (uv_poll_init(&server->loop, &server->highest, fd) == 0) {
+		uv_poll_start(&server->highest, UV_READABLE, on_connection);
+		uv_poll_stop(&server->highest);
+		uv_close((uv_handle_t *)&server->highest, NULL);
+	}
+	close(fd);
+}
+
 static void init_timer(struct server *server, uv_timer_t *timer)
 {
 	uv_timer_init(&server->loop, timer);
@@ -314,6 +336,7 @@ static int set_up(struct server *server)
 
 	if (r < 0)
 		return r;
+	grow_table(server);
 	server->sessions.on_count = on_count;
 	server->sessions.on_end = on_end;
 	server->sessions.owner = server;

@@ -3,14 +3,17 @@
 daemon serves, or ends with a status and a line; mgctl and a service do their work, or say why not.
 Nobody is purged, hangs or dies of a signal, and what is stored stays."""
 
+import contextlib
 import ctypes
 import json
 import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
+import time
 import unittest
 
 from daemon import Daemon, accepts, wait_for
@@ -199,15 +202,30 @@ class Starts(RefusedTest):
         self.assertEqual(self.seen, {INTERNAL})
         self.assertLessEqual(silent, 2)
 
-    def start_and_end(self, environment):
+    def test_a_connection_without_memory_ends_no_daemon(self):
+        number = 1
+        while self.start_and_end(self.environment("malloc", number)) and self.record.exists():
+            self.record.unlink()
+            number += 1
+        for more in range(60):
+            with self.subTest(more=more):
+                status, _ = self.start_and_end(
+                    self.environment("malloc", number + more), connections=15)
+                self.assertEqual(status, OK)
+
+    def start_and_end(self, environment, connections=0):
         words = self.folder / "stderr"
         with open(words, "wb") as file:
             process = subprocess.Popen([MEMGUARDD, "--socket", str(self.path)], env=environment,
                                        stdin=subprocess.DEVNULL, stderr=file)
         try:
             wait_for(lambda: process.poll() is not None or accepts(self.path))
-            process.terminate()
-            return process.wait(20), lines(words.read_text())
+            with contextlib.ExitStack() as sockets:
+                for _ in range(connections):
+                    sockets.enter_context(socket.socket(socket.AF_UNIX)).connect(str(self.path))
+                time.sleep(0.05 if connections else 0)
+                process.terminate()
+                return process.wait(20), lines(words.read_text())
         finally:
             process.kill()
             process.wait()
