@@ -100,10 +100,10 @@ check_links() {
 
 # Stands on a page as an item of a list does: *name*, or *lifetime.name*.
 check_members() {
-	members "$work/header" | while read -r type member; do
-		grep -Eq "\*([a-z_]+\.)?$member\*" "$1"/*.3.scd ||
-			echo "$1: member: $member of struct $type is on no page"
-	done
+	grep -Eoh '\*([a-z_]+\.)?[a-z_]+\*' "$1"/*.3.scd | tr -d '*' | sed 's/.*\.//' >"$work/items"
+	members "$work/header" | awk -v items="$work/items" -v manual="$1" '
+	BEGIN { while ((getline item < items) > 0) described[item] = 1 }
+	!($2 in described) { print manual ": member: " $2 " of struct " $1 " is on no page" }'
 }
 
 check_sections() {
