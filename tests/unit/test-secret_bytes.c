@@ -226,6 +226,7 @@ END_TEST
 
 START_TEST(a_child_has_nothing_and_can_make_its_own)
 {
+	static const uint8_t uninvited[32];
 	struct mg_secret *shared = NULL;
 	int status;
 	pid_t child;
@@ -237,6 +238,9 @@ START_TEST(a_child_has_nothing_and_can_make_its_own)
 	if (child == 0) {
 		struct mg_secret *own = NULL;
 		int r = mg_secret_melt(shared) == MG_INVALID ? 0 : 1;
+
+		r |= mg_secret_alive(shared) || mg_secret_equal(shared, &r, sizeof(r)) ? 8 : 0;
+		r |= mg_secret_equal(shared, uninvited, sizeof(uninvited)) ? 16 : 0;
 
 		mg_secret_free(shared);
 		r |= mg_secret_random(&own, 32, MG_MEMORY_PREFER_LOCK) == MG_OK ? 0 : 2;

@@ -256,10 +256,20 @@ END_TEST
 
 START_TEST(what_is_no_signal_is_refused)
 {
+	struct sigaction before;
+	struct sigaction after;
+
+	catch_one(SIGUSR2, on_caught);
+	ck_assert_int_eq(sigaction(SIGUSR2, NULL, &before), 0);
 	ck_assert_int_eq(mg_catch_signals((const int[]){ -1, 0 }, on_caught), MG_INVALID);
 	ck_assert_int_eq(mg_catch_signals((const int[]){ 65, 0 }, on_caught), MG_INVALID);
 	/* The C library keeps this one for itself. */
 	ck_assert_int_eq(mg_catch_signals((const int[]){ 32, 0 }, on_caught), MG_INVALID);
+	ck_assert_int_eq(mg_catch_signals((const int[]){ SIGKILL, 0 }, on_caught), MG_INVALID);
+	ck_assert_int_eq(mg_catch_signals((const int[]){ SIGSTOP, 0 }, on_caught), MG_INVALID);
+	/* What was caught before is still. */
+	ck_assert_int_eq(sigaction(SIGUSR2, NULL, &after), 0);
+	ck_assert(after.sa_handler == before.sa_handler);
 	ck_assert_int_eq(mg_catch_signals((const int[]){ SIGUSR1, SIGUSR1, 0 }, on_caught), MG_OK);
 	ck_assert_int_eq(mg_catch_signals((const int[]){ 0 }, on_caught), MG_OK);
 }

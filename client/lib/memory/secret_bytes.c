@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <sodium.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "client/lib/error.h"
 #include "client/lib/memory/secret.h"
@@ -54,7 +55,7 @@ size_t mg_secret_size(const struct mg_secret *secret)
 
 bool mg_secret_alive(const struct mg_secret *secret)
 {
-	return secret_alive(secret);
+	return secret_alive(secret) && secret->owner == getpid();
 }
 
 bool mg_secret_mutable(const struct mg_secret *secret)

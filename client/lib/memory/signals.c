@@ -169,13 +169,18 @@ static bool is_fault(int number)
 }
 
 /* A fault cannot wait for a thread. Its core file holds nothing of a secret as it is. */
+/* The C library keeps some to itself: it does not even tell of them. */
 static int check(const int *set)
 {
+	struct sigaction now;
+
 	for (; *set != 0; set++) {
-		if (*set < 0 || *set > SIGNALS)
+		if (*set < 0 || *set > SIGNALS || sigaction(*set, NULL, &now) < 0)
 			return error_say(MG_INVALID, "there is no signal %d", *set);
 		if (is_fault(*set))
 			return error_say(MG_INVALID, "signal %d is a fault and cannot wait", *set);
+		if (*set == SIGKILL || *set == SIGSTOP)
+			return error_say(MG_INVALID, "signal %d cannot be caught", *set);
 	}
 	return MG_OK;
 }
