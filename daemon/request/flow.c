@@ -52,8 +52,10 @@ void flow_forget(struct transfers *transfers, struct flow *flow, struct ask *ask
 	*at = ask->next;
 	transfers->count--;
 	free(ask);
-	if (!flow->asks)
-		wait_queue_leave(&flow->wait);
+	if (flow->asks)
+		return;
+	flow->due = false;
+	wait_queue_leave(&flow->wait);
 }
 
 /* Lets go of the stream, if it has hold of one. */

@@ -2,6 +2,7 @@
 """Streams: what is written comes out in order, once, and whole; whoever breaks off is found out."""
 
 import os
+import pathlib
 import threading
 import time
 import unittest
@@ -235,6 +236,34 @@ class Writers(StreamTest):
         first.close()
         time.sleep(2.5)
         self.refused(GONE, self.client().write_chunks, NAME, number, key, 1, chunks[1:2], False)
+
+
+class Idle(StreamTest):
+    """The daemon does nothing while nothing can be done."""
+
+    def turns(self, seconds=1):
+        """How often the daemon went to sleep meanwhile, and the seconds that it was awake."""
+        def look():
+            process = pathlib.Path("/proc/%d" % self.house.pid)
+            lines = (process / "status").read_text().splitlines()
+            fields = (process / "stat").read_text().rsplit(")", 1)[1].split()
+            slept = [line for line in lines if line.startswith("voluntary")]
+            return (int(slept[0].split()[1]),
+                    (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"))
+        before = look()
+        time.sleep(seconds)
+        return [after - first for first, after in zip(before, look())]
+
+    def test_when_a_read_was_cancelled_that_had_to_wait_for_its_turn(self):
+        writer, reader = self.client(), self.client()
+        writer.write_segment(NAME, os.urandom(12 * PLAIN))
+        reads = [reader.read_request(NAME, wait_ms=60000) for _ in range(3)]
+        # Two frames of chunks are a turn.
+        reader.send(*reads, reader.request(cancel=pb.Cancel(id=reads[2].id)))
+        codes = {reply.id: reply.code for reply, _ in (reader.receive() for _ in range(4))}
+        self.assertEqual(codes[reads[2].id], TIMEOUT)
+        self.assertLess(self.turns()[1], 0.3)
+        self.assertEqual(len(reader.read_part(NAME)[0]), 4)
 
 
 class Full(StreamTest):
