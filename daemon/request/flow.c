@@ -169,13 +169,31 @@ static int answer_oldest(struct transfers *transfers, struct daemon *daemon, str
 	int r = flow->writes ? flow_try_write(flow, daemon, ask)
 			     : flow_try_read(flow, daemon, id, answers);
 
-	if (r == WAIT && !flow->due && ask->deadline_ms != 0 && daemon_now_ms() >= ask->deadline_ms)
-		r = STATUS_TIMEOUT;
 	if (r < 0)
 		return r;
 	flow_forget(transfers, flow, ask);
 	return flow->writes ? flow_conclude_write(transfers, daemon, flow, id, r, answers)
 			    : flow_conclude_read(transfers, flow, id, r, answers);
+}
+
+/* Each request has a time limit of its own, whichever it stands behind. */
+static int answer_late(struct transfers *transfers, struct flow *flow, struct answers *answers)
+{
+	uint64_t now_ms = daemon_now_ms();
+	struct ask *next;
+	int r = 0;
+
+	/* With the last one the flow may go. */
+	for (struct ask *ask = flow->asks; ask && r == 0; ask = next) {
+		uint64_t id = ask->id;
+
+		next = ask->next;
+		if (ask->deadline_ms == 0 || now_ms < ask->deadline_ms)
+			continue;
+		flow_forget(transfers, flow, ask);
+		r = flow_conclude_read(transfers, flow, id, STATUS_TIMEOUT, answers);
+	}
+	return r;
 }
 
 /* Whether the flow is still one of the session's. */
@@ -198,6 +216,8 @@ int flows_go_on(struct transfers *transfers, struct daemon *daemon, struct answe
 		next = flow->next;
 		while (r == 0 && is_there(transfers, flow) && flow->asks)
 			r = answer_oldest(transfers, daemon, flow, answers);
+		if (r == WAIT && !flow->writes && !flow->due)
+			r = answer_late(transfers, flow, answers);
 		if (r < 0 && r != WAIT)
 			return r;
 	}

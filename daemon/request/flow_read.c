@@ -146,7 +146,7 @@ static int read_on(struct transfers *transfers, struct daemon *daemon, struct fl
 	struct ask ask = { .id = request->id };
 	int r = flow->asks ? WAIT : flow_try_read(flow, daemon, request->id, answers);
 
-	if (r == WAIT && request->wait_ms == 0 && !flow->due && !flow->asks)
+	if (r == WAIT && request->wait_ms == 0 && !flow->due)
 		r = refuse_to_wait(flow);
 	if (r == WAIT) {
 		ask.deadline_ms = daemon_now_ms() + request->wait_ms;

@@ -265,6 +265,18 @@ class Idle(StreamTest):
         self.assertLess(self.turns()[1], 0.3)
         self.assertEqual(len(reader.read_part(NAME)[0]), 4)
 
+    def test_while_reads_wait_each_for_its_own_time(self):
+        reader = self.client()
+        reads = [reader.read_request(NAME, wait_ms=wait) for wait in (60000, 50, 0, 100)]
+        for request in reads:
+            reader.send(request)
+        told = [(reply.id, reply.code) for reply, _ in (reader.receive() for _ in range(3))]
+        self.assertEqual(told, [(reads[2].id, NOT_FOUND), (reads[1].id, TIMEOUT),
+                                (reads[3].id, TIMEOUT)])
+        self.assertLess(self.turns()[0], 100)
+        self.client().write_segment(NAME, b"came")
+        self.assertEqual(reader.take_part(reads[0])[0], [b"came"])
+
 
 class Full(StreamTest):
     options = ("--max-value", "65536")
