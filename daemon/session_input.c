@@ -216,7 +216,7 @@ void sessions_go_on(uv_idle_t *busy)
 		if (daemon_now_ns() >= until_ns)
 			return;
 	}
-	if (!any)
+	if (!any && !wait_queue_has_called(&sessions->daemon->waits))
 		uv_idle_stop(busy);
 }
 
@@ -228,12 +228,22 @@ static struct session *session_of_party(struct wait_party *party)
 	return start;
 }
 
+/*
+ * Those who run call others, and these them again: what is left after a round waits until sockets
+ * have been looked at.
+ */
 void sessions_answer_called(struct sessions *sessions)
 {
-	struct wait_party *party;
+	struct wait_queue *waits = &sessions->daemon->waits;
+	uint64_t until_ns = wait_queue_has_called(waits) ? daemon_now_ns() + ROUND_NS : 0;
 
-	while ((party = wait_queue_next(&sessions->daemon->waits)) != NULL)
-		session_run(session_of_party(party));
+	while (wait_queue_has_called(waits)) {
+		session_run(session_of_party(wait_queue_next(waits)));
+		if (daemon_now_ns() >= until_ns)
+			break;
+	}
+	if (wait_queue_has_called(waits) && !uv_is_active((uv_handle_t *)&sessions->busy))
+		uv_idle_start(&sessions->busy, sessions_go_on);
 }
 
 /* -- reading ------------------------------------------------------------------------------- */

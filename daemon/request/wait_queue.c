@@ -14,6 +14,7 @@ static struct wait **chain_of(struct wait_queue *queue, struct span name)
 void wait_queue_init(struct wait_queue *queue)
 {
 	memset(queue, 0, sizeof(*queue));
+	queue->called.next = queue->called.previous = &queue->called;
 	crypto_shorthash_keygen(queue->key);
 }
 
@@ -37,13 +38,11 @@ void wait_queue_leave(struct wait *wait)
 
 static void call(struct wait_queue *queue, struct wait_party *party)
 {
-	if (party->at)
-		return;
-	party->next = queue->called;
-	party->at = &queue->called;
 	if (party->next)
-		party->next->at = &party->next;
-	queue->called = party;
+		return;
+	party->next = &queue->called;
+	party->previous = queue->called.previous;
+	party->previous->next = party->next->previous = party;
 }
 
 void wait_queue_call(struct wait_queue *queue, struct span name)
@@ -55,19 +54,24 @@ void wait_queue_call(struct wait_queue *queue, struct span name)
 
 void wait_party_end(struct wait_party *party)
 {
-	if (!party->at)
+	if (!party->next)
 		return;
-	*party->at = party->next;
-	if (party->next)
-		party->next->at = party->at;
-	party->at = NULL;
+	party->previous->next = party->next;
+	party->next->previous = party->previous;
+	*party = (struct wait_party){ 0 };
+}
+
+bool wait_queue_has_called(const struct wait_queue *queue)
+{
+	return queue->called.next != &queue->called;
 }
 
 struct wait_party *wait_queue_next(struct wait_queue *queue)
 {
-	struct wait_party *party = queue->called;
+	struct wait_party *party = queue->called.next;
 
-	if (party)
-		wait_party_end(party);
+	if (!wait_queue_has_called(queue))
+		return NULL;
+	wait_party_end(party);
 	return party;
 }

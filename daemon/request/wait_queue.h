@@ -17,8 +17,8 @@
 
 /* Somebody who may be called: one a session, however many names it waits for. All zero at first. */
 struct wait_party {
-	struct wait_party *next; /* among the called */
-	struct wait_party **at;  /* what points here; NULL: not called */
+	struct wait_party *next; /* among the called, in a ring; NULL: not called */
+	struct wait_party *previous;
 };
 
 /* One name that a party waits for. It belongs to its owner, and stays where it is. */
@@ -32,7 +32,7 @@ struct wait {
 struct wait_queue {
 	uint8_t key[crypto_shorthash_KEYBYTES]; /* nobody chooses names that share a chain */
 	struct wait *chain[WAIT_QUEUE_CHAINS];
-	struct wait_party *called;
+	struct wait_party called; /* the ring's own link: behind it stands who was called first */
 };
 
 /* Makes an empty queue. */
@@ -46,8 +46,11 @@ void wait_queue_leave(struct wait *wait);
 /* Calls everybody who waits for the name; they go on waiting until they leave. */
 void wait_queue_call(struct wait_queue *queue, struct span name);
 
-/* One party that has been called, which is not called any more then; NULL: there is none. */
+/* Whoever was called first, who is not called any more then; NULL: nobody is. */
 struct wait_party *wait_queue_next(struct wait_queue *queue);
+
+/* Whether anybody is called. */
+bool wait_queue_has_called(const struct wait_queue *queue);
 
 /* Takes a party off the called, if it is one of them. */
 void wait_party_end(struct wait_party *party);

@@ -3,6 +3,8 @@
 
 import os
 import pathlib
+import signal
+import socket
 import threading
 import time
 import unittest
@@ -485,3 +487,40 @@ class Slow(StreamTest):
             reader.send(reader.read_request(NAME, wait_ms=1000))
         for _ in range(100):
             other.ping()
+
+    def pair(self, i):
+        """Two clients, each of which waits for room in a stream that the other one reads."""
+        clients, names = (self.client(), self.client()), (b"~/a%d" % i, b"~/b%d" % i)
+        _, number, key, chunks = self.segment(1)
+        for client, name in zip(clients, names):
+            client.write_segment(name, b"a" * (1 << 20))
+            client.send(client.write_request(name, number, key, 0, chunks, True), chunks=chunks[0])
+            number = os.urandom(16)
+        places = [client.read_part(name)[1] for client, name in zip(clients, names[::-1])]
+        return list(zip(clients, names[::-1], places))
+
+    def test_those_who_call_one_another_hold_up_nobody(self):
+        other, rows = self.client(), [row for i in range(10) for row in self.pair(i)]
+        frames = []
+        for client, name, place in rows:
+            # They acknowledge nothing, and call whoever waits to write, each time.
+            frames.append(b"".join(client.frame(
+                [client.read_request(name, (place[0], 1, 0), acknowledge=True)
+                 for _ in range(64)]) for _ in range(100)))
+
+        def answered():
+            return sum(len(client.socket.recv(1 << 20, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+                       for client, _, _ in rows)
+
+        os.kill(self.house.pid, signal.SIGSTOP)
+        self.addCleanup(os.kill, self.house.pid, signal.SIGCONT)
+        for (client, _, _), some in zip(rows, frames):
+            client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+            client.write(some)
+        os.kill(self.house.pid, signal.SIGCONT)
+        time.sleep(0.02)
+        other.ping()
+        os.kill(self.house.pid, signal.SIGSTOP)
+        before = answered()
+        os.kill(self.house.pid, signal.SIGCONT)
+        self.assertTrue(wait_for(lambda: answered() > 1.5 * before))

@@ -52,14 +52,25 @@ START_TEST(who_waits_for_several_names_is_called_once_a_round)
 	wait_queue_call(&queue, name(1));
 	wait_queue_call(&queue, name(1));
 	wait_queue_call(&queue, name(2));
-	/* Parties 2 and 1, in whatever order. */
-	ck_assert_ptr_nonnull(wait_queue_next(&queue));
-	ck_assert_ptr_nonnull(wait_queue_next(&queue));
+	ck_assert_ptr_eq(wait_queue_next(&queue), &parties[1]);
+	ck_assert_ptr_eq(wait_queue_next(&queue), &parties[2]);
 	ck_assert_ptr_null(wait_queue_next(&queue));
 	wait_queue_leave(&again);
 	wait_queue_call(&queue, name(2));
 	ck_assert_ptr_eq(wait_queue_next(&queue), &parties[2]);
 	ck_assert_ptr_null(wait_queue_next(&queue));
+}
+END_TEST
+
+START_TEST(who_calls_one_another_without_end_pass_nobody_by)
+{
+	for (int i = 0; i < 3; i++)
+		wait_queue_call(&queue, name(i));
+	for (int i = 0; i < 3; i++) {
+		ck_assert(wait_queue_has_called(&queue));
+		ck_assert_ptr_eq(wait_queue_next(&queue), &parties[i]);
+		wait_queue_call(&queue, name(i));
+	}
 }
 END_TEST
 
@@ -97,6 +108,7 @@ int main(void)
 	tcase_add_checked_fixture(claims, set_up, NULL);
 	tcase_add_test(claims, a_name_calls_those_who_wait_for_it_and_nobody_else);
 	tcase_add_test(claims, who_waits_for_several_names_is_called_once_a_round);
+	tcase_add_test(claims, who_calls_one_another_without_end_pass_nobody_by);
 	tcase_add_test(claims, who_has_left_is_not_called);
 	tcase_add_test(claims, a_party_may_end_while_it_is_called);
 	return claims_run(claims, "wait_queue");
