@@ -119,9 +119,10 @@ bool stream_end_if_over(struct stream *stream)
 
 	if (stream->first || stream->writer)
 		return false;
+	index_remove(vault->index, stream_name(stream), offset);
 	stream_end(stream, STREAM_OVER);
-	index_remove(vault->index, record_name(record_header(vault, offset)), offset);
-	record_retire(vault, offset, true);
+	/* It has nothing but its record, whatever that says. */
+	record_retire(vault, offset, false);
 	return true;
 }
 

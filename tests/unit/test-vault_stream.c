@@ -283,6 +283,25 @@ START_TEST(a_stream_whose_record_was_overwritten_can_be_removed)
 }
 END_TEST
 
+START_TEST(an_overwritten_record_takes_nobody_else_along)
+{
+	struct kept *kept = draw(100);
+	struct kept *secret = store_new("secret", 100);
+	const struct header *other = record_header(vault, find("secret")->offset);
+	struct stream *stream = begin("s", kept, 1);
+	struct header *header = record_header(vault, stream->offset);
+
+	memcpy(header->place, other->place, sizeof(header->place));
+	memcpy(header->size, other->size, sizeof(header->size));
+	((uint8_t *)header)[record_name_start(header)] ^= 1;
+	read_all(stream, kept, true);
+	check_stored("secret", secret);
+	ck_assert_uint_eq(vault_count(vault), 1);
+	forget(kept);
+	forget(secret);
+}
+END_TEST
+
 /* -- memory that runs out ------------------------------------------------------------------ */
 
 START_TEST(without_memory_a_step_changes_nothing_and_succeeds_later)
@@ -357,6 +376,7 @@ int main(void)
 	tcase_add_test(claims, a_flipped_bit_in_a_segment_s_header_is_found);
 	tcase_add_test(claims, chunks_that_changed_places_are_found);
 	tcase_add_test(claims, a_stream_whose_record_was_overwritten_can_be_removed);
+	tcase_add_test(claims, an_overwritten_record_takes_nobody_else_along);
 	tcase_add_test(claims, without_memory_a_step_changes_nothing_and_succeeds_later);
 	tcase_add_test(claims, a_name_is_one_or_the_other);
 	return claims_run(claims, "vault_stream");
