@@ -83,6 +83,7 @@ void stream_drop_last(struct stream *stream)
 		at = &(*at)->next;
 	}
 	*at = NULL;
+	stream->segments--;
 	drop_segment(stream, segment);
 }
 

@@ -75,7 +75,10 @@ bool stream_has_room(const struct stream *stream, uint64_t most);
  */
 int stream_append(struct stream *stream, struct span chunk, bool final, const uint8_t *key);
 
-/* The writer has gone, to come back or for good; one that has no segment is nobody. */
+/*
+ * The writer has gone, to come back or for good; one that has no segment is nobody. A segment
+ * without a chunk goes along, and the stream with it when it was all there was.
+ */
 void stream_leave(struct stream *stream, const void *writer, bool for_good);
 
 /* -- reading ------------------------------------------------------------------------------- */

@@ -238,5 +238,6 @@ void stream_leave(struct stream *stream, const void *writer, bool for_good)
 		segment->broken = true;
 	else
 		segment->resume_ms = stream->vault->now() + STREAM_RESUME_MS;
-	stream_changed(stream);
+	if (!stream_end_if_over(stream))
+		stream_changed(stream);
 }

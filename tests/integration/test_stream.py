@@ -357,6 +357,14 @@ class Bad(StreamTest):
                 self.assertEqual(pieces, [value[:PLAIN]])
                 self.refused(INTEGRITY, reader.read_part, name, place)
 
+    def test_when_the_first_chunk_is_none_there_is_no_stream(self):
+        client = self.client()
+        _, number, key, chunks = self.segment(1)
+        self.refused(INTEGRITY, client.write_chunks, NAME, number, key, 0, [chunks[0][1:]], True)
+        self.assertEqual(client.list(b"~/"), [])
+        self.refused(NOT_FOUND, client.stat, NAME)
+        client.set(NAME, b"a secret")
+
     def test_a_gap_is_found(self):
         writer = self.client()
         _, number, key, chunks = self.segment(3)

@@ -193,10 +193,14 @@ START_TEST(a_segment_without_a_chunk_leaves_nothing_behind)
 	struct stream *stream = begin("s", kept, 0);
 
 	stream_leave(stream, &writers[0], false);
-	ck_assert_int_eq(find_stream("s", &stream), STATUS_NOT_FOUND);
+	ck_assert_uint_eq(vault_count(vault), 0);
 	ck_assert_uint_eq(vault_bytes(vault), 0);
 	stream = begin("s", kept, 1);
 	ck_assert_int_eq(stream_begin(stream, numbers[1], kept->key, &writers[1]), 0);
+	stream_leave(stream, &writers[1], true);
+	/* Nor does it take a number. */
+	ck_assert_int_eq(stream_begin(stream, numbers[1], kept->key, &writers[1]), 0);
+	ck_assert_uint_eq(stream->last->number, 2);
 	stream_leave(stream, &writers[1], true);
 	read_all(stream, kept, true);
 	ck_assert_uint_eq(vault_bytes(vault), 0);
