@@ -157,7 +157,7 @@ static int join(struct daemon *daemon, struct flow *flow, struct flow_request *a
 		flow->stream = stream_pin(stream);
 	else if (r == STATUS_CONFLICT)
 		asked->words = "another writer is at it";
-	else
+	else if (r == STATUS_NOT_FOUND)
 		r = begin_segment(daemon, flow, asked, stream);
 	return r;
 }

@@ -50,7 +50,8 @@ struct span stream_name(const struct stream *stream);
 
 /*
  * Goes on with the newest segment, if it is the one that the number began and not over: 0.
- * STATUS_CONFLICT when it is another writer's, STATUS_NOT_FOUND when a new one can begin.
+ * STATUS_CONFLICT when it is another writer's, STATUS_GONE when the number's own writer was away
+ * for too long or gave up, STATUS_NOT_FOUND when a new one can begin.
  */
 int stream_resume(struct stream *stream, const uint8_t number[static MESSAGE_NUMBER_SIZE],
 	const void *writer);

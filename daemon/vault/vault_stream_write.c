@@ -75,13 +75,17 @@ struct segment *stream_open_segment(const struct stream *stream)
 int stream_resume(
 	struct stream *stream, const uint8_t number[static MESSAGE_NUMBER_SIZE], const void *writer)
 {
-	struct segment *segment = stream_open_segment(stream);
+	struct segment *segment = stream->last;
 	const struct segment_header *header;
+	bool same;
 
-	if (!segment)
+	if (!segment || segment->ended)
 		return STATUS_NOT_FOUND;
 	header = ledger_at(stream->vault->ledger, segment->offset, sizeof(*header));
-	if (memcmp(header->number, number, sizeof(header->number)) != 0)
+	same = memcmp(header->number, number, sizeof(header->number)) == 0;
+	if (segment_is_broken(stream, segment))
+		return same ? STATUS_GONE : STATUS_NOT_FOUND;
+	if (!same)
 		return STATUS_CONFLICT;
 	segment->resume_ms = 0;
 	stream->writer = writer;

@@ -237,7 +237,13 @@ class Writers(StreamTest):
         first.write_chunks(NAME, number, key, 0, chunks[:1], False)
         first.close()
         time.sleep(2.5)
-        self.refused(GONE, self.client().write_chunks, NAME, number, key, 1, chunks[1:2], False)
+        # Nor can it begin again: what was there has not gone.
+        for first in (1, 0):
+            self.refused(GONE, self.client().write_chunks, NAME, number, key, first,
+                         chunks[first:2], False)
+        reader = self.client()
+        _, place, _ = reader.read_part(NAME)
+        self.refused(INTEGRITY, reader.read_part, NAME, place)
 
 
 class Idle(StreamTest):

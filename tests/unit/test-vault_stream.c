@@ -172,7 +172,8 @@ START_TEST(a_writer_that_is_away_for_two_seconds_is_gone)
 	ck_assert(stream_is_writer(stream, &writers[1]));
 	stream_leave(stream, &writers[1], false);
 	clock_ms += STREAM_RESUME_MS;
-	ck_assert_int_eq(stream_resume(stream, numbers[0], &writers[0]), STATUS_NOT_FOUND);
+	ck_assert_int_eq(stream_resume(stream, numbers[0], &writers[0]), STATUS_GONE);
+	ck_assert_int_eq(stream_resume(stream, numbers[1], &writers[1]), STATUS_NOT_FOUND);
 	place.next = 5;
 	ck_assert_int_eq(stream_next(stream, &place, &part), STATUS_GONE);
 	ck_assert_uint_eq(part.segment, 1);
