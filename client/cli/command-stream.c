@@ -94,14 +94,16 @@ static int begin_json(struct reading *reading)
 	return say_error(MG_LIMIT, "out of memory");
 }
 
-/* An mg_sink: what could not be printed stays in the stream. */
+/* An mg_sink: what could not be printed stays in the stream, so nothing waits to be. */
 static int on_piece(void *context, const struct mg_info *info, const void *bytes, size_t size)
 {
 	struct reading *reading = context;
 	int r = begin_json(reading);
 
 	(void)info;
-	return r == 0 ? output_write(&reading->output, bytes, size) : r;
+	if (r == 0)
+		r = output_write(&reading->output, bytes, size);
+	return r == 0 ? output_flush(&reading->output) : r;
 }
 
 static int stream_read(const struct streaming *streaming)

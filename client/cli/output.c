@@ -71,7 +71,7 @@ static size_t text_room(const struct output *output)
 	return ROOM_SIZE - WAITING_MAX - output->used;
 }
 
-static int flush(struct output *output)
+int output_flush(struct output *output)
 {
 	int r = write_all(output, text_of(output), output->used);
 
@@ -81,7 +81,7 @@ static int flush(struct output *output)
 
 static int put(struct output *output, const void *bytes, size_t size)
 {
-	int r = size > text_room(output) ? flush(output) : 0;
+	int r = size > text_room(output) ? output_flush(output) : 0;
 
 	if (r != 0)
 		return r;
@@ -111,7 +111,7 @@ static void base64_four(uint8_t four[static 4], const uint8_t *three, size_t cou
 /* What waits goes out as four characters, padded when there is less than three. */
 static int end_group(struct output *output)
 {
-	int r = text_room(output) < 4 ? flush(output) : 0;
+	int r = text_room(output) < 4 ? output_flush(output) : 0;
 
 	if (r != 0 || output->waiting == 0)
 		return r;
@@ -143,7 +143,7 @@ static int put_hex(struct output *output, const uint8_t *bytes, size_t size)
 		uint8_t *out;
 
 		if (text_room(output) < 2)
-			r = flush(output);
+			r = output_flush(output);
 		out = text_of(output) + output->used;
 		out[0] = (uint8_t)digits[bytes[i] >> 4];
 		out[1] = (uint8_t)digits[bytes[i] & 15];
@@ -278,7 +278,7 @@ static int finish(struct output *output)
 		r = put(output, "\"}\n", 3);
 	else if (r == 0 && output->newline)
 		r = put(output, "\n", 1);
-	return r == 0 ? flush(output) : r;
+	return r == 0 ? output_flush(output) : r;
 }
 
 int output_keep(struct output *output)

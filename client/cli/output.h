@@ -39,6 +39,12 @@ int output_json(struct output *output, const char *head);
 /* The next bytes of the value. Returns an exit status. */
 int output_write(struct output *output, const void *bytes, size_t size);
 
+/*
+ * Writes what waits for more, but for one or two bytes that base64 has no third to. Returns an exit
+ * status.
+ */
+int output_flush(struct output *output);
+
 /* Ends the output; a file is put into its place. Returns an exit status. */
 int output_keep(struct output *output);
 

@@ -108,12 +108,14 @@ class Pipes(MgctlTest):
         self.assertLess(time.monotonic() - began, 60)
 
     def test_a_reader_that_cannot_print_loses_nothing(self):
-        value = os.urandom(200000)
-        self.write(value)
-        with open("/dev/full", "wb") as full:
-            result = self.run_mgctl("stream", "read", self.name, stdout=full)
-        self.assertNotEqual(result.returncode, OK)
-        self.assertEqual(self.ok("stream", "read", self.name), value)
+        for size in (3, 5000, 200000):
+            for options in ((), ("--encode", "hex"), ("--encode", "base64"), ("--json",)):
+                value = os.urandom(size)
+                self.write(value)
+                with open("/dev/full", "wb") as full:
+                    result = self.run_mgctl("stream", "read", *options, self.name, stdout=full)
+                self.assertNotEqual(result.returncode, OK)
+                self.assertEqual(self.ok("stream", "read", self.name), value)
 
     def test_a_reader_that_is_killed_loses_no_more_than_it_printed(self):
         value = os.urandom(40 * 16384)
