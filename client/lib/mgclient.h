@@ -478,8 +478,8 @@ int mg_verify_from(struct mg_client *client, const char *name, mg_source source,
  * go on where they were. MG_CONFLICT when another one sends, or receives; MG_INVALID for a secret's
  * name; MG_GONE when it was removed or purged; MG_TIMEOUT when nobody takes, or gives, anything.
  *
- * mg_send_from takes bytes that come piece by piece; full pieces of 16,384 bytes leave at once.
- * When `source` gives up, the segment is incomplete, and its receiver told so.
+ * mg_send_from takes bytes that come piece by piece; four full pieces of 16,384 bytes leave at a
+ * time, once there is more. When `source` gives up, the segment's receiver is told so.
  */
 int mg_send(struct mg_client *client, const char *name, const void *bytes, size_t size);
 int mg_send_from(struct mg_client *client, const char *name, mg_source source, void *context);
