@@ -83,6 +83,9 @@ static int read_part(struct reply *reply, const PB(Part) * raw)
 
 	if (raw->stream == 0 || keyed != reply->chunked || keyed != (reply->code == 0))
 		return -EPROTO;
+	/* One of no chunks would be progress without end. */
+	if (keyed && reply->chunks.count == 0)
+		return -EPROTO;
 	reply->stream = raw->stream;
 	reply->segment = raw->segment;
 	reply->key = keyed ? raw->data_key.data : NULL;

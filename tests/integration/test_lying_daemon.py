@@ -109,6 +109,24 @@ def nothing(wire, request):
     pass
 
 
+def part(code=0, stream=5, segment=1, key=KEY, chunks=WHOLE, **announced):
+    """Answers a read of a stream, each time the same; what is acknowledged is acknowledged."""
+    truth = {"first": 0, "count": len(chunks or ()), "last": len(chunks[-1]) if chunks else 0,
+             "final": True}
+
+    def lie(wire, request):
+        reply = pb.Reply(id=request.id)
+        if request.stream_read.acknowledge:
+            wire.say(reply)
+            return
+        reply.code = code
+        reply.part.CopyFrom(pb.Part(stream=stream, segment=segment, data_key=key))
+        if chunks is not None:
+            reply.chunks.CopyFrom(pb.Chunks(**{**truth, **announced}))
+        wire.say(reply, chunks=chunks or ())
+    return lie
+
+
 STORED = pb.Stored(version=1)
 TAGS = [pb.Tag(key=b"k%d" % i, value=b"v") for i in range(17)]
 
@@ -155,6 +173,28 @@ LIES = [
     ("silence", "--timeout 1s ping", nothing, TIMEOUT),
     ("silence after a set", "--timeout 1s set x", nothing, TIMEOUT),
     ("a stored version", "set x", answer(stored=STORED), OK),
+    ("a part as it is", "stream read x", part(), OK),
+    ("a part of no chunks", "stream read x",
+     part(chunks=[], count=0, final=False, abort=True), PROTOCOL),
+    ("a part of nothing", "stream read x", part(chunks=None, key=b""), PROTOCOL),
+    ("a part without its key", "stream read x", part(key=b""), PROTOCOL),
+    ("a part under another key", "stream read x", part(key=bytes(31) + b"\1"), INTEGRITY),
+    ("a part of no stream", "stream read x", part(stream=0), PROTOCOL),
+    ("the same part again and again", "stream read x", part(chunks=LONG[:2], final=False),
+     INTEGRITY),
+    ("a short chunk in the midst", "stream read x", part(final=False), INTEGRITY),
+    ("an end that is none", "stream read x", part(chunks=LONG[:1]), INTEGRITY),
+    ("chunks that follow the last number", "stream read x",
+     part(chunks=LONG[:2], first=2 ** 64 - 1), INTEGRITY),
+    ("chunks of what is incomplete", "stream read x", part(code=11), PROTOCOL),
+    ("an incomplete segment", "stream read x", part(code=11, key=b"", chunks=None), INTEGRITY),
+    ("something else than a part", "stream read x", value(), PROTOCOL),
+    ("nothing but success for a read", "stream read x", answer(), PROTOCOL),
+    ("a chunk that was taken", "stream write x", answer(taken=pb.Taken(next=1)), OK),
+    ("more taken than was sent", "stream write x", answer(taken=pb.Taken(next=2)), PROTOCOL),
+    ("a part for a write", "stream write x", part(), PROTOCOL),
+    ("nothing but success for a write", "stream write x", answer(), PROTOCOL),
+    ("silence after a write", "--timeout 1s stream write x", nothing, TIMEOUT),
 ]
 
 
@@ -201,12 +241,12 @@ class LyingDaemon(unittest.TestCase):
         for what, line, lie, status in LIES:
             with self.subTest(what), Liar(folder / "socket", lie):
                 done = subprocess.run(
-                    [MGCTL, *line.split()], input=b"a value" if "set" in line else b"",
+                    [MGCTL, *line.split()], input=b"a value" if "set" in line or "write" in line else b"",
                     env=dict(os.environ, MEMGUARD_SOCKET=str(folder / "socket")),
                     capture_output=True, timeout=60, check=False)
                 self.assertEqual(done.returncode, status, done.stderr)
                 self.assertEqual(len(done.stderr.splitlines()), 0 if status == OK else 1)
                 for control in (b"\x1b", b"\x07"):
                     self.assertNotIn(control, done.stdout + done.stderr)
-                if line == "get x":
+                if line == "get x" or what.startswith("a part"):
                     self.assertEqual(done.stdout, VALUE if status == OK else b"")
