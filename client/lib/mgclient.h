@@ -487,8 +487,8 @@ int mg_send_from(struct mg_client *client, const char *name, mg_source source, v
 /*
  * Waits for the first sender if need be, and hands one segment to `sink`, in pieces of at most
  * 16,384 bytes; `info` tells the name only. A piece that `sink` refuses, and all after it, stay for
- * the next call. MG_INTEGRITY when a piece does not open (it stays), or when the sender went before
- * its end (what there was has been handed over).
+ * the next call. MG_INTEGRITY when a piece does not open (it stays), and when the sender went
+ * before its end or another call has received its beginning (what there was has been handed over).
  */
 int mg_receive_each(struct mg_client *client, const char *name, mg_sink sink, void *context);
 

@@ -14,6 +14,7 @@ struct receiving {
 	void *context;
 	struct stream_place place; /* behind all that was handed over */
 	bool final;                /* the segment's last chunk was */
+	bool beheaded;             /* its first chunks went to another receiver */
 };
 
 static int say_broken(const struct receiving *receiving, const char *what)
@@ -103,6 +104,8 @@ static int take_part(
 
 	if (!is_next(receiving, reply))
 		return say_broken(receiving, "chunks are out of order");
+	if (receiving->place.stream == 0)
+		receiving->beheaded = reply->chunks.first > 0;
 	receiving->place = (struct stream_place){
 		.stream = reply->stream, .segment = reply->segment, .next = reply->chunks.first
 	};
@@ -187,7 +190,11 @@ static int attempt(struct mg_client *client, struct call *call)
 
 	while (r == MG_OK && !receiving->final)
 		r = take_next(client, receiving);
-	return r < 0 ? r : acknowledge(client, receiving, r);
+	if (r >= 0)
+		r = acknowledge(client, receiving, r);
+	if (r == MG_OK && receiving->beheaded)
+		r = say_broken(receiving, "its beginning went to another receiver");
+	return r;
 }
 
 int mg_receive_each(struct mg_client *client, const char *name, mg_sink sink, void *context)

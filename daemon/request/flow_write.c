@@ -138,6 +138,9 @@ static int begin_segment(
 		r = stream_begin(stream, request->number, request->key, flow);
 	if (r == 0)
 		flow->stream = stream_pin(stream);
+	else if (stream)
+		/* Whoever looks for an empty one ends it. */
+		(void)stream_find(daemon->vault, asked->name, &stream);
 	return r;
 }
 

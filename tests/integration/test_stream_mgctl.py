@@ -127,7 +127,10 @@ class Pipes(MgctlTest):
         reader.wait()
         self.assertTrue(wait_for(
             lambda: self.run_mgctl("stat", self.name).returncode == OK))
-        rest = self.ok("stream", "read", self.name)
+        result = self.run_mgctl("stream", "read", self.name)
+        rest = result.stdout
+        # Whoever reads on is told that it is not all of it.
+        self.assertEqual(result.returncode, OK if rest == value else INTEGRITY, result.stderr)
         # What was printed and not yet acknowledged comes again.
         self.assertTrue(value.endswith(rest))
         self.assertGreaterEqual(len(first) + len(rest), len(value))

@@ -334,23 +334,33 @@ START_TEST(a_forked_childs_signal_has_its_effect_at_once)
 }
 END_TEST
 
+static volatile pid_t grandchild;
+
+static void pass_on(int number)
+{
+	(void)number;
+	kill(grandchild, SIGTERM);
+}
+
+/* The child is what is ready; its parent lives on, and passes a signal on when it is told to. */
 static void in_a_child(int number)
 {
 	catch_one(number, on_second);
-	if (fork() > 0)
+	signal(SIGUSR1, pass_on);
+	grandchild = fork();
+	if (grandchild > 0)
 		for (;;)
 			pause();
 	if (mg_secret_random(&value, 32, MG_MEMORY_PREFER_LOCK) != MG_OK)
 		_exit(93);
 	catch_one(number, on_caught);
-	kill(getpid(), number);
 }
 
 START_TEST(a_forked_child_may_catch_its_own)
 {
 	pid_t service = serve(in_a_child, SIGTERM);
 
-	/* The child's word; its parent lives on. */
+	ck_assert_int_eq(kill(service, SIGUSR1), 0);
 	ck_assert_int_eq(told(), 'D');
 	ck_assert_int_eq(kill(service, SIGKILL), 0);
 	ending(service);
