@@ -43,7 +43,7 @@ class Settings:
         self.tools = os.environ.get("SECURITY_TOOLS") or self.built("tests", "security")
         self.daemon = os.environ.get("MEMGUARDD") or self.built("daemon", "memguardd")
         self.mgctl = os.environ.get("MGCTL") or self.built("client", "cli", "mgctl")
-        self.library = self.built("client", "lib", "libmgclient.so")
+        self.mgclient = self.built("client", "lib", "libmgclient.so")
         self.deny = os.environ.get("DENY") or self.built("tests", "deny")
         self.planted = self.tool("memguardd-planted")
         self.loop_seconds = 30 if self.full else 2

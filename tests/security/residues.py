@@ -152,7 +152,7 @@ class Wrappers:
     def shipped(self):
         """What ships is bound at its start, all of it."""
         faults = []
-        for program in (self.settings.daemon, self.settings.mgctl, self.settings.library):
+        for program in (self.settings.daemon, self.settings.mgctl, self.settings.mgclient):
             done = run(["readelf", "-dW", program], text=True)
             if done.returncode != 0:
                 raise Skip("readelf does not read " + program)
