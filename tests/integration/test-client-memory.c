@@ -204,6 +204,24 @@ START_TEST(fetching_in_pieces_leaves_nothing)
 }
 END_TEST
 
+START_TEST(sending_and_receiving_leave_nothing)
+{
+	static const int verdicts[] = { 0, 42, -1 };
+	static const int statuses[] = { MG_OK, 42, MG_INTERNAL };
+
+	poured = 0;
+	ck_assert_int_eq(mg_send_from(client, "s", pour, NULL), MG_OK);
+	ck_assert_uint_eq(scan(), 0);
+	ck_assert_int_eq(mg_receive_each(client, "s", swallow, (void *)(uintptr_t)&verdicts[_i]),
+		statuses[_i]);
+	ck_assert_uint_gt(seen, 0);
+	ck_assert_uint_eq(scan(), 0);
+	poured = 0;
+	ck_assert_int_eq(mg_send_from(client, "t", pour_half, NULL), MG_INVALID);
+	ck_assert_uint_eq(scan(), 0);
+}
+END_TEST
+
 #define PLACES (sizeof(places) / sizeof(places[0]))
 
 START_TEST(a_value_that_is_kept_closed_is_nowhere_until_it_is_opened)
@@ -275,6 +293,7 @@ int main(void)
 	tcase_add_test(claims, storing_whole_leaves_nothing);
 	tcase_add_test(claims, fetching_whole_leaves_nothing);
 	tcase_add_loop_test(claims, fetching_in_pieces_leaves_nothing, 0, 3);
+	tcase_add_loop_test(claims, sending_and_receiving_leave_nothing, 0, 3);
 	tcase_add_test(claims, a_value_that_is_kept_closed_is_nowhere_until_it_is_opened);
 	tcase_add_test(claims, a_small_secret_is_in_one_place_and_leaves_nothing);
 	return claims_run(claims, "client-memory");

@@ -24,7 +24,7 @@ BARE = ("coffer-view", "channel-open")
 
 # What a service does with a value, and where what it keeps is found. With memfd_secret an open
 # secret cannot be read; without it can.
-WAYS = ("get", "get-each", "set", "verify", "enclave", "copy", "stream")
+WAYS = ("get", "get-each", "set", "verify", "enclave", "copy", "stream", "pass-on")
 KEEPING = (
     ("keep-copy", "memory", False),
     ("keep-copy", "memory", True),

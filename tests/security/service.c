@@ -151,6 +151,17 @@ static void stream(struct service *service)
 	mg_stream_free(sealed);
 }
 
+/* Sent into a stream of the daemon, and received again. */
+static void pass_on(struct service *service)
+{
+	struct mg_secret *secret = fetch(service);
+
+	check(mg_send(service->client, "~/stream", mg_secret_data(secret), mg_secret_size(secret)));
+	mg_secret_free(secret);
+	check(mg_receive_each(service->client, "~/stream", take_piece, NULL));
+	STOP();
+}
+
 /* -- what must be found -------------------------------------------------------------------- */
 
 static void keep_open(struct service *service)
@@ -206,6 +217,7 @@ static const struct way {
 	{ "enclave", enclave },
 	{ "copy", copy },
 	{ "stream", stream },
+	{ "pass-on", pass_on },
 	{ "keep-open", keep_open },
 	{ "keep-copy", keep_copy },
 	{ "keep-in-register", keep_in_register },
