@@ -2,10 +2,10 @@
 """Core files that the kernel writes when a signal ends the process."""
 
 import contextlib
-import fcntl
 import os
 import resource
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -16,7 +16,7 @@ from scans import REMASK_PAUSE, Scan
 
 CORE_PATTERN = "/proc/sys/kernel/core_pattern"
 CORE_PATTERN_MAX = 127  # bytes; the kernel cuts off the rest
-LOCK = "memguardd-core-pattern.lock"
+LOCK = "\0memguardd-core-pattern"  # an abstract address: the same in every folder and chroot
 FIRST_NAMESPACE = "pid:[4026531836]"  # the kernel's own number for the first one
 GRACE = 0.3  # seconds in which a core file that should not be would have come
 SIGNALS = (signal.SIGABRT, signal.SIGSEGV)
@@ -38,17 +38,15 @@ HELPER = """#!/bin/sh
 
 def lock_pattern():
     """The pattern is the whole machine's: one run at a time changes it."""
-    folder = "/run" if os.access("/run", os.W_OK) else tempfile.gettempdir()
-    lock = os.open(os.path.join(folder, LOCK),
-                   os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     end = time.monotonic() + PATIENCE
     while True:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock.bind(LOCK)
             return lock
-        except BlockingIOError:
+        except OSError:
             if time.monotonic() > end:
-                os.close(lock)
+                lock.close()
                 raise Skip("another run has the machine's core_pattern") from None
             time.sleep(0.1)
 
@@ -76,9 +74,10 @@ def core_pattern(pattern):
         before = read_pattern()
         write_pattern(before)  # or there is nothing to put back later
         keeper = subprocess.Popen(["/bin/sh", "-c", KEEPER, "keeper", before, CORE_PATTERN],
-                                  stdin=subprocess.PIPE, pass_fds=[lock], start_new_session=True)
+                                  stdin=subprocess.PIPE, pass_fds=[lock.fileno()],
+                                  start_new_session=True)
     finally:
-        os.close(lock)
+        lock.close()
     try:
         write_pattern(pattern)
         yield
@@ -86,6 +85,11 @@ def core_pattern(pattern):
         keeper.stdin.close()
         if keeper.wait(PATIENCE) != 0:
             raise RuntimeError("%s was not put back to %s" % (CORE_PATTERN, before))
+
+
+def is_mounted(place):
+    with open("/proc/self/mountinfo", encoding="utf-8") as mounts:
+        return any(line.split()[4] == place for line in mounts)
 
 
 class KernelCores:
@@ -100,6 +104,8 @@ class KernelCores:
             return os.path.join(folder, "core.%p")
         if os.readlink("/proc/self/ns/pid") != FIRST_NAMESPACE:
             raise Skip("in a container: the kernel would start its helper outside")
+        if not is_mounted("/"):
+            raise Skip("in a chroot: the kernel would look for its helper outside")
         helper = os.path.join(folder, "helper")
         with open(helper, "w", encoding="utf-8") as file:
             file.write(HELPER.format(folder=folder))
