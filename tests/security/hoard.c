@@ -149,7 +149,7 @@ static size_t read_values(uint8_t **valuesp)
 	int fd = open(order.values, O_RDONLY | O_CLOEXEC);
 	off_t size = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
 
-	if (size < (off_t)PLANT || (size_t)size > SLOTS / 4)
+	if (size <= (off_t)PLANT || (size_t)size > SLOTS / 4)
 		abort();
 	*valuesp = pages((size_t)size);
 	if (pread(fd, *valuesp, (size_t)size, 0) != size)
@@ -158,11 +158,13 @@ static size_t read_values(uint8_t **valuesp)
 	return (size_t)size;
 }
 
+/* What comes behind the copy is never what comes there in the value: no place more is found. */
 static void plant(const uint8_t *values)
 {
-	uint8_t *block = malloc(PLANT);
+	uint8_t *block = malloc(PLANT + 1);
 
 	memcpy(block, values, PLANT);
+	block[PLANT] = (uint8_t)~values[PLANT];
 	free(block);
 }
 
