@@ -36,6 +36,15 @@ struct processes {
 	int epoll;
 };
 
+static const char words_of_shortage[] = "no memory or descriptor is left to watch another process";
+
+static const char *words_for(int error)
+{
+	if (error == ENOSYS || error == EPERM)
+		return "this kernel does not let the daemon watch processes";
+	return "no such process";
+}
+
 /* -- what the kernel knows ----------------------------------------------------------------- */
 
 /* A file of /proc about a process; NULL when it cannot be read. */
@@ -47,55 +56,86 @@ static FILE *open_about(pid_t pid, const char *file)
 	return fopen(path, "re");
 }
 
-/* The first line that begins with `word`; the caller frees it. NULL when there is none. */
+/* Want of memory or descriptors is ours: it tells nothing about a process. */
+static bool is_shortage(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOMEM;
+}
+
+/*
+ * The first line that begins with `word`; the caller frees it. NULL when there is none, and errno
+ * tells whether that is a shortage.
+ */
 static char *line_about(pid_t pid, const char *file, const char *word)
 {
 	FILE *stream = open_about(pid, file);
 	char *line = NULL;
 	size_t room = 0;
 	bool found = false;
+	int error;
 
 	if (!stream)
 		return NULL;
+	errno = 0;
 	while (!found && getline(&line, &room, stream) > 0)
 		found = strncmp(line, word, strlen(word)) == 0;
+	error = errno;
 	fclose(stream);
 	if (found)
 		return line;
 	free(line);
+	errno = error;
 	return NULL;
+}
+
+/* What it is that a file about a process could not be read, of which errno tells more. */
+static int say_unread(const char **wordsp, const char *otherwise)
+{
+	bool shortage = is_shortage(errno);
+
+	*wordsp = shortage ? words_of_shortage : otherwise;
+	return shortage ? STATUS_LIMIT : STATUS_INVALID;
 }
 
 /*
  * Whether a process numbers others as we do: it has one number, the one that we know. One in a pid
  * namespace below ours has another one there, behind it.
  */
-static bool numbers_as_we_do(pid_t peer)
+static int check_numbers(pid_t peer, const char **wordsp)
 {
+	static const char elsewhere[] =
+		"the caller is in another pid namespace: its numbers mean nothing here";
 	char *line = line_about(peer, "status", "NSpid:");
 	long number;
 	int used = 0;
-	bool same = line && sscanf(line, "NSpid: %ld%n", &number, &used) == 1 && number == peer &&
-		line[used] == '\n';
+	bool same;
 
+	if (!line)
+		return say_unread(wordsp, elsewhere);
+	same = sscanf(line, "NSpid: %ld%n", &number, &used) == 1 && number == peer &&
+		line[used] == '\n';
 	free(line);
-	return same;
+	*wordsp = elsewhere;
+	return same ? 0 : STATUS_INVALID;
 }
 
 /* The 22nd field of /proc/PID/stat; the second one may hold anything but ends with the last ')'. */
-static bool read_started(pid_t pid, uint64_t *startedp)
+static int read_started(pid_t pid, uint64_t *startedp, const char **wordsp)
 {
 	char *line = line_about(pid, "stat", "");
 	const char *at = line ? strrchr(line, ')') : NULL;
 	unsigned long long started = 0;
 	bool read;
 
+	if (!line)
+		return say_unread(wordsp, words_for(ESRCH));
 	for (int field = 2; at && field < 22; field++)
 		at = strchr(at + 1, ' ');
 	read = at && sscanf(at, " %llu", &started) == 1;
 	free(line);
 	*startedp = started;
-	return read;
+	*wordsp = words_for(ESRCH);
+	return read ? 0 : STATUS_INVALID;
 }
 
 static bool has_ended(int fd)
@@ -165,11 +205,25 @@ static struct process *hold(struct processes *processes, pid_t pid, int fd, uint
 	return process;
 }
 
-static const char *words_for(int error)
+/* A descriptor for a process that lives, and when it was started. */
+static int look_up(pid_t pid, int *fdp, uint64_t *startedp, const char **wordsp)
 {
-	if (error == ENOSYS || error == EPERM)
-		return "this kernel does not let the daemon watch processes";
-	return "no such process";
+	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	int r;
+
+	if (fd < 0)
+		return say_unread(wordsp, words_for(errno));
+	r = read_started(pid, startedp, wordsp);
+	/* The time was that process's if it lives on. */
+	if (r == 0 && has_ended(fd)) {
+		*wordsp = words_for(ESRCH);
+		r = STATUS_INVALID;
+	}
+	if (r == 0)
+		*fdp = fd;
+	else
+		close(fd);
+	return r;
 }
 
 static int open_process(
@@ -177,27 +231,19 @@ static int open_process(
 {
 	uint64_t started = 0;
 	int fd;
+	int r;
 
 	*wordsp = "too many processes are watched already";
 	if (processes->count >= most())
 		return STATUS_LIMIT;
-	fd = (int)syscall(SYS_pidfd_open, pid, 0);
-	if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM))
-		return STATUS_LIMIT;
-	if (fd < 0) {
-		*wordsp = words_for(errno);
-		return STATUS_INVALID;
-	}
-	/* The time was that process's if it lives on. */
-	if (!read_started(pid, &started) || has_ended(fd)) {
-		close(fd);
-		*wordsp = words_for(ESRCH);
-		return STATUS_INVALID;
-	}
+	r = look_up(pid, &fd, &started, wordsp);
+	if (r != 0)
+		return r;
 	*processp = hold(processes, pid, fd, started);
 	if (*processp)
 		return 0;
 	close(fd);
+	*wordsp = words_of_shortage;
 	return STATUS_LIMIT;
 }
 
@@ -205,12 +251,10 @@ int process_take(struct processes *processes, pid_t peer, pid_t pid, struct proc
 	const char **wordsp)
 {
 	struct process *process = processes->first;
-	int r = 0;
+	int r = check_numbers(peer, wordsp);
 
-	if (!numbers_as_we_do(peer)) {
-		*wordsp = "the caller is in another pid namespace: its numbers mean nothing here";
-		return STATUS_INVALID;
-	}
+	if (r != 0)
+		return r;
 	while (process && (process->pid != pid || !process->holder || has_ended(process->fd)))
 		process = process->next;
 	if (!process)
