@@ -17,6 +17,8 @@
 #define SYS_pidfd_open 434
 #endif
 
+#define EXIT_INTERNAL 70
+
 /* What a shell answers for a command that is there but cannot run, and for one that is not. */
 #define EXIT_NOT_EXECUTABLE 126
 #define EXIT_NOT_FOUND 127
@@ -53,9 +55,35 @@ static int make_folder(
 	return 0;
 }
 
-/* Waits for the daemon's word; what it says is where it listens. */
-static void become(char **command, int ready, pid_t daemon)
+/* Whatever a daemon that was killed has left in the folder that was made for it. */
+static void clear_folder(const struct companion *companion, const struct config *config)
 {
+	if (!companion->folder[0])
+		return;
+	unlink(config->socket.path);
+	rmdir(companion->folder);
+}
+
+/* It has said itself why it did not come up, unless it could not. */
+static void give_up(const struct companion *companion, const struct config *config, pid_t daemon)
+{
+	int status = 0;
+
+	while (waitpid(daemon, &status, 0) < 0 && errno == EINTR)
+		;
+	if (WIFEXITED(status) && WEXITSTATUS(status) != 0)
+		_exit(WEXITSTATUS(status));
+	clear_folder(companion, config);
+	fprintf(stderr, "memguardd: the daemon ended before it served: %s\n",
+		WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "it was asked to");
+	_exit(EXIT_INTERNAL);
+}
+
+/* Waits for the daemon's word; what it says is where it listens. */
+static void become(
+	const struct companion *companion, const struct config *config, int ready, pid_t daemon)
+{
+	char **command = config->command;
 	char socket[sizeof("unix:") + ENDPOINT_PATH_MAX] = "unix:";
 	size_t used = strlen(socket);
 	ssize_t size;
@@ -65,15 +93,13 @@ static void become(char **command, int ready, pid_t daemon)
 		size = read(ready, socket + used, sizeof(socket) - 1 - used);
 		used += size > 0 ? (size_t)size : 0;
 	} while (size > 0 || (size < 0 && errno == EINTR));
-	if (used == strlen("unix:")) {
-		/* It has said why itself. */
-		while (waitpid(daemon, &status, 0) < 0 && errno == EINTR)
-			;
-		_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 70);
-	}
+	if (used == strlen("unix:"))
+		give_up(companion, config, daemon);
 	close(ready);
-	if (setenv("MEMGUARD_SOCKET", socket, 1) < 0)
-		_exit(70);
+	if (setenv("MEMGUARD_SOCKET", socket, 1) < 0) {
+		fprintf(stderr, "memguardd: %s: %s\n", command[0], strerror(errno));
+		_exit(EXIT_INTERNAL);
+	}
 	execvp(command[0], command);
 	status = errno == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE;
 	fprintf(stderr, "memguardd: %s: %s\n", command[0], strerror(errno));
@@ -130,7 +156,7 @@ int companion_start(struct companion *companion, struct config *config, struct c
 	}
 	if (child > 0) {
 		close(ends[1]);
-		become(config->command, ends[0], child);
+		become(companion, config, ends[0], child);
 	}
 	close(ends[0]);
 	companion->ready = ends[1];

@@ -17,7 +17,8 @@ struct companion {
 /*
  * Forks when `config` has a command. Returns in the daemon only: 0, or a negative errno. The other
  * process never returns: it becomes CMD with $MEMGUARD_SOCKET set, or exits with the daemon's own
- * status when that did not come up, 127 when CMD is not found, 126 when it cannot be executed.
+ * status when that did not come up, 70 and a line when that has none to tell, 127 when CMD is not
+ * found, 126 when it cannot be executed.
  */
 int companion_start(struct companion *companion, struct config *config, struct config_fault *fault);
 
