@@ -114,10 +114,9 @@ class Sweep(BystanderTest):
         for i in range(3000):
             client.set(b"own/%d" % i, b"x")
         begun = client.change(purge=pb.Purge())
-        client.send(begun)
-        # The answer to what is asked behind it comes first: the purge is not one long step.
         ping = client.request(ping=pb.Ping())
-        client.send(ping)
+        # One frame, and the answer to what is asked second comes first: a purge is many steps.
+        client.send(begun, ping)
         ids = [client.receive()[0].id for _ in range(2)]
         self.assertEqual(ids, [ping.id, begun.id])
         self.healthy.set(b"kept/value", self.kept)
