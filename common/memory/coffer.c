@@ -118,15 +118,6 @@ void coffer_init(
 	sodium_memzero(masters, sizeof(masters));
 }
 
-/* The ledger key hangs on the vault master, so that a purge kills it too. */
-static void derive_ledger_key(struct coffer_view *view)
-{
-	static const uint8_t salt[crypto_generichash_blake2b_SALTBYTES];
-
-	crypto_generichash_blake2b_salt_personal(view->ledger, sizeof(view->ledger), NULL, 0,
-		view->master[COFFER_VAULT], COFFER_KEY_SIZE, salt, ledger_personal);
-}
-
 const struct coffer_view *coffer_view(struct coffer *coffer)
 {
 	uint8_t mask[LEFT_SIZE];
@@ -141,9 +132,22 @@ const struct coffer_view *coffer_view(struct coffer *coffer)
 	mask_of(coffer, generation, mask);
 	exclusive_or((uint8_t *)coffer->view->master, left_of(coffer, generation), mask);
 	sodium_memzero(mask, sizeof(mask));
-	derive_ledger_key(coffer->view);
 	coffer->viewing = true;
 	return coffer->view;
+}
+
+/* It hangs on the vault master, so that a purge kills it too. */
+const uint8_t *coffer_ledger_key(struct coffer *coffer)
+{
+	static const uint8_t salt[crypto_generichash_blake2b_SALTBYTES];
+	const struct coffer_view *view = coffer_view(coffer);
+
+	if (view && !coffer->derived)
+		crypto_generichash_blake2b_salt_personal(coffer->view->ledger, sizeof(view->ledger),
+			NULL, 0, view->master[COFFER_VAULT], COFFER_KEY_SIZE, salt,
+			ledger_personal);
+	coffer->derived = view != NULL;
+	return view ? view->ledger : NULL;
 }
 
 void coffer_forget(struct coffer *coffer)
@@ -152,7 +156,7 @@ void coffer_forget(struct coffer *coffer)
 		return;
 	guard_check(coffer->guard, (uint8_t *)coffer->view, sizeof(*coffer->view));
 	sodium_memzero(coffer->view, sizeof(*coffer->view));
-	coffer->viewing = false;
+	coffer->viewing = coffer->derived = false;
 }
 
 /*

@@ -26,8 +26,7 @@ enum coffer_master { COFFER_VAULT, COFFER_CHANNEL, COFFER_MASTERS };
 /* The masters in one piece. Exists in secret memory only, for the instant of use. */
 struct coffer_view {
 	uint8_t master[COFFER_MASTERS][COFFER_KEY_SIZE];
-	uint8_t ledger[COFFER_KEY_SIZE]; /* authenticates record headers; derived from the vault's
-					  */
+	uint8_t ledger[COFFER_KEY_SIZE]; /* coffer_ledger_key's, once it was asked for */
 };
 
 struct coffer_keys;
@@ -38,6 +37,7 @@ struct coffer {
 	struct coffer_view *view; /* in secret memory */
 	const struct guard *guard;
 	bool viewing; /* the view holds the masters now */
+	bool derived; /* and the ledger key */
 };
 
 /* Bytes of secret memory that the parts take with a pre-key of `prekey` bytes (512 or more). */
@@ -58,6 +58,12 @@ void coffer_init(
  * Valid until coffer_forget. Nothing allocates, logs or purges while it uses the view.
  */
 const struct coffer_view *coffer_view(struct coffer *coffer);
+
+/*
+ * The COFFER_KEY_SIZE bytes that authenticate record headers, derived from the vault's master once
+ * a view; otherwise as coffer_view.
+ */
+const uint8_t *coffer_ledger_key(struct coffer *coffer);
 
 /* Wipes the view. */
 void coffer_forget(struct coffer *coffer);

@@ -69,12 +69,12 @@ static struct span table_of(const struct vault *vault, uint64_t place, uint64_t 
 int vault_tag(const struct vault *vault, const struct span *parts, size_t count,
 	uint8_t tag[static RECORD_TAG_SIZE])
 {
-	const struct coffer_view *view = coffer_view(vault->coffer);
+	const uint8_t *key = coffer_ledger_key(vault->coffer);
 	crypto_generichash_state state;
 
-	if (!view)
+	if (!key)
 		return -EKEYEXPIRED;
-	crypto_generichash_init(&state, view->ledger, sizeof(view->ledger), RECORD_TAG_SIZE);
+	crypto_generichash_init(&state, key, COFFER_KEY_SIZE, RECORD_TAG_SIZE);
 	for (size_t i = 0; i < count; i++)
 		crypto_generichash_update(&state, parts[i].data, parts[i].size);
 	crypto_generichash_final(&state, tag, RECORD_TAG_SIZE);

@@ -231,7 +231,7 @@ int __wrap_enclave_unwrap(uint8_t *out, const uint8_t *wrapped, size_t size,
 
 	if (r == 0 && plant_count == 0) {
 		plant_if("vault-master", coffer->view->master[COFFER_VAULT], COFFER_KEY_SIZE);
-		plant_if("ledger-key", coffer->view->ledger, COFFER_KEY_SIZE);
+		plant_if("ledger-key", coffer_ledger_key(coffer), COFFER_KEY_SIZE);
 		plant_if("channel-master", coffer->view->master[COFFER_CHANNEL], COFFER_KEY_SIZE);
 	}
 	return r;

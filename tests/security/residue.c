@@ -178,7 +178,7 @@ static void know_masters(struct needles *needles, struct stage *stage)
 	if (!view)
 		return;
 	know(needles, "the masters", view->master, sizeof(view->master));
-	know(needles, "the ledger key", view->ledger, sizeof(view->ledger));
+	know(needles, "the ledger key", coffer_ledger_key(&stage->coffer), COFFER_KEY_SIZE);
 	know_wrapping(needles, stage->wrapped, stage->binding, view->master[COFFER_VAULT]);
 	know_wrapping(needles, stage->out, stage->binding, view->master[COFFER_VAULT]);
 	know_wrapping(needles, stage->channel.wrapped, (struct enclave_binding){ .secret = 7 },
@@ -230,7 +230,7 @@ static void know_all(struct needles *needles, const struct stage *stage)
 	copy->coffer.keys = (struct coffer_keys *)(void *)copy->keys;
 	copy->coffer.view = (struct coffer_view *)(void *)(copy->view + GUARD_SIZE);
 	copy->coffer.guard = &copy->guard;
-	copy->coffer.viewing = false;
+	copy->coffer.viewing = copy->coffer.derived = false;
 	know_masters(needles, copy);
 	know_cipher(needles, "the data key", copy->key, true);
 	know(needles, "the value", copy->plain, sizeof(copy->plain));

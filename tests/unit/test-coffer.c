@@ -98,7 +98,7 @@ static struct masters masters_of(struct coffer *from)
 
 	ck_assert_ptr_nonnull(now);
 	memcpy(masters.bytes, now->master, sizeof(masters.bytes));
-	memcpy(masters.ledger, now->ledger, sizeof(masters.ledger));
+	memcpy(masters.ledger, coffer_ledger_key(from), sizeof(masters.ledger));
 	coffer_forget(from);
 	return masters;
 }
@@ -210,7 +210,7 @@ START_TEST(no_master_lies_anywhere_at_rest)
 		coffer_remask(&coffer);
 	}
 	/* The control: while it is viewed, the same search finds it, and still not in the keys. */
-	ck_assert_ptr_nonnull(coffer_view(&coffer));
+	ck_assert_ptr_nonnull(coffer_ledger_key(&coffer));
 	ck_assert(holds(view, sizeof(view), (const uint8_t *)&masters, sizeof(masters)));
 	ck_assert(!holds_a_window(keys, sizeof(keys), &masters));
 	coffer_forget(&coffer);
@@ -245,6 +245,7 @@ START_TEST(a_view_is_shared_until_it_is_forgotten)
 	struct masters before;
 	struct masters after;
 
+	ck_assert_ptr_nonnull(coffer_ledger_key(&coffer));
 	memcpy(&before, first, sizeof(before));
 	ck_assert(coffer.viewing);
 	ck_assert_ptr_eq(coffer_view(&coffer), first);
@@ -269,6 +270,23 @@ START_TEST(the_ledger_key_hangs_on_the_vault_master)
 	crypto_generichash_blake2b_salt_personal(expected, sizeof(expected), NULL, 0,
 		masters.bytes[COFFER_VAULT], COFFER_KEY_SIZE, salt, personal);
 	ck_assert_mem_eq(masters.ledger, expected, sizeof(expected));
+}
+END_TEST
+
+START_TEST(the_ledger_key_is_made_for_those_who_ask)
+{
+	static const uint8_t none[COFFER_KEY_SIZE];
+	const struct coffer_view *joined = coffer_view(&coffer);
+
+	ck_assert_mem_eq(joined->ledger, none, sizeof(none));
+	ck_assert_ptr_eq(coffer_ledger_key(&coffer), joined->ledger);
+	ck_assert_mem_ne(joined->ledger, none, sizeof(none));
+	coffer_forget(&coffer);
+	ck_assert_mem_eq(joined->ledger, none, sizeof(none));
+	coffer_view(&coffer);
+	ck_assert_mem_eq(joined->ledger, none, sizeof(none));
+	coffer_destroy(&coffer);
+	ck_assert_ptr_null(coffer_ledger_key(&coffer));
 }
 END_TEST
 
@@ -537,6 +555,7 @@ static TCase *masters_case(void)
 	tcase_add_test(tc, the_older_generation_is_zero_after_a_remask);
 	tcase_add_test(tc, a_view_is_shared_until_it_is_forgotten);
 	tcase_add_test(tc, the_ledger_key_hangs_on_the_vault_master);
+	tcase_add_test(tc, the_ledger_key_is_made_for_those_who_ask);
 	tcase_add_loop_test(tc, keys_and_view_stay_within_their_sizes, 0, 3);
 	tcase_add_loop_test(tc, replacing_changes_one_master_and_not_the_other, 0, COFFER_MASTERS);
 	tcase_add_loop_test(tc, a_destroyed_coffer_gives_no_view_and_holds_nothing, 0, 2);
