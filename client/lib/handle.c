@@ -5,9 +5,9 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "client/lib/error.h"
+#include "client/lib/memory/own.h"
 #include "client/lib/turn.h"
 
 /* A chunk to send, the message that announces it, and what either needs beside. */
@@ -67,7 +67,7 @@ int handle_new(struct mg_client **clientp, enum mg_memory need)
 	if (!client)
 		return error_say(MG_LIMIT, "out of memory");
 	client->connection.fd = -1;
-	client->owner = getpid();
+	client->owner = own_self();
 	client->need = need;
 	r = map(client, need);
 	if (r == MG_OK && lock_init(&client->lock) != 0) {
@@ -86,7 +86,7 @@ int handle_new(struct mg_client **clientp, enum mg_memory need)
 void handle_free(struct mg_client *client)
 {
 	connection_finish(&client->connection);
-	if (client->owner == getpid()) {
+	if (client->owner == own_self()) {
 		os_memory_unmap(&client->memory);
 		pthread_mutex_destroy(&client->lock);
 	}
@@ -102,7 +102,7 @@ int handle_enter(struct mg_client *client, uint64_t deadline_ms)
 {
 	int r;
 
-	if (client->owner != getpid())
+	if (client->owner != own_self())
 		return error_say(MG_INVALID, "a handle does not go over a fork: open another");
 	r = turn_take(&client->lock, deadline_ms);
 	if (r == -EDEADLK)

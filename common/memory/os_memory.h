@@ -78,6 +78,14 @@ int os_memory_seal(struct os_memory *memory);
 /* Wipes what is writable and unmaps all. A sealed set is wiped only: it goes with the process. */
 void os_memory_unmap(struct os_memory *memory);
 
+/*
+ * One page of ordinary memory that a forked child finds zeroed, whoever forks and however. NULL
+ * where the kernel has no such thing, or no memory. The caller owns it; os_memory_unmap_zeroing
+ * gives it back.
+ */
+void *os_memory_map_zeroing(void);
+void os_memory_unmap_zeroing(void *page);
+
 /* A sentence part for people: what is in force, e.g. "memfd_secret". */
 const char *os_memory_backend_name(enum os_memory_backend backend);
 

@@ -53,6 +53,14 @@ void os_platform_hide(void *data, size_t size, int shared)
 		(void)madvise(data, size, MADV_WIPEONFORK);
 }
 
+/* An emulator that takes any advice without heeding it says so by taking one that is none. */
+int os_platform_zero_in_child(void *data, size_t size)
+{
+	if (madvise(data, size, -1) == 0)
+		return -ENOSYS;
+	return madvise(data, size, MADV_WIPEONFORK) < 0 ? -errno : 0;
+}
+
 int os_platform_seal(void *data, size_t size)
 {
 	return syscall(SYS_mseal, data, size, 0UL) < 0 ? -errno : 0;

@@ -20,5 +20,8 @@ int os_platform_lock(void *data, size_t size);
 /* Keeps the range out of core files and away from children; best effort. */
 void os_platform_hide(void *data, size_t size, int shared);
 
+/* Private pages that a forked child finds zeroed, whoever forks and however. */
+int os_platform_zero_in_child(void *data, size_t size);
+
 /* Forbids later changes of the mapping. */
 int os_platform_seal(void *data, size_t size);

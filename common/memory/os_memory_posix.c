@@ -310,6 +310,24 @@ void os_memory_unmap(struct os_memory *memory)
 		unmap_reservation(memory);
 }
 
+void *os_memory_map_zeroing(void)
+{
+	void *page = mmap(
+		NULL, os_memory_page(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (page == MAP_FAILED)
+		return NULL;
+	if (os_platform_zero_in_child(page, os_memory_page()) == 0)
+		return page;
+	os_memory_unmap_zeroing(page);
+	return NULL;
+}
+
+void os_memory_unmap_zeroing(void *page)
+{
+	munmap(page, os_memory_page());
+}
+
 const char *os_memory_backend_name(enum os_memory_backend backend)
 {
 	static const char *const names[] = {

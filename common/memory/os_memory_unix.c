@@ -37,6 +37,17 @@ void os_platform_hide(void *data, size_t size, int shared)
 	(void)size;
 }
 
+int os_platform_zero_in_child(void *data, size_t size)
+{
+#ifdef INHERIT_ZERO
+	return minherit(data, size, INHERIT_ZERO) < 0 ? -errno : 0;
+#else
+	(void)data;
+	(void)size;
+	return -ENOSYS;
+#endif
+}
+
 int os_platform_seal(void *data, size_t size)
 {
 	(void)data;

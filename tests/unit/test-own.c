@@ -2,6 +2,9 @@
 #include "client/lib/memory/own.h"
 
 #include <check.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -37,6 +40,40 @@ static int child_renews(void)
 	ck_assert_int_eq(waitpid(child, &status, 0), child);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 9;
 }
+
+#ifdef SYS_clone
+/* The kernel's own call: no library hears of this child. */
+static pid_t fork_past_the_library(void)
+{
+	return (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
+}
+#else
+#define fork_past_the_library fork
+#endif
+
+/* Whether a child that had its number from us, and its own child, know who they are. */
+static bool lineage_knows_itself(pid_t (*make)(void), int depth)
+{
+	pid_t child;
+	int status;
+
+	if (own_self() != getpid())
+		return false;
+	if (depth == 0)
+		return true;
+	child = make();
+	if (child == 0)
+		_exit(lineage_knows_itself(make, depth - 1) ? 0 : 1);
+	return waitpid(child, &status, 0) == child && status == 0;
+}
+
+START_TEST(every_child_knows_its_own_number)
+{
+	ck_assert(lineage_knows_itself(fork, 3));
+	ck_assert(lineage_knows_itself(fork_past_the_library, 3));
+	ck_assert_int_eq(own_self(), getpid());
+}
+END_TEST
 
 START_TEST(the_first_to_come_has_nothing_to_renew)
 {
@@ -108,6 +145,7 @@ int main(void)
 
 	tcase_set_timeout(claims, 60);
 	tcase_add_test(claims, the_first_to_come_has_nothing_to_renew);
+	tcase_add_test(claims, every_child_knows_its_own_number);
 	tcase_add_test(claims, a_child_renews_once);
 	tcase_add_test(claims, a_child_needs_nobody_to_give_the_lock_back);
 	tcase_add_test(

@@ -5,9 +5,9 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "client/lib/error.h"
+#include "client/lib/memory/own.h"
 #include "client/lib/memory/secret.h"
 #include "client/lib/memory/strongroom.h"
 
@@ -133,7 +133,7 @@ static int open_chunk(struct coffer *coffer, uint8_t key[static ENCLAVE_KEY_SIZE
 
 int enclave_seal(struct mg_enclave **enclavep, const uint8_t *plain, size_t size)
 {
-	pid_t self = getpid();
+	pid_t self = own_self();
 	int r = enclave_new(enclavep, size, self);
 	struct passage passage = { .enclave = *enclavep, .plain = (uint8_t *)(uintptr_t)plain };
 
@@ -210,7 +210,7 @@ int mg_enclave_open(
 	const struct mg_enclave *enclave, struct mg_secret **secretp, enum mg_memory memory)
 {
 	struct passage passage = { .enclave = (struct mg_enclave *)(uintptr_t)enclave };
-	pid_t self = getpid();
+	pid_t self = own_self();
 	int r;
 
 	*secretp = NULL;

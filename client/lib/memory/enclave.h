@@ -17,7 +17,7 @@ struct mg_enclave {
 };
 
 /* One for a value of `size` bytes, whose key and chunks are still to be filled in; `self` is
- * getpid(2). */
+ * own_self(). */
 int enclave_new(struct mg_enclave **enclavep, size_t size, pid_t self);
 
 /*

@@ -21,7 +21,13 @@ struct own {
 	}
 
 /*
- * Waits for its turn, until own_leave; `self` is getpid(2), which its callers know. `renew` is
+ * The number of this process, as getpid(2) tells it, without a system call where the kernel can
+ * zero a page in a forked child.
+ */
+pid_t own_self(void);
+
+/*
+ * Waits for its turn, until own_leave; `self` is own_self(), which its callers know. `renew` is
  * called before anybody's first turn in a child, and forgets what the parent had without touching
  * it.
  */

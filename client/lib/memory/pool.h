@@ -11,7 +11,7 @@
  */
 
 /*
- * As arena_take; `self` is getpid(2). Tells the generation that the object is of: a purge comes
+ * As arena_take; `self` is own_self(). Tells the generation that the object is of: a purge comes
  * before or after both.
  */
 int pool_take(struct arena_object *object, size_t size, enum os_memory_need need, pid_t self,

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "client/lib/error.h"
+#include "client/lib/memory/own.h"
 #include "client/lib/memory/secret.h"
 #include "client/lib/mgclient.h"
 
@@ -12,7 +13,7 @@
 
 void mg_purge_local(void)
 {
-	secret_purge_all(getpid());
+	secret_purge_all(own_self());
 }
 
 void mg_exit_local(int status)

@@ -11,8 +11,8 @@
  */
 
 /*
- * Waits for its turn, until registry_leave; `self` is getpid(2). Whoever maps, protects or unmaps a
- * secret's pages does it in its turn.
+ * Waits for its turn, until registry_leave; `self` is own_self(). Whoever maps, protects or unmaps
+ * a secret's pages does it in its turn.
  */
 void registry_enter(pid_t self);
 void registry_leave(void);

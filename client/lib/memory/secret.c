@@ -5,9 +5,9 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "client/lib/error.h"
+#include "client/lib/memory/own.h"
 #include "client/lib/memory/pool.h"
 #include "client/lib/memory/registry.h"
 #include "client/lib/memory/strongroom.h"
@@ -153,7 +153,7 @@ static int begin(struct mg_secret **secretp, size_t size, enum mg_memory memory,
 
 int mg_secret_new(struct mg_secret **secretp, size_t size, enum mg_memory memory)
 {
-	int r = begin(secretp, size, memory, getpid());
+	int r = begin(secretp, size, memory, own_self());
 
 	if (r != MG_OK)
 		return r;
@@ -240,7 +240,7 @@ int secret_check(const struct mg_secret *secret)
 		return error_say(MG_INVALID, "no secret");
 	if (!secret->data)
 		return error_say(MG_GONE, "the secret is destroyed");
-	if (secret->owner != getpid())
+	if (secret->owner != own_self())
 		return error_say(MG_INVALID, "a secret does not go over a fork");
 	return secret_alive(secret) ? MG_OK : say_purged();
 }
@@ -306,7 +306,7 @@ void mg_secret_destroy(struct mg_secret *secret)
 {
 	if (!secret || !secret->data)
 		return;
-	if (secret->owner == getpid()) {
+	if (secret->owner == own_self()) {
 		if (is_shared(secret))
 			pool_give(&secret->shared, secret->owner);
 		else

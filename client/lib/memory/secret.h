@@ -30,7 +30,7 @@ bool secret_alive(const struct mg_secret *secret);
 
 /*
  * `size` zeroed bytes that callers may only read: fill in secret->data, then secret_close. `self`
- * is getpid(2). Returns a status, with the words said.
+ * is own_self(). Returns a status, with the words said.
  */
 int secret_new_closed(struct mg_secret **secretp, size_t size, enum mg_memory memory, pid_t self);
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <sodium.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "client/lib/error.h"
+#include "client/lib/memory/own.h"
 #include "client/lib/memory/secret.h"
 #include "common/memory/guard.h"
 #include "common/memory/locked_stack.h"
@@ -55,7 +55,7 @@ size_t mg_secret_size(const struct mg_secret *secret)
 
 bool mg_secret_alive(const struct mg_secret *secret)
 {
-	return secret_alive(secret) && secret->owner == getpid();
+	return secret_alive(secret) && secret->owner == own_self();
 }
 
 bool mg_secret_mutable(const struct mg_secret *secret)

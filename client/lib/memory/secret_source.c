@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "client/lib/error.h"
+#include "client/lib/memory/own.h"
 #include "client/lib/memory/secret.h"
 #include "common/memory/locked_stack.h"
 
@@ -20,7 +21,7 @@
 int mg_secret_from_bytes(
 	struct mg_secret **secretp, void *bytes, size_t size, enum mg_memory memory)
 {
-	int r = secret_new_closed(secretp, size, memory, getpid());
+	int r = secret_new_closed(secretp, size, memory, own_self());
 
 	if (r != MG_OK)
 		return r;
@@ -35,7 +36,7 @@ int mg_secret_from_bytes(
 
 int mg_secret_random(struct mg_secret **secretp, size_t size, enum mg_memory memory)
 {
-	int r = secret_new_closed(secretp, size, memory, getpid());
+	int r = secret_new_closed(secretp, size, memory, own_self());
 
 	if (r != MG_OK)
 		return r;
@@ -108,7 +109,7 @@ static int settle(struct intake *intake, struct mg_secret **secretp)
 
 	if (intake->have == 0)
 		return MG_OK;
-	r = secret_new_closed(secretp, intake->have, intake->memory, getpid());
+	r = secret_new_closed(secretp, intake->have, intake->memory, own_self());
 	if (r != MG_OK)
 		return r;
 	memcpy((*secretp)->data, intake->room->data, intake->have);

@@ -3,9 +3,9 @@
 
 #include <sodium.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "client/lib/error.h"
+#include "client/lib/memory/own.h"
 #include "client/lib/memory/secret.h"
 #include "client/lib/memory/strongroom.h"
 
@@ -23,7 +23,7 @@ int mg_stream_new(struct mg_stream **streamp)
 		free(stream);
 		return error_say(MG_LIMIT, "out of memory");
 	}
-	stream->owner = getpid();
+	stream->owner = own_self();
 	stream->generation = strongroom_generation();
 	stream->end = &stream->first;
 	*streamp = stream;
@@ -46,7 +46,7 @@ void mg_stream_free(struct mg_stream *stream)
 	if (!stream)
 		return;
 	segments_free(stream->first);
-	if (stream->owner == getpid())
+	if (stream->owner == own_self())
 		pthread_mutex_destroy(&stream->lock);
 	free(stream);
 }
@@ -62,7 +62,7 @@ static int enter(struct mg_stream *stream)
 {
 	if (!stream)
 		return error_say(MG_INVALID, "no stream");
-	if (stream->owner != getpid())
+	if (stream->owner != own_self())
 		return error_say(MG_INVALID, "a stream does not go over a fork");
 	if (stream->generation != strongroom_generation())
 		return error_say(MG_GONE, "the stream was purged");

@@ -21,7 +21,7 @@ typedef int (*strongroom_work)(
 	struct coffer *coffer, uint8_t key[static ENCLAVE_KEY_SIZE], void *argument);
 
 /*
- * Does the work; `self` is getpid(2). Signals come between two pieces of it. At its end, whatever
+ * Does the work; `self` is own_self(). Signals come between two pieces of it. At its end, whatever
  * that is, the key is wiped and the masters are parted. Returns a status, with the words said;
  * -EBADMSG of the work is MG_INTEGRITY.
  */
