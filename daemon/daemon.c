@@ -100,7 +100,7 @@ int daemon_init(struct daemon *daemon, const struct daemon_options *options)
 	daemon->rekey_ms = options->rekey_ms;
 	daemon->upload_ms = UPLOAD_MS;
 	daemon->started_ms = daemon_now_ms();
-	r = vault_new(&daemon->vault, &daemon->coffer);
+	r = vault_new(&daemon->vault, &daemon->coffer, -1);
 	if (r == 0)
 		vault_watch(daemon->vault, on_change, daemon);
 	if (r == 0)

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/memory/coffer.h"
 
+#include <errno.h>
 #include <sodium.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define GENERATIONS 2
+#define FORMAT 1
 #define LEFT_SIZE ((size_t)COFFER_MASTERS * COFFER_KEY_SIZE)
 
 /* A master's mask and the whole of left are one hash long. */
@@ -21,7 +23,10 @@ static const uint8_t ledger_personal[crypto_generichash_blake2b_PERSONALBYTES] =
  */
 struct coffer_keys {
 	_Atomic uint32_t index;
-	uint32_t alive;
+	_Atomic uint32_t alive;
+	uint32_t format;
+	struct guard guard; /* what the canaries here are made of: a crash must not part them */
+	struct coffer_notes notes;
 	uint8_t left_slot[GENERATIONS][GUARD_SIZE + LEFT_SIZE + GUARD_SIZE];
 };
 
@@ -78,8 +83,8 @@ static void wipe_generation(struct coffer *coffer, uint32_t generation)
 
 static void check_canaries(const struct coffer *coffer)
 {
-	guard_check(coffer->guard, left_of(coffer, 0), LEFT_SIZE);
-	guard_check(coffer->guard, left_of(coffer, 1), LEFT_SIZE);
+	guard_check(&coffer->keys->guard, left_of(coffer, 0), LEFT_SIZE);
+	guard_check(&coffer->keys->guard, left_of(coffer, 1), LEFT_SIZE);
 	guard_check(coffer->guard, (uint8_t *)coffer->view, sizeof(*coffer->view));
 }
 
@@ -95,25 +100,34 @@ bool coffer_alive(const struct coffer *coffer)
 	return coffer->keys && coffer->keys->alive;
 }
 
+static void furnish(
+	struct coffer *coffer, void *keys, size_t prekey, void *view, const struct guard *guard)
+{
+	if (prekey < sizeof(struct coffer_keys))
+		abort();
+	*coffer = (struct coffer){ .keys = keys, .prekey = prekey, .guard = guard };
+	coffer->view = (struct coffer_view *)(void *)guard_arm(guard, view, sizeof(*coffer->view));
+	sodium_memzero(coffer->view, sizeof(*coffer->view));
+}
+
 void coffer_init(
 	struct coffer *coffer, void *keys, size_t prekey, void *view, const struct guard *guard)
 {
 	uint8_t mask[LEFT_SIZE];
 	uint8_t masters[LEFT_SIZE];
 
-	if (prekey < sizeof(struct coffer_keys))
-		abort();
-	*coffer = (struct coffer){ .keys = keys, .prekey = prekey, .guard = guard };
 	memset(keys, 0, coffer_keys_size(prekey));
+	furnish(coffer, keys, prekey, view, guard);
+	coffer->keys->format = FORMAT;
+	coffer->keys->guard = *guard;
 	for (uint32_t i = 0; i < GENERATIONS; i++)
 		guard_arm(guard, coffer->keys->left_slot[i], LEFT_SIZE);
-	coffer->view = (struct coffer_view *)(void *)guard_arm(guard, view, sizeof(*coffer->view));
-	sodium_memzero(coffer->view, sizeof(*coffer->view));
 	randombytes_buf(masters, sizeof(masters));
 	randombytes_buf(right_of(coffer, 0), prekey);
 	mask_of(coffer, 0, mask);
 	exclusive_or(left_of(coffer, 0), masters, mask);
-	coffer->keys->alive = 1;
+	/* From here on they can be adopted. */
+	atomic_store_explicit(&coffer->keys->alive, 1, memory_order_release);
 	sodium_memzero(mask, sizeof(mask));
 	sodium_memzero(masters, sizeof(masters));
 }
@@ -134,6 +148,30 @@ const struct coffer_view *coffer_view(struct coffer *coffer)
 	sodium_memzero(mask, sizeof(mask));
 	coffer->viewing = true;
 	return coffer->view;
+}
+
+int coffer_adopt(
+	struct coffer *coffer, void *keys, size_t prekey, void *view, const struct guard *guard)
+{
+	struct coffer_keys *left = keys;
+
+	*coffer = (struct coffer){ 0 };
+	if (!left->alive)
+		return -ENODATA;
+	if (left->format != FORMAT || atomic_load(&left->index) >= GENERATIONS)
+		return -EBADMSG;
+	for (uint32_t i = 0; i < GENERATIONS; i++)
+		if (!guard_intact(&left->guard, left->left_slot[i] + GUARD_SIZE, LEFT_SIZE))
+			return -EBADMSG;
+	furnish(coffer, keys, prekey, view, guard);
+	/* A re-mask that was interrupted has left a generation that does not count. */
+	wipe_generation(coffer, !current(coffer));
+	return 0;
+}
+
+struct coffer_notes *coffer_notes(const struct coffer *coffer)
+{
+	return coffer_alive(coffer) ? &coffer->keys->notes : NULL;
 }
 
 /* It hangs on the vault master, so that a purge kills it too. */

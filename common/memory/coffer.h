@@ -3,6 +3,7 @@
 
 #include "common/memory/guard.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -29,6 +30,12 @@ struct coffer_view {
 	uint8_t ledger[COFFER_KEY_SIZE]; /* coffer_ledger_key's, once it was asked for */
 };
 
+/* What the owner notes beside the parts: it lives as long as the masters do. All zero at first. */
+struct coffer_notes {
+	_Atomic uint64_t number;  /* the highest that was given away */
+	_Atomic uint32_t purging; /* not 0: what rests under an older vault master is being wiped */
+};
+
 struct coffer_keys;
 
 struct coffer {
@@ -52,6 +59,17 @@ size_t coffer_view_size(void);
  */
 void coffer_init(
 	struct coffer *coffer, void *keys, size_t prekey, void *view, const struct guard *guard);
+
+/*
+ * The same over parts that a process before this one has left, in pages that outlived it; what it
+ * left half done is finished. Returns 0; -ENODATA where nobody has drawn masters yet; -EBADMSG when
+ * the parts are of another format or were overwritten.
+ */
+int coffer_adopt(
+	struct coffer *coffer, void *keys, size_t prekey, void *view, const struct guard *guard);
+
+/* The notes beside the parts; NULL once the coffer is destroyed. */
+struct coffer_notes *coffer_notes(const struct coffer *coffer);
 
 /*
  * The masters, joined now or still joined from a moment ago; NULL once the coffer is destroyed.

@@ -176,7 +176,7 @@ int vault_may_put(struct vault *vault, struct span name, const struct conditions
 /* Takes the blocks that the record needs. Returns 0 or STATUS_LIMIT; `abandon` gives them back. */
 static int take_blocks(struct vault *vault, const struct value *value, struct draft *draft)
 {
-	size_t table = value->count * sizeof(uint64_t);
+	size_t table = (size_t)table_size(value->count);
 	size_t size = sizeof(struct header) + lifetime_size(draft->put) + draft->put->name.size +
 		draft->tags_size;
 
@@ -190,18 +190,26 @@ static void abandon(struct vault *vault, const struct draft *draft)
 	if (draft->table != 0)
 		ledger_give(vault->ledger, draft->table);
 	if (draft->offset != 0)
-		ledger_give(vault->ledger, draft->offset);
+		vault_give(vault, draft->offset);
 }
 
-static uint64_t write_table(struct vault *vault, const struct value *value, uint64_t table)
+/* What a header names as its place: the one extent, or a table, whose header's numbers it has. */
+static uint64_t write_table(struct vault *vault, const struct value *value, uint64_t offset,
+	const struct header *header)
 {
-	if (table == 0)
+	struct table *table;
+	uint8_t *out;
+
+	if (offset == 0)
 		return value->extents[0];
+	table = ledger_at(vault->ledger, offset, (size_t)table_size(value->count));
+	*table = (struct table){ 0 };
+	memcpy(table->secret, header->secret, sizeof(table->secret));
+	memcpy(table->version, header->version, sizeof(table->version));
+	out = (uint8_t *)(table + 1);
 	for (size_t i = 0; i < value->count; i++)
-		bytes_put64(
-			ledger_at(vault->ledger, table + i * sizeof(uint64_t), sizeof(uint64_t)),
-			value->extents[i]);
-	return table;
+		bytes_put64(out + i * sizeof(uint64_t), value->extents[i]);
+	return offset;
 }
 
 static uint8_t *append(uint8_t *out, struct span span)
@@ -233,9 +241,7 @@ static void write_header(struct vault *vault, const struct value *value, const s
 	uint64_t now = now_ms();
 	uint64_t sequence = vault->sequence + 1;
 
-	*header = (struct header){ .format = RECORD_FORMAT,
-		.tag_count = (uint8_t)put->tags.count,
-		.flags = put->frozen ? RECORD_FROZEN : 0,
+	*header = (struct header){ .flags = put->frozen ? RECORD_FROZEN : 0,
 		.lifetime_size = (uint8_t)lifetime_size(put) };
 	memcpy(header->number, put->number, sizeof(header->number));
 	put_number(header->secret, old ? get_number(old->secret) : sequence);
@@ -244,12 +250,27 @@ static void write_header(struct vault *vault, const struct value *value, const s
 	put_number(header->created, old ? get_number(old->created) : now);
 	put_number(header->changed, now);
 	put_number(header->size, value->size);
-	bytes_put32(
-		header->place, (uint32_t)(write_table(vault, value, draft->table) / LEDGER_UNIT));
+	bytes_put32(header->place,
+		(uint32_t)(write_table(vault, value, draft->table, header) / LEDGER_UNIT));
 	bytes_put32(header->owner, old ? bytes_get32(old->owner) : put->owner);
 	bytes_put16(header->name_size, (uint16_t)put->name.size);
 	bytes_put16(header->tags_size, (uint16_t)draft->tags_size);
 	write_words(header, put);
+}
+
+/* The table is whole, if there is one. */
+static int seal_table(struct vault *vault, const struct value *value, uint64_t offset)
+{
+	struct table *table;
+	int r;
+
+	if (offset == 0)
+		return 0;
+	table = ledger_at(vault->ledger, offset, (size_t)table_size(value->count));
+	r = table_tag(vault, table, value->count, table->block.tag);
+	if (r == 0)
+		block_set_kind(table, BLOCK_TABLE);
+	return r;
 }
 
 /* Wraps the data key and computes the tag: the record is whole then. */
@@ -259,7 +280,7 @@ static int seal_header(struct vault *vault, const struct draft *draft)
 	int r = enclave_wrap(header->wrapped, draft->put->key, ENCLAVE_KEY_SIZE,
 		record_binding(header), vault->coffer, COFFER_VAULT);
 
-	return r < 0 ? r : record_tag(vault, header, header->tag);
+	return r < 0 ? r : record_tag(vault, header, header->block.tag);
 }
 
 /* The one step that makes the new version the one that is found. */
@@ -267,11 +288,12 @@ static int publish(struct vault *vault, const struct draft *draft)
 {
 	if (draft->tombstone != 0)
 		vault_end_record(vault, draft->tombstone);
+	block_set_kind(record_header(vault, draft->offset), BLOCK_RECORD);
 	if (draft->old)
 		index_replace(vault->index, draft->put->name, draft->old_offset, draft->offset);
 	else if (index_insert(vault->index, draft->put->name, draft->offset) < 0)
 		return STATUS_LIMIT;
-	vault->sequence++;
+	vault_count_on(vault);
 	lifetime_begin(vault, draft->offset, draft->put);
 	return 0;
 }
@@ -285,8 +307,19 @@ static int make_record(struct vault *vault, const struct value *value, struct dr
 		r = lifetime_write(vault, record_header(vault, draft->offset), draft->put);
 	}
 	if (r == 0)
+		r = seal_table(vault, value, draft->table);
+	if (r == 0)
 		r = seal_header(vault, draft);
 	return r == 0 ? publish(vault, draft) : r;
+}
+
+void vault_count_on(struct vault *vault)
+{
+	struct coffer_notes *notes = coffer_notes(vault->coffer);
+
+	vault->sequence++;
+	if (notes)
+		atomic_store(&notes->number, vault->sequence);
 }
 
 /* Looks up what there is under the name, and whether it may be succeeded. */
@@ -380,7 +413,7 @@ static int write_stream(
 	struct header *header = record_header(vault, offset);
 	uint64_t now = now_ms();
 
-	*header = (struct header){ .format = RECORD_FORMAT, .flags = RECORD_STREAM };
+	*header = (struct header){ .flags = RECORD_STREAM };
 	put_number(header->secret, sequence);
 	put_number(header->sequence, sequence);
 	put_number(header->created, now);
@@ -388,7 +421,7 @@ static int write_stream(
 	bytes_put32(header->owner, owner);
 	bytes_put16(header->name_size, (uint16_t)name.size);
 	memcpy((uint8_t *)header + record_name_start(header), name.data, name.size);
-	return record_tag(vault, header, header->tag);
+	return record_tag(vault, header, header->block.tag);
 }
 
 int vault_put_stream(
@@ -406,13 +439,16 @@ int vault_put_stream(
 		ledger_take(vault->ledger, sizeof(struct header) + name.size, offsetp) < 0)
 		return STATUS_LIMIT;
 	r = write_stream(vault, name, owner, sequence, *offsetp);
-	if (r == 0 && index_insert(vault->index, name, *offsetp) < 0)
-		r = STATUS_LIMIT;
+	if (r == 0) {
+		block_set_kind(record_header(vault, *offsetp), BLOCK_RECORD);
+		r = index_insert(vault->index, name, *offsetp) < 0 ? STATUS_LIMIT : 0;
+	}
 	if (r != 0) {
-		ledger_give(vault->ledger, *offsetp);
+		vault_give(vault, *offsetp);
 		return r;
 	}
-	vault->sequence = *idp = sequence;
+	vault_count_on(vault);
+	*idp = sequence;
 	return 0;
 }
 
@@ -443,6 +479,11 @@ static void mark_pinned(struct vault *vault)
 
 void vault_purge(struct vault *vault)
 {
+	struct coffer_notes *notes = coffer_notes(vault->coffer);
+
+	/* Who adopts what we leave of it knows that it is no loss. */
+	if (notes)
+		atomic_store(&notes->purging, 1);
 	coffer_replace(vault->coffer, COFFER_VAULT);
 	mark_pinned(vault);
 	for (struct value *value = vault->values; value; value = value->next) {
@@ -452,6 +493,8 @@ void vault_purge(struct vault *vault)
 	/* The headers cannot be checked any more: blocks are held against the ledger's maps. */
 	index_each(vault->index, purge_record, vault);
 	index_clear(vault->index);
+	if (notes)
+		atomic_store(&notes->purging, 0);
 }
 
 /* -- its life ------------------------------------------------------------------------------ */
@@ -464,7 +507,7 @@ static uint64_t boot_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-int vault_new(struct vault **vaultp, struct coffer *coffer)
+int vault_new(struct vault **vaultp, struct coffer *coffer, int fd)
 {
 	struct vault *vault = calloc(1, sizeof(*vault));
 	struct index_source source = { .name = index_name, .sound = index_sound };
@@ -479,9 +522,11 @@ int vault_new(struct vault **vaultp, struct coffer *coffer)
 	if (r == 0)
 		r = streams_new(vault);
 	if (r == 0)
-		r = ledger_new(&vault->ledger);
+		r = ledger_new(&vault->ledger, fd);
 	if (r == 0)
 		r = index_new(&vault->index, &source);
+	if (r == 0 && ledger_is_adopted(vault->ledger))
+		r = vault_adopt(vault);
 	if (r < 0) {
 		vault_free(vault);
 		return r;
@@ -512,6 +557,7 @@ void vault_free(struct vault *vault)
 	free(vault->spare);
 	terms_free(vault->terms);
 	index_free(vault->index);
+	free(vault->bound.at);
 	ledger_free(vault->ledger);
 	free(vault);
 }
@@ -521,6 +567,11 @@ void vault_watch(
 {
 	vault->on_change = on_change;
 	vault->context = context;
+}
+
+uint64_t vault_broken(const struct vault *vault)
+{
+	return vault->broken;
 }
 
 uint64_t vault_count(const struct vault *vault)

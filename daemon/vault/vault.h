@@ -31,8 +31,12 @@ struct record;
 /* Chunks on their way to become a version: in the ledger, but reachable from no record. */
 struct value;
 
-/* `coffer` outlives the vault. Returns 0 or -ENOMEM. */
-int vault_new(struct vault **vaultp, struct coffer *coffer);
+/*
+ * `coffer` outlives the vault, and so does `fd`, a ledger_file or -1. What another vault has left
+ * in the file is this one's, as long as it was written under the coffer's vault master. Returns 0,
+ * -ENOMEM, or -EBADMSG for a file that is not of our format. Touches the ledger key.
+ */
+int vault_new(struct vault **vaultp, struct coffer *coffer, int fd);
 
 /* Wipes and frees everything; takes NULL. */
 void vault_free(struct vault *vault);
@@ -40,6 +44,18 @@ void vault_free(struct vault *vault);
 /* Calls `on_change` with the name of every stream in which something happens. */
 void vault_watch(
 	struct vault *vault, void (*on_change)(void *context, struct span name), void *context);
+
+/*
+ * Binds what was adopted and hangs on a process to what stands for that: `find` returns 0 and the
+ * holder, NULL when the process has ended, or -ENOMEM. To be called before anything else. Returns 0
+ * or -ENOMEM. Touches the ledger key.
+ */
+int vault_bind(struct vault *vault,
+	int (*find)(void *context, uint32_t pid, uint64_t started, struct holder **holderp),
+	void *context);
+
+/* How many records were not what was written when they were to be adopted: they are gone. */
+uint64_t vault_broken(const struct vault *vault);
 
 /* Secrets held, and bytes of ledger that they and the names of consumed ones take. */
 uint64_t vault_count(const struct vault *vault);

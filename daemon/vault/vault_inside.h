@@ -2,15 +2,15 @@
 #pragma once
 
 #include "common/bytes.h"
+#include "daemon/ledger/block.h"
+#include "daemon/ledger/ledger.h"
 #include "daemon/vault/index.h"
-#include "daemon/vault/ledger.h"
 #include "daemon/vault/term.h"
 #include "daemon/vault/vault.h"
 
 /* What the vault's own files share: how a record lies in the ledger, and what hangs on it. */
 
-#define RECORD_FORMAT 1
-#define RECORD_TAG_SIZE 16
+#define RECORD_TAG_SIZE BLOCK_TAG_SIZE
 
 /* Chunks that lie side by side. A value of more has a table of where its extents begin. */
 #define EXTENT_CHUNKS 16
@@ -26,10 +26,10 @@
 /*
  * A record's header as it lies in the ledger: numbers little-endian, nothing aligned, so that it
  * means the same on every machine and costs little. Behind it: the lifetime, the name, the tags.
- * The tag in front covers all of that, and the table of extents if there is one.
+ * The tag in front covers all of that.
  */
 struct header {
-	uint8_t tag[RECORD_TAG_SIZE]; /* keyed BLAKE2b under the ledger key */
+	struct block block;
 	uint8_t wrapped[ENCLAVE_WRAPPED_KEY];
 	uint8_t number[MESSAGE_NUMBER_SIZE]; /* of the request that stored this version */
 	uint8_t secret[NUMBER_SIZE];         /* the sequence number of the first version */
@@ -42,11 +42,25 @@ struct header {
 	uint8_t owner[sizeof(uint32_t)];     /* uid that stored the first version */
 	uint8_t name_size[sizeof(uint16_t)]; /* bytes */
 	uint8_t tags_size[sizeof(uint16_t)]; /* bytes */
-	uint8_t tag_count;
-	uint8_t format;
 	uint8_t flags;
 	uint8_t lifetime_size; /* bytes; 0: until it is deleted, and no reads are counted */
 };
+
+/* Where the extents of a value begin that has more than one: an offset each, behind this. */
+struct table {
+	struct block block;
+	uint8_t secret[NUMBER_SIZE]; /* whose extents they are */
+	uint8_t version[NUMBER_SIZE];
+	uint8_t reserved[2];
+};
+
+_Static_assert(sizeof(struct table) == 32, "the offsets behind a table are aligned");
+
+/* Bytes that a table of so many extents takes. */
+static inline uint64_t table_size(uint64_t extents)
+{
+	return sizeof(struct table) + extents * sizeof(uint64_t);
+}
 
 #define RECORD_FROZEN 1   /* it is not changed until it is melted */
 #define RECORD_CONSUMED 2 /* a tombstone: a name without a value */
@@ -105,6 +119,13 @@ struct value {
 	bool purged;
 };
 
+/* Places in the ledger, gathered; all zero is empty, and `at` is to be freed. */
+struct offsets {
+	uint64_t *at;
+	size_t count;
+	size_t capacity;
+};
+
 struct vault {
 	struct coffer *coffer;
 	struct ledger *ledger;
@@ -117,6 +138,8 @@ struct vault {
 	struct terms *terms;
 	struct owner *owners;  /* who has tombstones */
 	uint64_t consumed;     /* tombstones */
+	uint64_t broken;       /* records that could not be adopted */
+	struct offsets bound;  /* adopted, and to be bound to their processes */
 	uint64_t (*now)(void); /* ms of CLOCK_BOOTTIME */
 	struct streams *streams;
 	void (*on_change)(void *context, struct span name); /* of a stream; may be NULL */
@@ -163,25 +186,50 @@ struct header *record_header(const struct vault *vault, uint64_t offset);
 size_t record_name_start(const struct header *header);
 struct span record_name(const struct header *header);
 
-/* Whether the sizes in a header fit into the block that it lies in. */
+/* Whether the sizes in a header fit into the block that it lies in, and it says what it is. */
+bool record_fits(const struct vault *vault, uint64_t offset);
 bool record_well_formed(const struct vault *vault, uint64_t offset);
 
 /*
- * A tag under the ledger key over one span after the other. Returns 0, or -EKEYEXPIRED without a
- * ledger key, which it touches.
+ * The tag of a block of a kind: over the kind and then over one span after the other. Returns 0,
+ * or -EKEYEXPIRED without a ledger key, which it touches.
  */
-int vault_tag(const struct vault *vault, const struct span *parts, size_t count,
-	uint8_t tag[static RECORD_TAG_SIZE]);
+int vault_tag(const struct vault *vault, enum block_kind kind, const struct span *parts,
+	size_t count, uint8_t tag[static BLOCK_TAG_SIZE]);
+
+/* The bytes of a block from behind its kind up to `end`. */
+static inline struct span block_rest(const void *block, size_t end)
+{
+	return span_of((const uint8_t *)block + sizeof(struct block), end - sizeof(struct block));
+}
+
+/* Wipes a block that means something and gives it back: the kind goes first. */
+void vault_give(struct vault *vault, uint64_t offset);
+
+/* What has the next sequence number is published: it is the highest now, whoever comes after us. */
+void vault_count_on(struct vault *vault);
 
 /*
- * The tag over a well-formed record. Returns 0, or -EKEYEXPIRED without a ledger key, which it
- * touches.
+ * The tags over a well-formed record, and over a table of so many extents. Return 0, or
+ * -EKEYEXPIRED without a ledger key, which they touch.
  */
-int record_tag(const struct vault *vault, const struct header *header,
-	uint8_t tag[static RECORD_TAG_SIZE]);
+int record_tag(
+	const struct vault *vault, const struct header *header, uint8_t tag[static BLOCK_TAG_SIZE]);
+int table_tag(const struct vault *vault, const struct table *table, uint64_t extents,
+	uint8_t tag[static BLOCK_TAG_SIZE]);
 
-/* Whether a record is what was written. Touches the ledger key. */
+/* Whether a record is what was written, its table included. Touches the ledger key. */
 bool record_intact(const struct vault *vault, uint64_t offset);
+
+/* Bytes of the block that a header lies in, and the place that it names. */
+size_t record_block_size(const struct header *header);
+uint64_t record_place(const struct header *header);
+
+/*
+ * The offsets of a value's extents, 8 bytes each; empty when it has one extent, or when no block
+ * is there that could hold them.
+ */
+struct span record_table(const struct vault *vault, uint64_t place, uint64_t size);
 
 /* What the wrapped key of a record is bound to. */
 struct enclave_binding record_binding(const struct header *header);
@@ -248,6 +296,18 @@ void lifetime_begin(struct vault *vault, uint64_t offset, const struct vault_put
 /* What is left of it, for record_info. */
 void lifetime_tell(const struct vault *vault, const struct header *header, struct info *info);
 
+/* For records that are adopted: their terms, and a consumed name's owner. Return 0 or -ENOMEM. */
+int lifetime_adopt(struct vault *vault, uint64_t offset);
+int tombstone_adopt(struct vault *vault, uint64_t offset);
+
+/* -- adopting (vault_adopt.c) -------------------------------------------------------------- */
+
+/* Returns 0 or -ENOMEM. */
+int offsets_add(struct offsets *offsets, uint64_t offset);
+
+/* Takes over what a ledger holds that is not settled. Returns 0 or -ENOMEM. Touches keys. */
+int vault_adopt(struct vault *vault);
+
 /* -- streams (vault_stream.c) -------------------------------------------------------------- */
 
 /* Returns 0 or -ENOMEM. */
@@ -259,6 +319,21 @@ void stream_lose(struct vault *vault, uint64_t offset);
 
 /* Whether the record is a stream's, and then how many bytes can be read. */
 bool stream_tell(const struct vault *vault, uint64_t offset, uint64_t *sizep);
+
+/* -- streams that are adopted (vault_stream_adopt.c) --------------------------------------- */
+
+/* Whether a block of their kind is a segment's, or a chunk's. Touch the ledger key. */
+bool segment_adoptable(const struct vault *vault, uint64_t offset);
+bool chunk_adoptable(const struct vault *vault, uint64_t offset);
+
+/* A record is a stream's. Returns 0 or -ENOMEM. */
+int stream_adopt(struct vault *vault, uint64_t offset);
+
+/* Gives segments and chunks to the streams, and claims their blocks. Returns 0 or -ENOMEM. */
+int streams_adopt(struct vault *vault, struct offsets *segments, struct offsets *chunks);
+
+/* Ends those that have nothing left to read, once the ledger is settled. */
+void streams_settle(struct vault *vault);
 
 /* -- values under way (vault_value.c) ------------------------------------------------------ */
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,6 +88,61 @@ void lifetime_begin(struct vault *vault, uint64_t offset, const struct vault_put
 		terms_add(vault->terms, offset, &of);
 }
 
+int lifetime_adopt(struct vault *vault, uint64_t offset)
+{
+	const struct header *header = record_header(vault, offset);
+	struct term_of of = { 0 };
+
+	if (header->lifetime_size == 0)
+		return 0;
+	of.deadline_ms = deadline_of(header);
+	if (bytes_get32(bytes_of(header)->pid) > 0 && offsets_add(&vault->bound, offset) < 0)
+		return -ENOMEM;
+	if (!needs_term(&of))
+		return 0;
+	if (terms_reserve(vault->terms) < 0)
+		return -ENOMEM;
+	terms_add(vault->terms, offset, &of);
+	return 0;
+}
+
+static int bind_record(struct vault *vault, uint64_t offset, struct holder *holder)
+{
+	struct term_of of = { 0 };
+
+	if (!holder) {
+		vault_end_record(vault, offset);
+		return 0;
+	}
+	if (terms_look(vault->terms, offset, &of))
+		terms_drop(vault->terms, offset);
+	if (terms_reserve(vault->terms) < 0)
+		return -ENOMEM;
+	of.holders[BOND_PROCESS] = holder;
+	terms_add(vault->terms, offset, &of);
+	return 0;
+}
+
+int vault_bind(struct vault *vault,
+	int (*find)(void *context, uint32_t pid, uint64_t started, struct holder **holderp),
+	void *context)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < vault->bound.count && r == 0; i++) {
+		const struct lifetime_bytes *bytes =
+			bytes_of(record_header(vault, vault->bound.at[i]));
+		struct holder *holder = NULL;
+
+		r = find(context, bytes_get32(bytes->pid), bytes_get64(bytes->started), &holder);
+		if (r == 0)
+			r = bind_record(vault, vault->bound.at[i], holder);
+	}
+	free(vault->bound.at);
+	vault->bound = (struct offsets){ 0 };
+	return r;
+}
+
 static uint64_t left(uint64_t end, uint64_t now)
 {
 	return end > now ? end - now : 1;
@@ -128,7 +184,8 @@ static int copy_header(struct vault *vault, uint64_t offset, bool limited, uint6
 		ledger_take(vault->ledger, sizeof(*old) + room + words.size, copyp) < 0)
 		return STATUS_LIMIT;
 	copy = record_header(vault, *copyp);
-	*copy = *old;
+	memcpy((uint8_t *)copy + sizeof(copy->block), block_rest(old, sizeof(*old)).data,
+		block_rest(old, sizeof(*old)).size);
 	copy->lifetime_size = (uint8_t)room;
 	if (room > 0)
 		*bytes_of(copy) =
@@ -144,15 +201,16 @@ static int publish_copy(struct vault *vault, uint64_t offset, uint64_t copy)
 	int r;
 
 	put_number(header->sequence, vault->sequence + 1);
-	r = record_tag(vault, header, header->tag);
+	r = record_tag(vault, header, header->block.tag);
 	if (r < 0) {
-		ledger_give(vault->ledger, copy);
+		vault_give(vault, copy);
 		return r;
 	}
-	vault->sequence++;
+	block_set_kind(header, BLOCK_RECORD);
+	vault_count_on(vault);
 	index_replace(vault->index, record_name(header), offset, copy);
 	record_move(vault, offset, copy);
-	ledger_give(vault->ledger, offset);
+	vault_give(vault, offset);
 	return 0;
 }
 
@@ -215,8 +273,7 @@ static int write_tombstone(
 			sizeof(*header) + sizeof(struct lifetime_bytes) + name.size, offsetp) < 0)
 		return STATUS_LIMIT;
 	header = record_header(vault, *offsetp);
-	*header = (struct header){ .format = RECORD_FORMAT,
-		.flags = RECORD_CONSUMED,
+	*header = (struct header){ .flags = RECORD_CONSUMED,
 		.lifetime_size = sizeof(struct lifetime_bytes) };
 	*bytes_of(header) = (struct lifetime_bytes){ 0 };
 	put_number(bytes_of(header)->end, end);
@@ -229,9 +286,11 @@ static int write_tombstone(
 	put_number(header->sequence, vault->sequence + 1);
 	bytes_put16(header->name_size, (uint16_t)name.size);
 	memcpy((uint8_t *)header + record_name_start(header), name.data, name.size);
-	r = record_tag(vault, header, header->tag);
+	r = record_tag(vault, header, header->block.tag);
 	if (r < 0)
-		ledger_give(vault->ledger, *offsetp);
+		vault_give(vault, *offsetp);
+	else
+		block_set_kind(header, BLOCK_RECORD);
 	return r;
 }
 
@@ -249,7 +308,7 @@ static int consume(struct vault *vault, uint64_t offset)
 			forget_owner(owner);
 		return r;
 	}
-	vault->sequence++;
+	vault_count_on(vault);
 	index_replace(vault->index, record_name(old), offset, tombstone);
 	record_retire(vault, offset, true);
 	of.holders[BOND_OWNER] = owner->holder;
@@ -257,6 +316,20 @@ static int consume(struct vault *vault, uint64_t offset)
 	vault->consumed++;
 	if (holder_count(owner->holder) > TOMBSTONES_MAX)
 		vault_end_record(vault, holder_oldest(owner->holder));
+	return 0;
+}
+
+int tombstone_adopt(struct vault *vault, uint64_t offset)
+{
+	const struct header *header = record_header(vault, offset);
+	struct owner *owner = take_owner(vault, bytes_get32(header->owner));
+	struct term_of of = { .deadline_ms = deadline_of(header) };
+
+	if (!owner || terms_reserve(vault->terms) < 0)
+		return -ENOMEM;
+	of.holders[BOND_OWNER] = owner->holder;
+	terms_add(vault->terms, offset, &of);
+	vault->consumed++;
 	return 0;
 }
 

@@ -35,13 +35,18 @@ struct span record_name(const struct header *header)
 		bytes_get16(header->name_size));
 }
 
-static uint64_t place_in(const struct header *header)
+size_t record_block_size(const struct header *header)
+{
+	return (record_end(header) + LEDGER_UNIT - 1) / LEDGER_UNIT * LEDGER_UNIT;
+}
+
+uint64_t record_place(const struct header *header)
 {
 	return (uint64_t)bytes_get32(header->place) * LEDGER_UNIT;
 }
 
 /* Whether the sizes in a header fit into the block that it lies in. */
-bool record_well_formed(const struct vault *vault, uint64_t offset)
+bool record_fits(const struct vault *vault, uint64_t offset)
 {
 	size_t block = ledger_block(vault->ledger, offset);
 	const struct header *header;
@@ -49,62 +54,95 @@ bool record_well_formed(const struct vault *vault, uint64_t offset)
 	if (block < sizeof(*header))
 		return false;
 	header = record_header(vault, offset);
-	return header->format == RECORD_FORMAT && record_end(header) <= block &&
-		bytes_get16(header->name_size) <= NAME_FILED_MAX &&
+	return record_end(header) <= block && bytes_get16(header->name_size) <= NAME_FILED_MAX &&
 		(header->lifetime_size == 0 ||
 			header->lifetime_size == sizeof(struct lifetime_bytes));
 }
 
-/* The table of a value's extents; empty when it has one extent, or no table is there. */
-static struct span table_of(const struct vault *vault, uint64_t place, uint64_t size)
+bool record_well_formed(const struct vault *vault, uint64_t offset)
 {
-	uint64_t extents = extents_in(chunks_in(size));
-	uint64_t bytes = extents * sizeof(uint64_t);
-
-	if (extents <= 1 || ledger_block(vault->ledger, place) < bytes)
-		return span_of(NULL, 0);
-	return span_of(ledger_at(vault->ledger, place, bytes), bytes);
+	return record_fits(vault, offset) &&
+		block_kind(record_header(vault, offset)) == BLOCK_RECORD;
 }
 
-int vault_tag(const struct vault *vault, const struct span *parts, size_t count,
-	uint8_t tag[static RECORD_TAG_SIZE])
+struct span record_table(const struct vault *vault, uint64_t place, uint64_t size)
+{
+	uint64_t extents = extents_in(chunks_in(size));
+	const struct table *table;
+
+	if (extents <= 1 || ledger_block(vault->ledger, place) < table_size(extents))
+		return span_of(NULL, 0);
+	table = ledger_at(vault->ledger, place, table_size(extents));
+	return span_of(table + 1, extents * sizeof(uint64_t));
+}
+
+int vault_tag(const struct vault *vault, enum block_kind kind, const struct span *parts,
+	size_t count, uint8_t tag[static BLOCK_TAG_SIZE])
 {
 	const uint8_t *key = coffer_ledger_key(vault->coffer);
 	crypto_generichash_state state;
+	uint8_t word[sizeof(uint16_t)];
 
 	if (!key)
 		return -EKEYEXPIRED;
-	crypto_generichash_init(&state, key, COFFER_KEY_SIZE, RECORD_TAG_SIZE);
+	crypto_generichash_init(&state, key, COFFER_KEY_SIZE, BLOCK_TAG_SIZE);
+	bytes_put16(word, (uint16_t)kind);
+	crypto_generichash_update(&state, word, sizeof(word));
 	for (size_t i = 0; i < count; i++)
 		crypto_generichash_update(&state, parts[i].data, parts[i].size);
-	crypto_generichash_final(&state, tag, RECORD_TAG_SIZE);
+	crypto_generichash_final(&state, tag, BLOCK_TAG_SIZE);
 	sodium_memzero(&state, sizeof(state));
 	return 0;
 }
 
-/* The tag over a well-formed record. Returns 0, or -EKEYEXPIRED without a ledger key. */
 int record_tag(
-	const struct vault *vault, const struct header *header, uint8_t tag[static RECORD_TAG_SIZE])
+	const struct vault *vault, const struct header *header, uint8_t tag[static BLOCK_TAG_SIZE])
 {
-	struct span table = table_of(vault, place_in(header), get_number(header->size));
-	const struct span parts[] = { span_of((const uint8_t *)header + RECORD_TAG_SIZE,
-					      record_end(header) - RECORD_TAG_SIZE),
-		table };
+	const struct span rest = block_rest(header, record_end(header));
 
-	return vault_tag(vault, parts, table.size > 0 ? 2 : 1, tag);
+	return vault_tag(vault, BLOCK_RECORD, &rest, 1, tag);
+}
+
+int table_tag(const struct vault *vault, const struct table *table, uint64_t extents,
+	uint8_t tag[static BLOCK_TAG_SIZE])
+{
+	const struct span rest = block_rest(table, table_size(extents));
+
+	return vault_tag(vault, BLOCK_TABLE, &rest, 1, tag);
+}
+
+/* Whether the table of a header that is intact is, too; one extent needs none. */
+static bool table_intact(const struct vault *vault, const struct header *header)
+{
+	uint64_t size = get_number(header->size);
+	struct span offsets = record_table(vault, record_place(header), size);
+	const struct table *table;
+	uint8_t tag[BLOCK_TAG_SIZE];
+
+	if (extents_in(chunks_in(size)) <= 1)
+		return true;
+	if (offsets.size == 0)
+		return false;
+	table = (const struct table *)(const void *)(offsets.data - sizeof(*table));
+	return block_kind(table) == BLOCK_TABLE &&
+		table_tag(vault, table, offsets.size / sizeof(uint64_t), tag) == 0 &&
+		sodium_memcmp(tag, table->block.tag, sizeof(tag)) == 0 &&
+		memcmp(table->secret, header->secret, NUMBER_SIZE) == 0 &&
+		memcmp(table->version, header->version, NUMBER_SIZE) == 0;
 }
 
 /* Whether a record is what was written. */
 bool record_intact(const struct vault *vault, uint64_t offset)
 {
 	const struct header *header;
-	uint8_t tag[RECORD_TAG_SIZE];
+	uint8_t tag[BLOCK_TAG_SIZE];
 
 	if (!record_well_formed(vault, offset))
 		return false;
 	header = record_header(vault, offset);
 	return record_tag(vault, header, tag) == 0 &&
-		sodium_memcmp(tag, header->tag, sizeof(tag)) == 0;
+		sodium_memcmp(tag, header->block.tag, sizeof(tag)) == 0 &&
+		table_intact(vault, header);
 }
 
 bool record_over(const struct vault *vault, uint64_t offset)
@@ -155,7 +193,7 @@ struct record *record_handle(struct vault *vault, uint64_t offset)
 		return record;
 	*vault->spare = (struct record){ .vault = vault,
 		.offset = offset,
-		.place = place_in(header),
+		.place = record_place(header),
 		.size = get_number(header->size) };
 	return vault->spare;
 }
@@ -208,12 +246,19 @@ static void give_exactly(struct vault *vault, uint64_t offset, uint64_t size)
 
 static void give_chunks(struct vault *vault, uint64_t place, uint64_t size)
 {
-	struct span table = table_of(vault, place, size);
+	struct span table = record_table(vault, place, size);
 
 	for (uint64_t i = 0; i < table.size / sizeof(uint64_t); i++)
 		give_exactly(vault, bytes_get64(table.data + i * sizeof(uint64_t)),
 			extent_size(size, i));
-	give_exactly(vault, place, table.size > 0 ? table.size : extent_size(size, 0));
+	give_exactly(vault, place,
+		table.size > 0 ? sizeof(struct table) + table.size : extent_size(size, 0));
+}
+
+void vault_give(struct vault *vault, uint64_t offset)
+{
+	block_set_kind(ledger_at(vault->ledger, offset, sizeof(struct block)), BLOCK_NOTHING);
+	ledger_give(vault->ledger, offset);
 }
 
 /* The key goes at once, whoever still reads: they have it, nobody else gets it. */
@@ -249,6 +294,7 @@ void record_retire(struct vault *vault, uint64_t offset, bool intact)
 	struct record *record = vault->pinned_count > 0 ? find_pinned(vault, offset) : NULL;
 	const struct header *header = record_header(vault, offset);
 
+	block_set_kind(record_header(vault, offset), BLOCK_NOTHING);
 	wipe_key(vault, offset);
 	forget_term(vault, offset);
 	stream_lose(vault, offset);
@@ -259,7 +305,7 @@ void record_retire(struct vault *vault, uint64_t offset, bool intact)
 		return;
 	}
 	if (intact)
-		give_chunks(vault, place_in(header), get_number(header->size));
+		give_chunks(vault, record_place(header), get_number(header->size));
 	ledger_give(vault->ledger, offset);
 }
 
@@ -389,7 +435,7 @@ bool record_purged(const struct record *record)
 /* Where extent `i` of a record begins, or 0 where no such block is. */
 static uint64_t extent_of(const struct vault *vault, const struct record *record, uint64_t i)
 {
-	struct span table = table_of(vault, record->place, record->size);
+	struct span table = record_table(vault, record->place, record->size);
 	uint64_t offset = record->place;
 
 	if (table.size > 0)

@@ -46,15 +46,56 @@ void segment_drop_chunk(struct stream *stream, struct segment *segment)
 
 	stream->held -= block_size(sizeof(struct chunk_header) + chunk->size);
 	stream->size -= chunk->size - ENCLAVE_TAG_SIZE;
-	ledger_give(stream->vault->ledger, chunk->offset);
+	vault_give(stream->vault, chunk->offset);
 	segment->head++;
 	segment->first++;
+}
+
+static void drop_mark(struct stream *stream, struct segment *segment)
+{
+	if (segment->mark != 0)
+		vault_give(stream->vault, segment->mark);
+	segment->mark = 0;
+}
+
+/* Without memory for it the writer that comes back to an adopted segment is told to begin anew. */
+void segment_mark(struct stream *stream, struct segment *segment)
+{
+	struct vault *vault = stream->vault;
+	struct chunk_header *header;
+	uint64_t offset;
+
+	if (ledger_take(vault->ledger, sizeof(*header) + ENCLAVE_TAG_SIZE, &offset) < 0)
+		return;
+	header = ledger_at(vault->ledger, offset, sizeof(*header) + ENCLAVE_TAG_SIZE);
+	memset(header, 0, sizeof(*header) + ENCLAVE_TAG_SIZE);
+	put_number(header->stream, stream->id);
+	put_number(header->segment, segment->number);
+	put_number(header->chunk, segment->due - 1);
+	if (chunk_tag(vault, header, header->block.tag) < 0) {
+		vault_give(vault, offset);
+		return;
+	}
+	block_set_kind(header, BLOCK_CHUNK);
+	drop_mark(stream, segment);
+	segment->mark = offset;
+}
+
+void stream_add_segment(struct stream *stream, struct segment *segment)
+{
+	stream->held += SEGMENT_HELD;
+	if (stream->last)
+		stream->last->next = segment;
+	else
+		stream->first = segment;
+	stream->last = segment;
 }
 
 /* Wipes a segment, its key first. */
 static void drop_segment(struct stream *stream, struct segment *segment)
 {
-	ledger_give(stream->vault->ledger, segment->offset);
+	vault_give(stream->vault, segment->offset);
+	drop_mark(stream, segment);
 	while (segment->first < segment->due)
 		segment_drop_chunk(stream, segment);
 	stream->held -= SEGMENT_HELD;
@@ -180,6 +221,27 @@ static size_t streams_of(const struct streams *streams, uint32_t owner)
 	return count;
 }
 
+static void add_to_chain(struct stream *stream)
+{
+	struct stream **chain = stream_chain(stream->vault->streams, stream->offset);
+
+	stream->next = *chain;
+	*chain = stream;
+}
+
+static struct stream *new_stream(struct vault *vault, struct span name, uint32_t owner)
+{
+	struct stream *stream = calloc(1, sizeof(*stream));
+
+	if (!stream)
+		return NULL;
+	stream->vault = vault;
+	stream->owner = owner;
+	stream->name_size = name.size;
+	memcpy(stream->name, name.data, name.size);
+	return stream;
+}
+
 int stream_make(struct vault *vault, struct span name, uint32_t owner, struct stream **streamp)
 {
 	struct stream *stream;
@@ -187,20 +249,15 @@ int stream_make(struct vault *vault, struct span name, uint32_t owner, struct st
 
 	if (streams_of(vault->streams, owner) >= STREAMS_MAX)
 		return STATUS_LIMIT;
-	stream = calloc(1, sizeof(*stream));
+	stream = new_stream(vault, name, owner);
 	if (!stream)
 		return STATUS_LIMIT;
-	stream->vault = vault;
-	stream->owner = owner;
-	stream->name_size = name.size;
-	memcpy(stream->name, name.data, name.size);
 	r = vault_put_stream(vault, name, owner, &stream->offset, &stream->id);
 	if (r != 0) {
 		free(stream);
 		return r;
 	}
-	stream->next = *stream_chain(vault->streams, stream->offset);
-	*stream_chain(vault->streams, stream->offset) = stream;
+	add_to_chain(stream);
 	*streamp = stream;
 	return 0;
 }
@@ -228,4 +285,54 @@ bool stream_tell(const struct vault *vault, uint64_t offset, uint64_t *sizep)
 	if (stream)
 		*sizep = stream->size;
 	return stream != NULL;
+}
+
+/* -- adopted ------------------------------------------------------------------------------- */
+
+struct stream *stream_of_id(const struct vault *vault, uint64_t id)
+{
+	for (size_t i = 0; i < CHAINS; i++)
+		for (struct stream *at = vault->streams->chain[i]; at; at = at->next)
+			if (at->id == id)
+				return at;
+	return NULL;
+}
+
+int stream_adopt(struct vault *vault, uint64_t offset)
+{
+	const struct header *header = record_header(vault, offset);
+	struct stream *stream = new_stream(vault, record_name(header), bytes_get32(header->owner));
+
+	if (!stream)
+		return -ENOMEM;
+	stream->offset = offset;
+	stream->id = get_number(header->secret);
+	add_to_chain(stream);
+	return 0;
+}
+
+/* Its writer's connection went with the one before us: it may be back. */
+static void settle(struct stream *stream)
+{
+	struct segment *next;
+
+	for (struct segment *segment = stream->first; segment; segment = next) {
+		next = segment->next;
+		if (segment->ended)
+			continue;
+		segment->broken = next != NULL;
+		segment->resume_ms = next ? 0 : stream->vault->now() + STREAM_RESUME_MS;
+	}
+	(void)stream_end_if_over(stream);
+}
+
+void streams_settle(struct vault *vault)
+{
+	struct stream *next;
+
+	for (size_t i = 0; i < CHAINS; i++)
+		for (struct stream *stream = vault->streams->chain[i]; stream; stream = next) {
+			next = stream->next;
+			settle(stream);
+		}
 }

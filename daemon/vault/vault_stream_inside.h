@@ -10,16 +10,19 @@
 #define SEGMENT_COST 256
 
 struct segment_header {
-	uint8_t tag[RECORD_TAG_SIZE];
+	struct block block;
 	uint8_t wrapped[ENCLAVE_WRAPPED_KEY];
 	uint8_t number[MESSAGE_NUMBER_SIZE]; /* of the requests that write it */
 	uint8_t stream[NUMBER_SIZE];
 	uint8_t segment[NUMBER_SIZE];
 };
 
-/* Behind it: the chunk as it was sealed. The tag covers the chunk's own tag, too. */
+/*
+ * Behind it: the chunk as it was sealed. The tag covers the chunk's own tag, too. With a size of 0
+ * it is a mark: the chunk and all before it were read; a tag of zeros is behind it.
+ */
 struct chunk_header {
-	uint8_t tag[RECORD_TAG_SIZE];
+	struct block block;
 	uint8_t stream[NUMBER_SIZE];
 	uint8_t segment[NUMBER_SIZE];
 	uint8_t chunk[NUMBER_SIZE];
@@ -28,8 +31,8 @@ struct chunk_header {
 	uint8_t reserved;
 };
 
-_Static_assert(sizeof(struct segment_header) == 108, "the header has no holes");
-_Static_assert(sizeof(struct chunk_header) == 38, "nor has this one");
+_Static_assert(sizeof(struct segment_header) == 110, "the header has no holes");
+_Static_assert(sizeof(struct chunk_header) == 40, "nor has this one");
 _Static_assert(ENCLAVE_CHUNK_SIZE <= UINT16_MAX, "a chunk's size has 16 bits");
 
 struct held_chunk {
@@ -48,6 +51,7 @@ struct segment {
 	size_t head; /* where `first` stands in them */
 	size_t capacity;
 	uint64_t resume_ms; /* its writer is away, and until then may be back; 0: it is here */
+	uint64_t mark;      /* of the block that says that all so far was read; 0: none */
 	bool ended;
 	bool broken;
 };
@@ -92,16 +96,30 @@ struct segment *stream_open_segment(const struct stream *stream);
 struct enclave_binding segment_binding(const struct stream *stream, uint64_t segment);
 
 /* The tags of headers, as vault_tag; that of a chunk covers the chunk's own tag, too. */
-int segment_tag(const struct stream *stream, const struct segment_header *header,
-	uint8_t tag[static RECORD_TAG_SIZE]);
-int chunk_tag(const struct stream *stream, const struct chunk_header *header,
-	uint8_t tag[static RECORD_TAG_SIZE]);
+int segment_tag(const struct vault *vault, const struct segment_header *header,
+	uint8_t tag[static BLOCK_TAG_SIZE]);
+int chunk_tag(const struct vault *vault, const struct chunk_header *header,
+	uint8_t tag[static BLOCK_TAG_SIZE]);
 
 /* The data key of a segment: 0, STATUS_INTEGRITY or STATUS_GONE. Touches keys. */
 int segment_key(const struct stream *stream, const struct segment *segment, uint8_t *key);
 
+/* The newest of a stream's segments. */
+void stream_add_segment(struct stream *stream, struct segment *segment);
+
+/* Room for one more among the segment's chunks: 0 or STATUS_LIMIT. Then it can be added. */
+int segment_reserve_chunk(struct segment *segment);
+void segment_add_chunk(
+	struct stream *stream, struct segment *segment, const struct held_chunk *chunk);
+
 /* Wipes the oldest chunk of a segment. */
 void segment_drop_chunk(struct stream *stream, struct segment *segment);
+
+/* Before the last chunk of an open segment goes: whoever adopts it knows what is due. */
+void segment_mark(struct stream *stream, struct segment *segment);
+
+/* The stream of that number, or NULL. */
+struct stream *stream_of_id(const struct vault *vault, uint64_t id);
 
 /* Wipe the oldest segment, and the newest. */
 void stream_drop_first(struct stream *stream);

@@ -45,10 +45,10 @@ static struct span look_at_chunk(
 		&segment->chunks[segment->head + (size_t)(number - segment->first)];
 	const struct chunk_header *header =
 		ledger_at(stream->vault->ledger, held->offset, sizeof(*header) + held->size);
-	uint8_t tag[RECORD_TAG_SIZE];
+	uint8_t tag[BLOCK_TAG_SIZE];
 
-	if (chunk_tag(stream, header, tag) < 0 ||
-		sodium_memcmp(tag, header->tag, sizeof(tag)) != 0 ||
+	if (block_kind(header) != BLOCK_CHUNK || chunk_tag(stream->vault, header, tag) < 0 ||
+		sodium_memcmp(tag, header->block.tag, sizeof(tag)) != 0 ||
 		get_number(header->stream) != stream->id ||
 		get_number(header->segment) != segment->number ||
 		get_number(header->chunk) != number || bytes_get16(header->size) != held->size ||
@@ -121,8 +121,11 @@ static bool acknowledge_first(struct stream *stream, const struct stream_place *
 
 	if (segment->number > place->segment)
 		return false;
-	while (segment->first < segment->due && (whole || segment->first < place->next))
+	while (segment->first < segment->due && (whole || segment->first < place->next)) {
+		if (!whole && segment->first + 1 == segment->due && !segment->ended)
+			segment_mark(stream, segment);
 		segment_drop_chunk(stream, segment);
+	}
 	if (segment->first < segment->due || !(segment->ended || told))
 		return false;
 	stream_drop_first(stream);

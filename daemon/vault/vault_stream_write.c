@@ -8,46 +8,39 @@
 
 #include "common/status.h"
 
-/* What the tags of segments and chunks begin with: none is taken for a record's, or the other's. */
-static const char segment_kind[] = "memguardd segment";
-static const char chunk_kind[] = "memguardd chunk";
-
 /* What the wrapped key of a segment is bound to: no record has the stream's number. */
 struct enclave_binding segment_binding(const struct stream *stream, uint64_t segment)
 {
 	return (struct enclave_binding){ .secret = stream->id, .version = segment };
 }
 
-int segment_tag(const struct stream *stream, const struct segment_header *header,
-	uint8_t tag[static RECORD_TAG_SIZE])
+int segment_tag(const struct vault *vault, const struct segment_header *header,
+	uint8_t tag[static BLOCK_TAG_SIZE])
 {
-	const struct span parts[] = { span_of(segment_kind, sizeof(segment_kind)),
-		span_of((const uint8_t *)header + RECORD_TAG_SIZE,
-			sizeof(*header) - RECORD_TAG_SIZE) };
+	const struct span rest = block_rest(header, sizeof(*header));
 
-	return vault_tag(stream->vault, parts, 2, tag);
+	return vault_tag(vault, BLOCK_SEGMENT, &rest, 1, tag);
 }
 
-int chunk_tag(const struct stream *stream, const struct chunk_header *header,
-	uint8_t tag[static RECORD_TAG_SIZE])
+int chunk_tag(const struct vault *vault, const struct chunk_header *header,
+	uint8_t tag[static BLOCK_TAG_SIZE])
 {
-	const struct span parts[] = { span_of(chunk_kind, sizeof(chunk_kind)),
-		span_of((const uint8_t *)header + RECORD_TAG_SIZE,
-			sizeof(*header) - RECORD_TAG_SIZE + ENCLAVE_TAG_SIZE) };
+	const struct span rest = block_rest(header, sizeof(*header) + ENCLAVE_TAG_SIZE);
 
-	return vault_tag(stream->vault, parts, 2, tag);
+	return vault_tag(vault, BLOCK_CHUNK, &rest, 1, tag);
 }
 
 int segment_key(const struct stream *stream, const struct segment *segment, uint8_t *key)
 {
 	struct segment_header *header =
 		ledger_at(stream->vault->ledger, segment->offset, sizeof(*header));
-	uint8_t tag[RECORD_TAG_SIZE];
-	int r = segment_tag(stream, header, tag);
+	uint8_t tag[BLOCK_TAG_SIZE];
+	int r = segment_tag(stream->vault, header, tag);
 
 	if (r < 0)
 		return STATUS_GONE;
-	if (sodium_memcmp(tag, header->tag, sizeof(tag)) != 0 ||
+	if (block_kind(header) != BLOCK_SEGMENT ||
+		sodium_memcmp(tag, header->block.tag, sizeof(tag)) != 0 ||
 		get_number(header->stream) != stream->id ||
 		get_number(header->segment) != segment->number)
 		return STATUS_INTEGRITY;
@@ -104,7 +97,11 @@ static int write_segment(struct stream *stream, const struct segment *segment,
 	put_number(header->segment, segment->number);
 	r = enclave_wrap(header->wrapped, key, ENCLAVE_KEY_SIZE,
 		segment_binding(stream, segment->number), stream->vault->coffer, COFFER_VAULT);
-	return r < 0 ? r : segment_tag(stream, header, header->tag);
+	if (r == 0)
+		r = segment_tag(stream->vault, header, header->block.tag);
+	if (r == 0)
+		block_set_kind(header, BLOCK_SEGMENT);
+	return r;
 }
 
 int stream_begin(struct stream *stream, const uint8_t number[static MESSAGE_NUMBER_SIZE],
@@ -122,17 +119,12 @@ int stream_begin(struct stream *stream, const uint8_t number[static MESSAGE_NUMB
 	segment->number = stream->segments + 1;
 	r = write_segment(stream, segment, number, key);
 	if (r < 0) {
-		ledger_give(ledger, segment->offset);
+		vault_give(stream->vault, segment->offset);
 		free(segment);
 		return r;
 	}
 	stream->segments++;
-	stream->held += SEGMENT_HELD;
-	if (stream->last)
-		stream->last->next = segment;
-	else
-		stream->first = segment;
-	stream->last = segment;
+	stream_add_segment(stream, segment);
 	stream->writer = writer;
 	stream_changed(stream);
 	return 0;
@@ -158,8 +150,8 @@ bool stream_has_room(const struct stream *stream, uint64_t most)
 	return stream->held < most || stream->size == 0;
 }
 
-/* Room for one more among the segment's chunks: those that were read make it, or it grows. */
-static int reserve_chunk(struct segment *segment)
+/* Those that were read make it, or it grows. */
+int segment_reserve_chunk(struct segment *segment)
 {
 	size_t count = (size_t)(segment->due - segment->first);
 	size_t capacity = segment->capacity * 2 + 4;
@@ -181,11 +173,22 @@ static int reserve_chunk(struct segment *segment)
 	return 0;
 }
 
+void segment_add_chunk(
+	struct stream *stream, struct segment *segment, const struct held_chunk *chunk)
+{
+	segment->chunks[segment->head + (size_t)(segment->due - segment->first)] = *chunk;
+	segment->due++;
+	stream->size += chunk->size - ENCLAVE_TAG_SIZE;
+	stream->held += block_size(sizeof(struct chunk_header) + chunk->size);
+	segment->ended = chunk->final;
+}
+
 static int write_chunk(struct stream *stream, const struct segment *segment,
 	const struct held_chunk *chunk, struct span sealed)
 {
 	struct chunk_header *header =
 		ledger_at(stream->vault->ledger, chunk->offset, sizeof(*header) + sealed.size);
+	int r;
 
 	*header = (struct chunk_header){ .final = chunk->final };
 	put_number(header->stream, stream->id);
@@ -193,7 +196,10 @@ static int write_chunk(struct stream *stream, const struct segment *segment,
 	put_number(header->chunk, segment->due);
 	bytes_put16(header->size, (uint16_t)sealed.size);
 	memcpy(header + 1, sealed.data, sealed.size);
-	return chunk_tag(stream, header, header->tag);
+	r = chunk_tag(stream->vault, header, header->block.tag);
+	if (r == 0)
+		block_set_kind(header, BLOCK_CHUNK);
+	return r;
 }
 
 int stream_append(struct stream *stream, struct span chunk, bool final, const uint8_t *key)
@@ -207,20 +213,16 @@ int stream_append(struct stream *stream, struct span chunk, bool final, const ui
 	if ((chunk.size < ENCLAVE_CHUNK_SIZE && !final) || segment->due >= NUMBER_MAX ||
 		enclave_check_chunk(chunk.data, chunk.size, segment->due, final, key) != 0)
 		return STATUS_INTEGRITY;
-	if (reserve_chunk(segment) != 0 ||
+	if (segment_reserve_chunk(segment) != 0 ||
 		ledger_take(stream->vault->ledger, sizeof(struct chunk_header) + chunk.size,
 			&held.offset) < 0)
 		return STATUS_LIMIT;
 	r = write_chunk(stream, segment, &held, chunk);
 	if (r < 0) {
-		ledger_give(stream->vault->ledger, held.offset);
+		vault_give(stream->vault, held.offset);
 		return r;
 	}
-	segment->chunks[segment->head + (size_t)(segment->due - segment->first)] = held;
-	segment->due++;
-	stream->size += chunk.size - ENCLAVE_TAG_SIZE;
-	stream->held += block_size(sizeof(struct chunk_header) + chunk.size);
-	segment->ended = final;
+	segment_add_chunk(stream, segment, &held);
 	if (final)
 		stream->writer = NULL;
 	stream_changed(stream);

@@ -148,7 +148,7 @@ static void furnish(void)
 	workbench_init(&house.bench, bench, sizeof(bench), &guard);
 	MUST(sizeof(keys) >= coffer_keys_size(4096));
 	coffer_init(&house.coffer, keys, 4096, view, &guard);
-	MUST(vault_new(&house.vault, &house.coffer) == 0);
+	MUST(vault_new(&house.vault, &house.coffer, -1) == 0);
 	MUST(penalties_new(&house.penalties) == 0);
 }
 

@@ -14,17 +14,17 @@
  * Should it change, the scan finds no record any more and fails as blind.
  */
 enum {
-	RECORD_WRAPPED = 16,
-	RECORD_SECRET = 96,
-	RECORD_VERSION = 102,
-	RECORD_SIZE = 126,
-	RECORD_NAME_SIZE = 140,
-	RECORD_TAGS_SIZE = 142,
-	RECORD_FORMAT = 145,
+	RECORD_KIND = 16,
+	RECORD_WRAPPED = 18,
+	RECORD_SECRET = 98,
+	RECORD_VERSION = 104,
+	RECORD_SIZE = 128,
+	RECORD_NAME_SIZE = 142,
+	RECORD_TAGS_SIZE = 144,
 	RECORD_LIFETIME_SIZE = 147,
 };
 #define RECORD_NUMBER_BYTES 6
-#define RECORD_FORMAT_KNOWN 1
+#define RECORD_KIND_KNOWN 0xe1c9
 
 /* Numbers that count something in the daemon under test are smaller than this. */
 #define COUNTER_MAX 100000
@@ -86,7 +86,7 @@ static void look_for_record(struct hunt *hunt, const uint8_t *bytes)
 	size_t name_size = strlen(hunt->anchor->name);
 	struct target target = { .size = ENCLAVE_KEY_SIZE, .master = COFFER_VAULT };
 
-	if (bytes[RECORD_FORMAT] != RECORD_FORMAT_KNOWN || bytes[RECORD_LIFETIME_SIZE] != 0 ||
+	if (read_number(bytes + RECORD_KIND, 2) != RECORD_KIND_KNOWN || bytes[RECORD_LIFETIME_SIZE] != 0 ||
 		read_number(bytes + RECORD_NAME_SIZE, 2) != name_size ||
 		read_number(bytes + RECORD_TAGS_SIZE, 2) != 0 ||
 		read_number(bytes + RECORD_SIZE, RECORD_NUMBER_BYTES) != hunt->anchor->size)

@@ -234,7 +234,7 @@ static void do_channel_seal(void *argument)
 
 static void begin_vault(struct stage *stage)
 {
-	if (vault_new(&vault, &stage->coffer) != 0 || value_new(vault, &value) != 0 ||
+	if (vault_new(&vault, &stage->coffer, -1) != 0 || value_new(vault, &value) != 0 ||
 		value_append(vault, value, span_of(stage->sealed, ENCLAVE_CHUNK_SIZE)) != 0)
 		fail("no vault");
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "daemon/vault/ledger.h"
+#include "daemon/ledger/ledger.h"
 
 #include <check.h>
 #include <errno.h>
@@ -42,7 +42,7 @@ static struct ledger *new_ledger(void)
 {
 	struct ledger *ledger = NULL;
 
-	ck_assert_int_eq(ledger_new(&ledger), 0);
+	ck_assert_int_eq(ledger_new(&ledger, -1), 0);
 	return ledger;
 }
 
@@ -515,7 +515,7 @@ START_TEST(without_address_space_there_is_no_ledger)
 	}
 	limit = at_most(address_space() + 32 * MIB);
 	ck_assert_int_eq(setrlimit(RLIMIT_AS, &limit), 0);
-	ck_assert_int_eq(ledger_new(&ledger), -ENOMEM);
+	ck_assert_int_eq(ledger_new(&ledger, -1), -ENOMEM);
 	ck_assert_ptr_null(ledger);
 }
 END_TEST

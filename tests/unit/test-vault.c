@@ -33,7 +33,7 @@ START_TEST(a_value_takes_what_it_needs_and_no_more)
 	for (uint64_t i = 0; i < extents; i++)
 		needed += rounded(extent_size(size, i));
 	if (extents > 1)
-		needed += rounded(extents * sizeof(uint64_t));
+		needed += rounded(table_size(extents));
 	forget(store_new("app/key", size));
 	ck_assert_uint_eq(vault_bytes(vault), needed);
 }
@@ -145,7 +145,7 @@ START_TEST(versions_count_up_and_begin_again_after_removal)
 	ck_assert_uint_ne(get_number(record_header(vault, offset_of("x"))->secret), secret);
 	memcpy(record_header(vault, offset_of("x"))->wrapped, first.bytes, sizeof(first.bytes));
 	ck_assert_int_eq(record_tag(vault, record_header(vault, offset_of("x")),
-				 record_header(vault, offset_of("x"))->tag),
+				 record_header(vault, offset_of("x"))->block.tag),
 		0);
 	ck_assert_int_eq(record_key(vault, find("x"), first.bytes), STATUS_INTEGRITY);
 	forget(kept);
@@ -515,7 +515,7 @@ START_TEST(without_memory_there_is_no_vault)
 	struct vault *none = NULL;
 
 	ration = 0;
-	ck_assert_int_eq(vault_new(&none, &rig.coffer), -ENOMEM);
+	ck_assert_int_eq(vault_new(&none, &rig.coffer, -1), -ENOMEM);
 	ck_assert_ptr_null(none);
 }
 END_TEST

@@ -50,11 +50,12 @@ START_TEST(a_flipped_bit_in_a_table_of_extents_is_found)
 {
 	struct kept *kept = store_new("x", MIB);
 	struct record *record = find("x");
-	struct span table = table_of(vault, record->place, record->size);
-	uint8_t *bytes = ledger_at(vault->ledger, record->place, table.size);
+	uint64_t extents = extents_in(chunks_in(record->size));
+	size_t size = (size_t)table_size(extents);
+	uint8_t *bytes = ledger_at(vault->ledger, record->place, size);
 
-	ck_assert_uint_gt(table.size, 8);
-	for (size_t i = 0; i < table.size * 8; i++) {
+	ck_assert_uint_gt(extents, 1);
+	for (size_t i = 0; i < size * 8; i++) {
 		bytes[i / 8] ^= (uint8_t)(1u << i % 8);
 		ck_assert_int_eq(find_status("x"), STATUS_INTEGRITY);
 		bytes[i / 8] ^= (uint8_t)(1u << i % 8);
@@ -157,10 +158,11 @@ START_TEST(an_overwritten_place_of_a_pinned_record_gives_back_nothing_of_others)
 	struct kept *b = store_new("b", MIB);
 	struct record *pinned = record_pin(find("a"));
 	struct record *other = find("b");
-	uint8_t *table = ledger_at(vault->ledger, pinned->place, 8);
+	uint8_t *table = ledger_at(vault->ledger, pinned->place + sizeof(struct table), 16);
+	uint8_t *others = ledger_at(vault->ledger, other->place + sizeof(struct table), 8);
 
 	/* The first extent's place becomes the middle of another's, and out of all bounds. */
-	bytes_put64(table, bytes_get64(ledger_at(vault->ledger, other->place, 8)) + 16);
+	bytes_put64(table, bytes_get64(others) + 16);
 	bytes_put64(table + 8, UINT64_MAX - 15);
 	ck_assert_int_eq(remove_name("a"), 0);
 	ck_assert_uint_eq(record_chunk(vault, pinned, 0).size, 0);

@@ -9,8 +9,8 @@
 #include <stddef.h>
 #include <stdlib.h>
 
+#include "daemon/ledger/ledger.h"
 #include "daemon/vault/index.h"
-#include "daemon/vault/ledger.h"
 #include "daemon/vault/term.h"
 
 static inline void *rationed_calloc(size_t count, size_t size);
@@ -25,9 +25,11 @@ static int rationed_reserve(struct terms *terms);
 #define index_insert rationed_insert
 #define terms_reserve rationed_reserve
 #include "daemon/vault/vault.c"
+#include "daemon/vault/vault_adopt.c"
 #include "daemon/vault/vault_lifetime.c"
 #include "daemon/vault/vault_record.c"
 #include "daemon/vault/vault_stream.c"
+#include "daemon/vault/vault_stream_adopt.c"
 #include "daemon/vault/vault_stream_read.c"
 #include "daemon/vault/vault_stream_write.c"
 #include "daemon/vault/vault_value.c"
@@ -103,7 +105,7 @@ struct kept {
 static inline void set_up(void)
 {
 	rig_init(&rig);
-	ck_assert_int_eq(vault_new(&vault, &rig.coffer), 0);
+	ck_assert_int_eq(vault_new(&vault, &rig.coffer, -1), 0);
 }
 
 static inline void tear_down(void)

@@ -46,11 +46,17 @@ uint64_t bits_after(const uint64_t *words, uint64_t from, uint64_t end);
 /* The last set bit at `from` or before it. There is one: the caller knows. */
 uint64_t bitmap_before(const struct bitmap *map, uint64_t from);
 
+/* The first clear bit at `from` or behind it, or `end`. */
+uint64_t bitmap_gap(const struct bitmap *map, uint64_t from, uint64_t end);
+
+/* Sets all bits from `from` up to `end`. */
+void bitmap_fill(struct bitmap *map, uint64_t from, uint64_t end);
+
 /* Makes room for more bits, which are 0. Returns 0 or -ENOMEM; nothing is lost then. */
 int bitmap_widen(struct bitmap *map, uint64_t old_bits, uint64_t new_bits);
 
 /* Bytes that room for so many bits takes. */
 uint64_t bitmap_bytes(uint64_t bits);
 
-/* Frees the words. */
+/* Frees the words; it is empty again. */
 void bitmap_finish(struct bitmap *map);

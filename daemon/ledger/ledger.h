@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,13 +23,45 @@ struct ledger;
 #define LEDGER_RESERVE_MIN (UINT64_C(64) << 20) /* bytes of address space, at least */
 
 /*
- * Reserves address space: LEDGER_MAX bytes, or half of what the process may have, halved on until
- * the kernel agrees. Returns 0 or -ENOMEM.
+ * A file in memory for a ledger: whoever holds its descriptor keeps the bytes when a process that
+ * maps them has ended. It can grow and not shrink. Returns the descriptor, the caller's to close,
+ * or a negative errno; -ENOSYS where the system has no such files.
  */
-int ledger_new(struct ledger **ledgerp);
+int ledger_file(void);
+
+/*
+ * Reserves address space: LEDGER_MAX bytes, or half of what the process may have, halved on until
+ * the kernel agrees. `fd` is a file of ledger_file's, which outlives the ledger; -1 for memory that
+ * ends with the process. A file that is not empty is another ledger's, which is to be adopted.
+ * Returns 0, -ENOMEM, or -EBADMSG for a file that is no ledger of this format.
+ */
+int ledger_new(struct ledger **ledgerp, int fd);
 
 /* Wipes what is taken, unmaps and frees; takes NULL. */
 void ledger_free(struct ledger *ledger);
+
+/* -- adopting ------------------------------------------------------------------------------ */
+
+/*
+ * Whether it is to be adopted: what was taken is not known then. Until ledger_settle blocks can
+ * only be looked at and claimed, and every offset may begin one that goes on to the end.
+ */
+bool ledger_is_adopted(const struct ledger *ledger);
+
+/* The next run of bytes from `offset` on that were ever written. Returns false at the end. */
+bool ledger_written(const struct ledger *ledger, uint64_t offset, uint64_t *beginp, uint64_t *endp);
+
+/* A block of `size` bytes is there. Returns 0, or -EINVAL when that cannot be; nothing is changed.
+ */
+int ledger_claim(struct ledger *ledger, uint64_t offset, uint64_t size);
+
+/* Whether something that was claimed covers the byte there. */
+bool ledger_is_claimed(const struct ledger *ledger, uint64_t offset);
+
+/* All was claimed: the rest is wiped and free. */
+void ledger_settle(struct ledger *ledger);
+
+/* -- blocks -------------------------------------------------------------------------------- */
 
 /*
  * A block of `size` bytes (1 to LEDGER_BLOCK_MAX) whose bytes are unspecified. Returns 0,

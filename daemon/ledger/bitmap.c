@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "daemon/vault/bitmap.h"
+#include "daemon/ledger/bitmap.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -62,6 +62,36 @@ uint64_t bitmap_before(const struct bitmap *map, uint64_t from)
 	return bits_before(map->words, from);
 }
 
+uint64_t bitmap_gap(const struct bitmap *map, uint64_t from, uint64_t end)
+{
+	uint64_t word = from / BITMAP_WORD;
+	uint64_t clear;
+	uint64_t unit;
+
+	if (from >= end)
+		return end;
+	clear = ~map->words[word] & UINT64_MAX << (from % BITMAP_WORD);
+	while (clear == 0 && ++word < words_for(end))
+		clear = ~map->words[word];
+	unit = word * BITMAP_WORD + (clear == 0 ? 0 : (uint64_t)__builtin_ctzll(clear));
+	return unit < end ? unit : end;
+}
+
+void bitmap_fill(struct bitmap *map, uint64_t from, uint64_t end)
+{
+	while (from < end) {
+		uint64_t word = from / BITMAP_WORD;
+		uint64_t next = (word + 1) * BITMAP_WORD;
+		uint64_t bits = UINT64_MAX << (from % BITMAP_WORD);
+
+		if (next > end)
+			bits &= UINT64_MAX >> (next - end);
+		map->words[word] |= bits;
+		map->summary[word / BITMAP_WORD] |= UINT64_C(1) << (word % BITMAP_WORD);
+		from = next;
+	}
+}
+
 static int widen_words(uint64_t **wordsp, uint64_t old_bits, uint64_t new_bits)
 {
 	uint64_t old_words = words_for(old_bits);
@@ -93,4 +123,5 @@ void bitmap_finish(struct bitmap *map)
 {
 	free(map->words);
 	free(map->summary);
+	*map = (struct bitmap){ 0 };
 }

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "common/bytes.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+/*
+ * What every block of the ledger that means something by itself begins with. The kind is written
+ * last, in one step: before that the block is no more than bytes, and so it is again from the
+ * moment in which the kind is taken off. Whoever adopts the ledger finds the blocks by their kinds
+ * and believes what their tags prove.
+ */
+#define BLOCK_TAG_SIZE 16
+
+struct block {
+	uint8_t tag[BLOCK_TAG_SIZE]; /* keyed BLAKE2b under the ledger key, of the kind and the rest
+				      */
+	uint8_t kind[sizeof(uint16_t)];
+};
+
+/* Numbers that neither text nor a small number looks like. */
+enum block_kind {
+	BLOCK_NOTHING = 0,
+	BLOCK_RECORD = 0xe1c9,
+	BLOCK_SEGMENT = 0xe2ca,
+	BLOCK_CHUNK = 0xe3cb,
+	BLOCK_TABLE = 0xe4cc,
+	BLOCK_ANSWER = 0xe5cd,
+};
+
+static inline enum block_kind block_kind(const void *bytes)
+{
+	return (enum block_kind)bytes_get16(((const struct block *)bytes)->kind);
+}
+
+/* Blocks begin at multiples of 16, so the kind is one aligned store. */
+static inline void block_set_kind(void *bytes, enum block_kind kind)
+{
+	struct block *block = bytes;
+	uint16_t value;
+
+	bytes_put16((uint8_t *)&value, (uint16_t)kind);
+	atomic_store_explicit((_Atomic uint16_t *)(void *)block->kind, value, memory_order_release);
+}

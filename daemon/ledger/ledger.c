@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/ledger/ledger.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/ledger/ledger_inside.h"
+
+#ifdef MFD_ALLOW_SEALING
+int ledger_file(void)
+{
+	int fd = memfd_create("memguardd-ledger", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	int r;
+
+	if (fd >= 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_SEAL) == 0)
+		return fd;
+	r = -errno;
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+#else
+int ledger_file(void)
+{
+	return -ENOSYS;
+}
+#endif
+
+static int open_memory(struct ledger *ledger)
+{
+	struct stat stat = { 0 };
+	int r = ledger_reserve(ledger);
+
+	if (r == 0 && ledger->fd >= 0 && fstat(ledger->fd, &stat) < 0)
+		r = -errno;
+	if (r < 0 || stat.st_size > 0)
+		return r < 0 ? r : ledger_take_over(ledger, (uint64_t)stat.st_size);
+	r = ledger_grow(ledger, 1);
+	if (r == 0)
+		ledger_write_head(ledger);
+	return r;
+}
+
+int ledger_new(struct ledger **ledgerp, int fd)
+{
+	struct ledger *ledger = calloc(1, sizeof(*ledger));
+	int r;
+
+	if (!ledger)
+		return -ENOMEM;
+	ledger->fd = fd;
+	r = open_memory(ledger);
+	if (r < 0) {
+		ledger_free(ledger);
+		return r;
+	}
+	*ledgerp = ledger;
+	return 0;
+}
+
+static void wipe_taken(struct ledger *ledger)
+{
+	uint64_t end;
+
+	for (uint64_t unit = 0; unit < ledger->units; unit = end) {
+		end = run_end(ledger, unit);
+		if (bitmap_get(&ledger->taken, unit))
+			sodium_memzero(bytes_at(ledger, unit), (end - unit) * LEDGER_UNIT);
+	}
+}
+
+void ledger_free(struct ledger *ledger)
+{
+	if (!ledger)
+		return;
+	/* What could not be adopted may be another's to read. */
+	if (!ledger->adopted)
+		wipe_taken(ledger);
+	if (ledger->base)
+		munmap(ledger->base, ledger->reserved);
+	bitmap_finish(&ledger->begins);
+	bitmap_finish(&ledger->taken);
+	bitmap_finish(&ledger->claimed);
+	free(ledger);
+}
+
+/* Takes the first `units` of a free run and frees the rest anew. */
+static void split(struct ledger *ledger, uint64_t unit, uint64_t units)
+{
+	uint64_t end = run_end(ledger, unit);
+
+	run_unlink(ledger, unit);
+	bitmap_set(&ledger->taken, unit);
+	if (end - unit > units) {
+		bitmap_set(&ledger->begins, unit + units);
+		bitmap_set(&ledger->taken, unit + units);
+		run_link(ledger, unit + units, end);
+	}
+	ledger->used += units;
+}
+
+int ledger_take(struct ledger *ledger, size_t size, uint64_t *offsetp)
+{
+	uint64_t units = size / LEDGER_UNIT + (size % LEDGER_UNIT != 0);
+	uint64_t unit;
+	int r;
+
+	if (size == 0 || size > LEDGER_BLOCK_MAX)
+		return -EINVAL;
+	unit = run_find(ledger, units);
+	if (unit == 0) {
+		r = ledger_grow(ledger, units);
+		if (r < 0)
+			return r;
+		unit = run_find(ledger, units);
+	}
+	if (unit == 0)
+		abort();
+	split(ledger, unit, units);
+	*offsetp = unit * LEDGER_UNIT;
+	return 0;
+}
+
+/* The unit of a block that is certainly there. */
+static uint64_t taken_unit(const struct ledger *ledger, uint64_t offset)
+{
+	if (ledger_block(ledger, offset) == 0)
+		abort();
+	return offset / LEDGER_UNIT;
+}
+
+void ledger_give(struct ledger *ledger, uint64_t offset)
+{
+	uint64_t unit = taken_unit(ledger, offset);
+	uint64_t end = run_end(ledger, unit);
+	uint64_t size = (end - unit) * LEDGER_UNIT;
+
+	sodium_memzero(bytes_at(ledger, unit), size);
+	if (size >= LARGE_SIZE)
+		pages_drop_whole(ledger, offset, offset + size);
+	ledger->used -= end - unit;
+	run_free(ledger, unit, end);
+	if (size < LARGE_SIZE)
+		pages_tidy(ledger, size);
+}
+
+void ledger_trim(struct ledger *ledger, uint64_t offset, size_t size)
+{
+	uint64_t unit = taken_unit(ledger, offset);
+	uint64_t end = run_end(ledger, unit);
+	uint64_t keep = unit + size / LEDGER_UNIT + (size % LEDGER_UNIT != 0);
+
+	if (size == 0 || keep > end)
+		abort();
+	if (keep == end)
+		return;
+	pages_drop_whole(ledger, keep * LEDGER_UNIT, end * LEDGER_UNIT);
+	ledger->used -= end - keep;
+	bitmap_set(&ledger->begins, keep);
+	bitmap_set(&ledger->taken, keep);
+	run_free(ledger, keep, end);
+}
+
+size_t ledger_block(const struct ledger *ledger, uint64_t offset)
+{
+	uint64_t unit = offset / LEDGER_UNIT;
+
+	if (ledger->adopted && offset > 0 && offset % LEDGER_UNIT == 0 && unit < ledger->units)
+		return ledger_mapped(ledger) - offset;
+	if (offset == 0 || offset % LEDGER_UNIT != 0 || unit >= ledger->units ||
+		!bitmap_get(&ledger->begins, unit) || !bitmap_get(&ledger->taken, unit))
+		return 0;
+	return (run_end(ledger, unit) - unit) * LEDGER_UNIT;
+}
+
+void *ledger_at(const struct ledger *ledger, uint64_t offset, size_t size)
+{
+	uint64_t mapped = ledger->units * LEDGER_UNIT;
+
+	if (offset == 0 || offset > mapped || size > mapped - offset)
+		abort();
+	return ledger->base + offset;
+}
+
+uint64_t ledger_used(const struct ledger *ledger)
+{
+	return ledger->used * LEDGER_UNIT;
+}
+
+uint64_t ledger_mapped(const struct ledger *ledger)
+{
+	return ledger->units * LEDGER_UNIT;
+}
+
+uint64_t ledger_bookkeeping(const struct ledger *ledger)
+{
+	return sizeof(*ledger) + 2 * bitmap_bytes(ledger->capacity);
+}

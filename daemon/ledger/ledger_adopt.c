@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/ledger/ledger_inside.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sodium.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "common/bytes.h"
+#include "common/memory/os_memory.h"
+
+/* The file's first unit, which is nobody's. */
+struct head {
+	char magic[8];
+	uint8_t format[sizeof(uint32_t)];
+	uint8_t reserved[sizeof(uint32_t)];
+};
+
+#define LEDGER_FORMAT 1
+static const char head_magic[8] = { 'm', 'g', 'l', 'e', 'd', 'g', 'e', 'r' };
+
+_Static_assert(sizeof(struct head) == LEDGER_UNIT, "the head is the first unit");
+
+bool ledger_is_adopted(const struct ledger *ledger)
+{
+	return ledger->adopted;
+}
+
+static bool is_ours(const struct ledger *ledger)
+{
+	const struct head *head = (const struct head *)(const void *)ledger->base;
+
+	return memcmp(head->magic, head_magic, sizeof(head_magic)) == 0 &&
+		bytes_get32(head->format) == LEDGER_FORMAT;
+}
+
+void ledger_write_head(struct ledger *ledger)
+{
+	struct head *head = (struct head *)(void *)ledger->base;
+
+	memcpy(head->magic, head_magic, sizeof(head_magic));
+	bytes_put32(head->format, LEDGER_FORMAT);
+}
+
+/* Maps what another process has left. */
+int ledger_take_over(struct ledger *ledger, uint64_t size)
+{
+	uint64_t units = size / LEDGER_UNIT;
+	int r = size > ledger->reserved || size % os_memory_page() != 0 ? -EBADMSG : 0;
+
+	if (r == 0)
+		r = ledger_widen_maps(ledger, units);
+	if (r == 0)
+		r = bitmap_widen(&ledger->claimed, 0, units);
+	if (r == 0)
+		r = ledger_map(ledger, 0, size);
+	if (r < 0)
+		return r;
+	ledger->units = units;
+	ledger->adopted = true;
+	return is_ours(ledger) ? 0 : -EBADMSG;
+}
+
+bool ledger_written(const struct ledger *ledger, uint64_t offset, uint64_t *beginp, uint64_t *endp)
+{
+	off_t begin = lseek(ledger->fd, (off_t)offset, SEEK_DATA);
+	off_t end = begin < 0 ? begin : lseek(ledger->fd, begin, SEEK_HOLE);
+
+	if (begin < 0 || end < 0 || (uint64_t)begin >= ledger_mapped(ledger))
+		return false;
+	*beginp = (uint64_t)begin;
+	*endp = (uint64_t)end < ledger_mapped(ledger) ? (uint64_t)end : ledger_mapped(ledger);
+	return true;
+}
+
+int ledger_claim(struct ledger *ledger, uint64_t offset, uint64_t size)
+{
+	uint64_t unit = offset / LEDGER_UNIT;
+	uint64_t end = unit + size / LEDGER_UNIT + (size % LEDGER_UNIT != 0);
+
+	if (offset == 0 || offset % LEDGER_UNIT != 0 || size == 0 || size > LEDGER_BLOCK_MAX ||
+		end > ledger->units || bitmap_after(&ledger->claimed, unit, end) < end)
+		return -EINVAL;
+	bitmap_fill(&ledger->claimed, unit, end);
+	bitmap_set(&ledger->begins, unit);
+	bitmap_set(&ledger->taken, unit);
+	return 0;
+}
+
+bool ledger_is_claimed(const struct ledger *ledger, uint64_t offset)
+{
+	return bitmap_get(&ledger->claimed, offset / LEDGER_UNIT);
+}
+
+/* Whole pages go back to the kernel, unless it refuses; their neighbours on the edges are others'.
+ */
+static void wipe_gap(struct ledger *ledger, uint64_t begin, uint64_t end)
+{
+	uint64_t page = os_memory_page();
+	uint64_t first = round_up(begin, page);
+	uint64_t last = end / page * page;
+
+	if (first < last && pages_drop(ledger, first, last)) {
+		sodium_memzero(ledger->base + begin, first - begin);
+		sodium_memzero(ledger->base + last, end - last);
+		return;
+	}
+	sodium_memzero(ledger->base + begin, end - begin);
+}
+
+void ledger_settle(struct ledger *ledger)
+{
+	uint64_t end;
+
+	ledger->adopted = false;
+	for (uint64_t unit = ledger_keep_first(ledger); unit < ledger->units; unit = end) {
+		if (bitmap_get(&ledger->claimed, unit)) {
+			end = bitmap_gap(&ledger->claimed, unit, ledger->units);
+			ledger->used += end - unit;
+			continue;
+		}
+		end = bitmap_after(&ledger->claimed, unit, ledger->units);
+		wipe_gap(ledger, unit * LEDGER_UNIT, end * LEDGER_UNIT);
+		ledger_free_fresh(ledger, unit, end);
+	}
+	bitmap_finish(&ledger->claimed);
+}

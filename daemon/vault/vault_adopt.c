@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/status.h"
+#include "daemon/vault/vault_inside.h"
+
+/*
+ * What another process has left in the ledger becomes ours. The bytes are gone through once for
+ * blocks of a kind, whose tags say whether they are to be believed; of two records of one name the
+ * later one counts. What they lead to is claimed, and everything else is wiped: what was being
+ * written, what was being taken back.
+ */
+
+/* Blocks whose tags are looked at under one view of the masters: less than its 2 ms. */
+#define VIEW_BLOCKS 512
+
+/* Records that are not what was written, remembered until it is known what they lie in. */
+#define SUSPECTS_MAX 65536
+
+struct adoption {
+	struct vault *vault;
+	uint64_t given;   /* sequence numbers that were given away; one more may have been */
+	uint64_t highest; /* that was found */
+	unsigned looked;  /* under this view */
+	int result;
+	struct offsets suspects;
+	struct offsets over;       /* records that end here */
+	struct offsets broken;     /* records that lead to what is not theirs */
+	struct offsets tombstones; /* to be told in their order */
+	struct offsets segments;
+	struct offsets chunks;
+};
+
+int offsets_add(struct offsets *offsets, uint64_t offset)
+{
+	size_t capacity = offsets->capacity * 2 + 16;
+	uint64_t *at;
+
+	if (offsets->count == offsets->capacity) {
+		at = reallocarray(offsets->at, capacity, sizeof(*at));
+		if (!at)
+			return -ENOMEM;
+		offsets->at = at;
+		offsets->capacity = capacity;
+	}
+	offsets->at[offsets->count++] = offset;
+	return 0;
+}
+
+static void finish(struct adoption *adoption)
+{
+	free(adoption->suspects.at);
+	free(adoption->over.at);
+	free(adoption->broken.at);
+	free(adoption->tombstones.at);
+	free(adoption->segments.at);
+	free(adoption->chunks.at);
+}
+
+/* -- finding ------------------------------------------------------------------------------- */
+
+static uint64_t sequence_at(const struct vault *vault, uint64_t offset)
+{
+	return get_number(record_header(vault, offset)->sequence);
+}
+
+static int add_record(struct adoption *adoption, uint64_t offset)
+{
+	struct vault *vault = adoption->vault;
+	struct span name = record_name(record_header(vault, offset));
+	uint64_t sequence = sequence_at(vault, offset);
+	uint64_t suspect;
+	uint64_t other = index_find(vault->index, name, &suspect);
+
+	if (sequence > adoption->highest)
+		adoption->highest = sequence;
+	if (other == 0)
+		return index_insert(vault->index, name, offset);
+	if (sequence_at(vault, other) < sequence)
+		index_replace(vault->index, name, other, offset);
+	return 0;
+}
+
+static int suspect(struct adoption *adoption, uint64_t offset)
+{
+	return adoption->suspects.count < SUSPECTS_MAX ? offsets_add(&adoption->suspects, offset)
+						       : 0;
+}
+
+/* Whether its numbers can have been given away: those of ciphertext hardly ever. */
+static bool is_counted(const struct adoption *adoption, uint64_t offset)
+{
+	const struct vault *vault = adoption->vault;
+	uint64_t sequence;
+
+	if (ledger_block(vault->ledger, offset) < sizeof(struct header))
+		return false;
+	sequence = sequence_at(vault, offset);
+	return sequence <= adoption->given + 1 &&
+		get_number(record_header(vault, offset)->secret) <= sequence;
+}
+
+/* What claims to be a record. How far it reaches, if it is one. */
+static int look_at_record(struct adoption *adoption, uint64_t offset, uint64_t *sizep)
+{
+	struct vault *vault = adoption->vault;
+	bool counted = is_counted(adoption, offset);
+
+	if (counted && record_intact(vault, offset)) {
+		*sizep = record_block_size(record_header(vault, offset));
+		return add_record(adoption, offset);
+	}
+	return counted || record_fits(vault, offset) ? suspect(adoption, offset) : 0;
+}
+
+/* A record whose kind alone was overwritten would vanish without a word. */
+static bool was_record(struct adoption *adoption, uint64_t offset, unsigned kind)
+{
+	const struct vault *vault = adoption->vault;
+	uint8_t tag[BLOCK_TAG_SIZE];
+
+	if (((kind ^ BLOCK_RECORD) & 0xff) != 0 && ((kind ^ BLOCK_RECORD) & 0xff00) != 0)
+		return false;
+	if (!record_fits(vault, offset))
+		return false;
+	adoption->looked++;
+	return record_tag(vault, record_header(vault, offset), tag) == 0 &&
+		memcmp(tag, record_header(vault, offset)->block.tag, sizeof(tag)) == 0;
+}
+
+static int look_at(struct adoption *adoption, uint64_t offset, uint64_t *sizep)
+{
+	struct vault *vault = adoption->vault;
+	enum block_kind kind = block_kind(ledger_at(vault->ledger, offset, sizeof(struct block)));
+
+	switch (kind) {
+	case BLOCK_RECORD:
+		adoption->looked++;
+		return look_at_record(adoption, offset, sizep);
+	case BLOCK_SEGMENT:
+		adoption->looked++;
+		return segment_adoptable(vault, offset) ? offsets_add(&adoption->segments, offset)
+							: 0;
+	case BLOCK_CHUNK:
+		adoption->looked++;
+		return chunk_adoptable(vault, offset) ? offsets_add(&adoption->chunks, offset) : 0;
+	default:
+		return was_record(adoption, offset, kind) ? suspect(adoption, offset) : 0;
+	}
+}
+
+/* Nothing uses the masters for long without a break. */
+static void rest(struct adoption *adoption)
+{
+	if (adoption->looked < VIEW_BLOCKS)
+		return;
+	adoption->looked = 0;
+	coffer_forget(adoption->vault->coffer);
+}
+
+static int find_blocks(struct adoption *adoption)
+{
+	const struct ledger *ledger = adoption->vault->ledger;
+	uint64_t last = ledger_mapped(ledger) - sizeof(struct block);
+	uint64_t begin = 0;
+	uint64_t end = 0;
+	int r = 0;
+
+	while (r == 0 && ledger_written(ledger, end, &begin, &end)) {
+		uint64_t size;
+
+		if (begin == 0)
+			begin = LEDGER_UNIT;
+		for (uint64_t at = begin; at < end && at <= last && r == 0; at += size) {
+			size = LEDGER_UNIT;
+			r = look_at(adoption, at, &size);
+			rest(adoption);
+		}
+	}
+	return r;
+}
+
+/* -- claiming ------------------------------------------------------------------------------ */
+
+static int claim_extents(struct vault *vault, const struct header *header)
+{
+	uint64_t size = get_number(header->size);
+	struct span table = record_table(vault, record_place(header), size);
+	uint64_t place = record_place(header);
+	int r;
+
+	if (size == 0)
+		return 0;
+	if (extents_in(chunks_in(size)) == 1)
+		return ledger_claim(vault->ledger, place, extent_size(size, 0));
+	if (table.size == 0)
+		return -EINVAL;
+	r = ledger_claim(vault->ledger, place, sizeof(struct table) + table.size);
+	for (uint64_t i = 0; i < table.size / sizeof(uint64_t) && r == 0; i++)
+		r = ledger_claim(vault->ledger, bytes_get64(table.data + i * sizeof(uint64_t)),
+			extent_size(size, i));
+	return r;
+}
+
+/* Into the list of those that need more than their blocks, if it is one. */
+static int sort_in(struct adoption *adoption, uint64_t offset)
+{
+	const struct header *header = record_header(adoption->vault, offset);
+
+	if (header->flags & RECORD_SESSION)
+		return offsets_add(&adoption->over, offset);
+	if (header->flags & RECORD_CONSUMED)
+		return offsets_add(&adoption->tombstones, offset);
+	if (header->flags & RECORD_STREAM)
+		return stream_adopt(adoption->vault, offset);
+	return lifetime_adopt(adoption->vault, offset);
+}
+
+static void claim_record(void *context, uint64_t offset)
+{
+	struct adoption *adoption = context;
+	struct vault *vault = adoption->vault;
+	const struct header *header = record_header(vault, offset);
+
+	if (adoption->result < 0)
+		return;
+	if (ledger_claim(vault->ledger, offset, record_block_size(header)) < 0)
+		/* It lies in what another record has a better right to: no name leads there. */
+		adoption->result = suspect(adoption, offset);
+	else if (claim_extents(vault, header) < 0)
+		adoption->result = offsets_add(&adoption->broken, offset);
+	else
+		adoption->result = sort_in(adoption, offset);
+}
+
+/* -- the end ------------------------------------------------------------------------------- */
+
+static void take_out(struct vault *vault, const struct offsets *offsets, bool intact)
+{
+	for (size_t i = 0; i < offsets->count; i++) {
+		uint64_t offset = offsets->at[i];
+
+		index_remove(vault->index, record_name(record_header(vault, offset)), offset);
+		record_retire(vault, offset, intact);
+	}
+}
+
+static const struct vault *sorted_vault;
+
+static int by_sequence(const void *a, const void *b)
+{
+	uint64_t x = sequence_at(sorted_vault, *(const uint64_t *)a);
+	uint64_t y = sequence_at(sorted_vault, *(const uint64_t *)b);
+
+	return (x > y) - (x < y);
+}
+
+static int adopt_tombstones(struct adoption *adoption)
+{
+	struct offsets *tombstones = &adoption->tombstones;
+	int r = 0;
+
+	sorted_vault = adoption->vault;
+	if (tombstones->count > 1)
+		qsort(tombstones->at, tombstones->count, sizeof(*tombstones->at), by_sequence);
+	for (size_t i = 0; i < tombstones->count && r == 0; i++)
+		r = tombstone_adopt(adoption->vault, tombstones->at[i]);
+	return r;
+}
+
+/* Those that lie in the chunks of an intact record are that one's ciphertext and nobody's record.
+ */
+static uint64_t count_suspects(const struct adoption *adoption)
+{
+	uint64_t count = 0;
+
+	for (size_t i = 0; i < adoption->suspects.count; i++)
+		count += !ledger_is_claimed(adoption->vault->ledger, adoption->suspects.at[i]);
+	return count;
+}
+
+static int adopt(struct adoption *adoption)
+{
+	struct vault *vault = adoption->vault;
+	int r = find_blocks(adoption);
+
+	if (r == 0) {
+		index_each(vault->index, claim_record, adoption);
+		r = adoption->result;
+	}
+	if (r == 0)
+		r = streams_adopt(vault, &adoption->segments, &adoption->chunks);
+	if (r < 0)
+		return r;
+	vault->broken = count_suspects(adoption) + adoption->broken.count;
+	ledger_settle(vault->ledger);
+	take_out(vault, &adoption->over, true);
+	take_out(vault, &adoption->broken, false);
+	streams_settle(vault);
+	return adopt_tombstones(adoption);
+}
+
+int vault_adopt(struct vault *vault)
+{
+	struct coffer_notes *notes = coffer_notes(vault->coffer);
+	struct adoption adoption = { .vault = vault };
+	int r;
+
+	if (!notes)
+		return -EKEYEXPIRED;
+	adoption.given = adoption.highest = atomic_load(&notes->number);
+	r = adopt(&adoption);
+	finish(&adoption);
+	coffer_forget(vault->coffer);
+	if (r < 0)
+		return r;
+	vault->sequence = adoption.highest;
+	atomic_store(&notes->number, vault->sequence);
+	/* Whatever a purge had not wiped yet is not a loss. */
+	if (atomic_exchange(&notes->purging, 0))
+		vault->broken = 0;
+	return 0;
+}
