@@ -345,11 +345,17 @@ static void pass_on(int number)
 /* The child is what is ready; its parent lives on, and passes a signal on when it is told to. */
 static void in_a_child(int number)
 {
+	sigset_t set;
+
 	catch_one(number, on_second);
 	signal(SIGUSR1, pass_on);
+	/* Not before it is known whom to pass it on to. */
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &set, NULL);
 	grandchild = fork();
 	if (grandchild > 0)
-		for (;;)
+		for (sigprocmask(SIG_UNBLOCK, &set, NULL);;)
 			pause();
 	if (mg_secret_random(&value, 32, MG_MEMORY_PREFER_LOCK) != MG_OK)
 		_exit(93);
