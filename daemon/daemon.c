@@ -4,6 +4,9 @@
 #include <errno.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
+
+#include "common/status.h"
 
 #define PAGE 4096
 
@@ -21,7 +24,8 @@
 /* Nanoseconds that the end of lives may take at a time. */
 #define EXPIRE_NS 1000000
 
-enum region { REGION_KEYS, REGION_VIEW, REGION_STACK, REGION_BENCH, REGIONS };
+/* The keys come last: they may be elsewhere. */
+enum region { REGION_VIEW, REGION_STACK, REGION_BENCH, REGION_KEYS, REGIONS };
 
 uint64_t daemon_now_ms(void)
 {
@@ -39,6 +43,14 @@ uint64_t daemon_now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
+int daemon_map_keys(struct os_memory *keys, enum os_memory_need need)
+{
+	*keys = (struct os_memory){ .count = 1 };
+	keys->regions[0].size = coffer_keys_size(PREKEY_SIZE);
+	keys->regions[0].inherited = true;
+	return os_memory_map(keys, need);
+}
+
 static int map_memory(struct daemon *daemon, enum os_memory_need need)
 {
 	struct os_memory *memory = &daemon->memory;
@@ -47,18 +59,43 @@ static int map_memory(struct daemon *daemon, enum os_memory_need need)
 	memory->regions[REGION_VIEW].size = VIEW_PAGES * PAGE;
 	memory->regions[REGION_STACK].size = locked_stack_size();
 	memory->regions[REGION_BENCH].size = BENCH_PAGES * PAGE;
-	memory->count = REGIONS;
+	memory->count = daemon->keys ? REGION_KEYS : REGIONS;
 	return os_memory_map(memory, need);
 }
 
-static void init_coffer(void *argument)
-{
-	struct daemon *daemon = argument;
-	uint8_t *view = daemon->memory.regions[REGION_VIEW].data;
+/* What runs on the locked stack, and how it ends. */
+struct opening {
+	struct daemon *daemon;
+	struct process *process; /* that something has just been bound to */
+	int ledger;
+	int result;
+};
 
+/* What another process has left is adopted; under the channel master nothing of it is needed. */
+static int open_coffer(struct daemon *daemon)
+{
+	uint8_t *view = daemon->memory.regions[REGION_VIEW].data + sizeof(*daemon->guard);
+	uint8_t *keys = daemon->keys ? daemon->keys->regions[0].data
+				     : daemon->memory.regions[REGION_KEYS].data;
+	int r = coffer_adopt(&daemon->coffer, keys, PREKEY_SIZE, view, daemon->guard);
+
+	if (r == 0)
+		coffer_replace(&daemon->coffer, COFFER_CHANNEL);
+	if (r != -ENODATA)
+		return r;
 	/* The canary value stands on the view page too, in front of the view. */
-	coffer_init(&daemon->coffer, daemon->memory.regions[REGION_KEYS].data, PREKEY_SIZE,
-		view + sizeof(*daemon->guard), daemon->guard);
+	coffer_init(&daemon->coffer, keys, PREKEY_SIZE, view, daemon->guard);
+	return 0;
+}
+
+static void open_vault(void *argument)
+{
+	struct opening *opening = argument;
+	struct daemon *daemon = opening->daemon;
+
+	opening->result = open_coffer(daemon);
+	if (opening->result == 0)
+		opening->result = vault_new(&daemon->vault, &daemon->coffer, opening->ledger);
 }
 
 /* Gives each region its tenant. */
@@ -72,7 +109,6 @@ static void furnish(struct daemon *daemon)
 	workbench_init(&daemon->bench, regions[REGION_BENCH].data, regions[REGION_BENCH].size,
 		daemon->guard);
 	workbench_survive(&daemon->bench);
-	locked_stack_call(&daemon->stack, init_coffer, daemon);
 }
 
 /* Something has happened in a stream: whoever waits for it looks again. */
@@ -83,24 +119,70 @@ static void on_change(void *context, struct span name)
 	wait_queue_call(&daemon->waits, name);
 }
 
-int daemon_init(struct daemon *daemon, const struct daemon_options *options)
+/* All locked memory is mapped here, and holds still from then on where the kernel can do that. */
+static int take_memory(struct daemon *daemon, const struct daemon_options *options)
 {
 	int r;
 
-	memset(daemon, 0, sizeof(*daemon));
-	r = map_memory(daemon, options->memory);
+	daemon->keys = options->keys;
+	r = daemon->keys ? os_memory_take_over(daemon->keys, options->memory) : 0;
+	if (r == 0)
+		r = map_memory(daemon, options->memory);
 	if (r < 0)
 		return r;
 	furnish(daemon);
-	/* The regions never change again; where the kernel can hold them in place, it does. */
 	(void)os_memory_seal(&daemon->memory);
+	if (daemon->keys)
+		(void)os_memory_seal(daemon->keys);
+	return 0;
+}
+
+/* The process that a secret was bound to before us, if it lives. */
+static int find_process(void *context, uint32_t pid, uint64_t started, struct holder **holderp)
+{
+	struct opening *opening = context;
+	struct processes *processes = opening->daemon->processes;
+	const char *words;
+	int r;
+
+	/* What was asked for before has its record by now, and lives as long as that. */
+	process_release(processes, opening->process);
+	opening->process = NULL;
+	r = process_take(processes, getpid(), (pid_t)pid, &opening->process, &words);
+	if (r == STATUS_LIMIT)
+		return -ENOMEM;
+	*holderp = r == 0 && process_started(opening->process) == started
+		? process_holder(opening->process)
+		: NULL;
+	return 0;
+}
+
+static void bind_adopted(void *argument)
+{
+	struct opening *opening = argument;
+
+	opening->result = vault_bind(opening->daemon->vault, find_process, opening);
+	process_release(opening->daemon->processes, opening->process);
+}
+
+int daemon_init(struct daemon *daemon, const struct daemon_options *options)
+{
+	struct opening opening = { .daemon = daemon,
+		.ledger = options->keys ? options->ledger : -1 };
+	int r;
+
+	memset(daemon, 0, sizeof(*daemon));
+	r = take_memory(daemon, options);
+	if (r < 0)
+		return r;
 	wait_queue_init(&daemon->waits);
 	daemon->policy.own = options->own;
 	daemon->max_value = options->max_value;
 	daemon->rekey_ms = options->rekey_ms;
 	daemon->upload_ms = UPLOAD_MS;
 	daemon->started_ms = daemon_now_ms();
-	r = vault_new(&daemon->vault, &daemon->coffer, -1);
+	locked_stack_call(&daemon->stack, open_vault, &opening);
+	r = opening.result;
 	if (r == 0)
 		vault_watch(daemon->vault, on_change, daemon);
 	if (r == 0)
@@ -109,9 +191,34 @@ int daemon_init(struct daemon *daemon, const struct daemon_options *options)
 		r = penalties_new(&daemon->penalties);
 	if (r == 0)
 		r = processes_new(&daemon->processes);
-	if (r < 0)
+	if (r == 0) {
+		locked_stack_call(&daemon->stack, bind_adopted, &opening);
+		r = opening.result;
+	}
+	if (r < 0 && daemon->keys)
+		daemon_leave(daemon);
+	else if (r < 0)
 		daemon_finish(daemon);
 	return r;
+}
+
+/* Everything on the heap and in pages of our own. */
+static void discard(struct daemon *daemon)
+{
+	repeats_free(daemon->repeats);
+	penalties_free(daemon->penalties);
+	processes_free(daemon->processes);
+	os_memory_unmap(&daemon->memory);
+	memset(daemon, 0, sizeof(*daemon));
+}
+
+void daemon_leave(struct daemon *daemon)
+{
+	if (!daemon->guard)
+		return;
+	daemon_forget(daemon);
+	vault_leave(daemon->vault);
+	discard(daemon);
 }
 
 static void destroy_coffer(void *argument)
@@ -124,12 +231,8 @@ void daemon_finish(struct daemon *daemon)
 	if (!daemon->guard)
 		return;
 	locked_stack_call(&daemon->stack, destroy_coffer, &daemon->coffer);
-	repeats_free(daemon->repeats);
-	penalties_free(daemon->penalties);
 	vault_free(daemon->vault);
-	processes_free(daemon->processes);
-	os_memory_unmap(&daemon->memory);
-	memset(daemon, 0, sizeof(*daemon));
+	discard(daemon);
 }
 
 static void remask(void *argument)

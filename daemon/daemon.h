@@ -26,7 +26,8 @@
  */
 struct daemon {
 	struct os_memory memory;
-	struct guard *guard; /* on the view page */
+	struct os_memory *keys; /* NULL: the key parts are in `memory`, too */
+	struct guard *guard;    /* on the view page */
 	struct locked_stack stack;
 	struct workbench bench;
 	struct coffer coffer;
@@ -51,19 +52,28 @@ struct daemon {
 /* What a daemon is made from. */
 struct daemon_options {
 	enum os_memory_need memory;
-	uint64_t max_value; /* bytes */
+	struct os_memory *keys; /* of daemon_map_keys, and then outlives it; NULL: its own */
+	int ledger;             /* with `keys`: a ledger_file that outlives it */
+	uint64_t max_value;     /* bytes */
 	uint32_t rekey_ms;
 	uid_t own; /* the uid that may do everything, beside root */
 };
 
+/* Maps pages for key parts that outlive a daemon's process. Returns what os_memory_map does. */
+int daemon_map_keys(struct os_memory *keys, enum os_memory_need need);
+
 /*
- * Maps the memory, draws the masters and makes an empty vault. Returns 0; -EPERM when the memory is
- * not as strong as asked for (daemon->memory says why); -ENOMEM.
+ * Maps the memory, draws the masters and makes an empty vault; or adopts what another daemon has
+ * left in key pages and ledger. Returns 0; -EPERM when the memory is not as strong as asked for
+ * (daemon->memory says why); -ENOMEM; -EBADMSG when keys or ledger are not of our format.
  */
 int daemon_init(struct daemon *daemon, const struct daemon_options *options);
 
-/* Wipes and frees everything. */
+/* Wipes and frees everything, key pages and ledger that outlive it included. */
 void daemon_finish(struct daemon *daemon);
+
+/* Leaves key pages and ledger as they are to whoever adopts them, and frees the rest. */
+void daemon_leave(struct daemon *daemon);
 
 /* Draws new parts for the masters. */
 void daemon_remask(struct daemon *daemon);

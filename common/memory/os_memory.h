@@ -35,6 +35,7 @@ struct os_region {
 	uint8_t *data;
 	enum os_memory_access access; /* in force now, at `data` */
 	bool mirrored;                /* wanted: the same pages a second time, read-only */
+	bool inherited;               /* wanted: a forked child has them too, the very same */
 	const uint8_t *mirror;        /* there; counts as locked memory once more */
 };
 
@@ -65,6 +66,12 @@ size_t os_memory_page(void);
  * nothing can be mapped twice, or -ENOMEM; after a failure nothing is mapped.
  */
 int os_memory_map(struct os_memory *memory, enum os_memory_need need);
+
+/*
+ * In a forked child that has inherited all regions: they are locked for it, too, and kept from its
+ * own children. Returns 0, or -EPERM when `need` asks for more than there is.
+ */
+int os_memory_take_over(struct os_memory *memory, enum os_memory_need need);
 
 /* Changes what may be done with one region. Returns 0 or a negative errno; -EPERM once sealed. */
 int os_memory_protect(struct os_memory *memory, size_t region, enum os_memory_access access);

@@ -44,9 +44,13 @@ int os_platform_lock(void *data, size_t size)
 	return syscall(SYS_mlock, data, size) < 0 ? -errno : 0;
 }
 
-void os_platform_hide(void *data, size_t size, int shared)
+void os_platform_hide(void *data, size_t size)
 {
 	(void)madvise(data, size, MADV_DONTDUMP);
+}
+
+void os_platform_keep_from_children(void *data, size_t size, int shared)
+{
 	(void)madvise(data, size, MADV_DONTFORK);
 	/* Belt and braces where DONTFORK is lifted one day; EINVAL on shared mappings. */
 	if (!shared)

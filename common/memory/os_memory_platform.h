@@ -17,8 +17,11 @@ int os_platform_shared(size_t size);
 /* Keeps the range from being swapped out. */
 int os_platform_lock(void *data, size_t size);
 
-/* Keeps the range out of core files and away from children; best effort. */
-void os_platform_hide(void *data, size_t size, int shared);
+/* Keeps the range out of core files; best effort. */
+void os_platform_hide(void *data, size_t size);
+
+/* Keeps the range away from children; best effort. */
+void os_platform_keep_from_children(void *data, size_t size, int shared);
 
 /* Private pages that a forked child finds zeroed, whoever forks and however. */
 int os_platform_zero_in_child(void *data, size_t size);

@@ -99,13 +99,23 @@ static int clear(struct os_memory *memory)
 	return base == MAP_FAILED ? -ENOMEM : 0;
 }
 
-static int map_part(const uint8_t *at, size_t size, int protection, int fd, off_t offset)
+static void hide(void *address, const struct os_region *region, bool shared)
+{
+	os_platform_hide(address, region->size);
+	if (!region->inherited)
+		os_platform_keep_from_children(address, region->size, shared);
+}
+
+/* A region, or the mirror of one, at its place in a file. */
+static int map_part(
+	const struct os_region *region, const uint8_t *at, int protection, int fd, off_t offset)
 {
 	void *address = (void *)(uintptr_t)at;
 
-	if (mmap(address, size, protection, MAP_SHARED | MAP_FIXED, fd, offset) == MAP_FAILED)
+	if (mmap(address, region->size, protection, MAP_SHARED | MAP_FIXED, fd, offset) ==
+		MAP_FAILED)
 		return -errno;
-	os_platform_hide(address, size, 1);
+	hide(address, region, true);
 	return 0;
 }
 
@@ -123,9 +133,9 @@ static int map_file(struct os_memory *memory, int fd)
 	for (size_t i = 0; i < memory->count && r == 0; i++) {
 		struct os_region *region = &memory->regions[i];
 
-		r = map_part(region->data, region->size, PROT_READ | PROT_WRITE, fd, offset);
+		r = map_part(region, region->data, PROT_READ | PROT_WRITE, fd, offset);
 		if (r == 0 && region->mirrored)
-			r = map_part(region->mirror, region->size, PROT_READ, fd, offset);
+			r = map_part(region, region->mirror, PROT_READ, fd, offset);
 		offset += (off_t)region->size;
 	}
 	close(fd);
@@ -161,11 +171,13 @@ static int map_anonymous(struct os_memory *memory, bool lock)
 
 	for (size_t i = 0; i < memory->count && r == 0; i++) {
 		struct os_region *region = &memory->regions[i];
+		/* A copy of a key in a child would outlive the key. */
+		int sharing = region->inherited ? MAP_SHARED : MAP_PRIVATE;
 
 		if (mmap(region->data, region->size, PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+			    sharing | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
 			return -errno;
-		os_platform_hide(region->data, region->size, 0);
+		hide(region->data, region, region->inherited);
 		if (lock)
 			r = os_platform_lock(region->data, region->size);
 	}
@@ -259,6 +271,22 @@ int os_memory_map(struct os_memory *memory, enum os_memory_need need)
 	for (size_t i = 0; i < memory->count; i++)
 		memory->regions[i].access = OS_MEMORY_WRITE;
 	memory->locked = memory->backend == OS_MEMORY_PLAIN ? 0 : total;
+	return 0;
+}
+
+/* The kernel locks secret pages by their nature, others for each process that asks. */
+int os_memory_take_over(struct os_memory *memory, enum os_memory_need need)
+{
+	for (size_t i = 0; i < memory->count; i++) {
+		struct os_region *region = &memory->regions[i];
+
+		os_platform_keep_from_children(region->data, region->size, true);
+		if (memory->backend != OS_MEMORY_LOCKED)
+			continue;
+		memory->lock_error = -os_platform_lock(region->data, region->size);
+		if (memory->lock_error != 0 && need != OS_MEMORY_PREFER_LOCK)
+			return -EPERM;
+	}
 	return 0;
 }
 

@@ -24,12 +24,18 @@ int os_platform_lock(void *data, size_t size)
 	return mlock(data, size) < 0 ? -errno : 0;
 }
 
-void os_platform_hide(void *data, size_t size, int shared)
+void os_platform_hide(void *data, size_t size)
 {
-	(void)shared;
 #ifdef MADV_NOCORE
 	(void)madvise(data, size, MADV_NOCORE);
 #endif
+	(void)data;
+	(void)size;
+}
+
+void os_platform_keep_from_children(void *data, size_t size, int shared)
+{
+	(void)shared;
 #ifdef INHERIT_NONE
 	(void)minherit(data, size, INHERIT_NONE);
 #endif

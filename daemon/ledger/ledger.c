@@ -57,7 +57,7 @@ int ledger_new(struct ledger **ledgerp, int fd)
 	ledger->fd = fd;
 	r = open_memory(ledger);
 	if (r < 0) {
-		ledger_free(ledger);
+		ledger_leave(ledger);
 		return r;
 	}
 	*ledgerp = ledger;
@@ -77,11 +77,15 @@ static void wipe_taken(struct ledger *ledger)
 
 void ledger_free(struct ledger *ledger)
 {
+	if (ledger)
+		wipe_taken(ledger);
+	ledger_leave(ledger);
+}
+
+void ledger_leave(struct ledger *ledger)
+{
 	if (!ledger)
 		return;
-	/* What could not be adopted may be another's to read. */
-	if (!ledger->adopted)
-		wipe_taken(ledger);
 	if (ledger->base)
 		munmap(ledger->base, ledger->reserved);
 	bitmap_finish(&ledger->begins);

@@ -40,6 +40,9 @@ int ledger_new(struct ledger **ledgerp, int fd);
 /* Wipes what is taken, unmaps and frees; takes NULL. */
 void ledger_free(struct ledger *ledger);
 
+/* The same, but a file keeps what is in it. */
+void ledger_leave(struct ledger *ledger);
+
 /* -- adopting ------------------------------------------------------------------------------ */
 
 /*

@@ -528,7 +528,7 @@ int vault_new(struct vault **vaultp, struct coffer *coffer, int fd)
 	if (r == 0 && ledger_is_adopted(vault->ledger))
 		r = vault_adopt(vault);
 	if (r < 0) {
-		vault_free(vault);
+		vault_leave(vault);
 		return r;
 	}
 	*vaultp = vault;
@@ -546,6 +546,22 @@ static void free_pinned(struct vault *vault)
 		}
 }
 
+void vault_leave(struct vault *vault)
+{
+	if (!vault)
+		return;
+	while (vault->values)
+		value_drop(vault, vault->values);
+	streams_leave(vault);
+	free_pinned(vault);
+	free(vault->spare);
+	terms_free(vault->terms);
+	index_free(vault->index);
+	free(vault->bound.at);
+	ledger_leave(vault->ledger);
+	free(vault);
+}
+
 void vault_free(struct vault *vault)
 {
 	if (!vault)
@@ -553,13 +569,9 @@ void vault_free(struct vault *vault)
 	while (vault->values)
 		value_free(vault, vault->values);
 	streams_free(vault);
-	free_pinned(vault);
-	free(vault->spare);
-	terms_free(vault->terms);
-	index_free(vault->index);
-	free(vault->bound.at);
 	ledger_free(vault->ledger);
-	free(vault);
+	vault->ledger = NULL;
+	vault_leave(vault);
 }
 
 void vault_watch(

@@ -41,6 +41,9 @@ int vault_new(struct vault **vaultp, struct coffer *coffer, int fd);
 /* Wipes and frees everything; takes NULL. */
 void vault_free(struct vault *vault);
 
+/* The same without wiping, for who adopts the file; what is under way dies with it. Takes NULL. */
+void vault_leave(struct vault *vault);
+
 /* Calls `on_change` with the name of every stream in which something happens. */
 void vault_watch(
 	struct vault *vault, void (*on_change)(void *context, struct span name), void *context);

@@ -314,6 +314,9 @@ int vault_adopt(struct vault *vault);
 int streams_new(struct vault *vault);
 void streams_free(struct vault *vault);
 
+/* The same, but what they have in the ledger stays there. */
+void streams_leave(struct vault *vault);
+
 /* The record is gone: if it was a stream's, the stream is too. */
 void stream_lose(struct vault *vault, uint64_t offset);
 

@@ -193,6 +193,26 @@ void streams_free(struct vault *vault)
 	vault->streams = NULL;
 }
 
+void streams_leave(struct vault *vault)
+{
+	for (size_t i = 0; vault->streams && i < CHAINS; i++)
+		while (vault->streams->chain[i]) {
+			struct stream *stream = vault->streams->chain[i];
+
+			vault->streams->chain[i] = stream->next;
+			while (stream->first) {
+				struct segment *segment = stream->first;
+
+				stream->first = segment->next;
+				free(segment->chunks);
+				free(segment);
+			}
+			free(stream);
+		}
+	free(vault->streams);
+	vault->streams = NULL;
+}
+
 int stream_find(struct vault *vault, struct span name, struct stream **streamp)
 {
 	struct stream *stream;

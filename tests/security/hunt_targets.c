@@ -86,7 +86,8 @@ static void look_for_record(struct hunt *hunt, const uint8_t *bytes)
 	size_t name_size = strlen(hunt->anchor->name);
 	struct target target = { .size = ENCLAVE_KEY_SIZE, .master = COFFER_VAULT };
 
-	if (read_number(bytes + RECORD_KIND, 2) != RECORD_KIND_KNOWN || bytes[RECORD_LIFETIME_SIZE] != 0 ||
+	if (read_number(bytes + RECORD_KIND, 2) != RECORD_KIND_KNOWN ||
+		bytes[RECORD_LIFETIME_SIZE] != 0 ||
 		read_number(bytes + RECORD_NAME_SIZE, 2) != name_size ||
 		read_number(bytes + RECORD_TAGS_SIZE, 2) != 0 ||
 		read_number(bytes + RECORD_SIZE, RECORD_NUMBER_BYTES) != hunt->anchor->size)

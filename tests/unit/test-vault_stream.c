@@ -111,8 +111,8 @@ START_TEST(a_long_stream_takes_no_more_than_what_waits_in_it)
 	struct stream_place place = { 0 };
 	struct stream_part part;
 	/* And a word of how far it was read. */
-	uint64_t most = vault_bytes(vault) +
-		block_size(sizeof(struct chunk_header) + ENCLAVE_TAG_SIZE);
+	uint64_t most =
+		vault_bytes(vault) + block_size(sizeof(struct chunk_header) + ENCLAVE_TAG_SIZE);
 	size_t capacity = stream->first->capacity;
 
 	for (uint64_t i = 4; i < kept->chunks; i += 4) {
