@@ -23,6 +23,9 @@
 /* inih cuts longer lines (INI_MAX_LINE, 200 bytes) into two: we refuse them before that. */
 #define LINE_SIZE_MAX 198
 
+/* Bytes of the file's name in messages. */
+#define NAME_SHOWN 200
+
 #define MAX_VALUE_DEFAULT ((uint64_t)1 << 20)
 #define REKEY_DEFAULT_MS 500
 #define REKEY_LEAST_MS 10
@@ -139,25 +142,33 @@ static const struct {
 	const char *(*read)(struct config *, const char *);
 	const char *argument;
 	const char *help;
-} keys[] = {
-	{ "socket", read_socket, "PATH",
+} keys[CONFIG_KEYS] = {
+	[CONFIG_SOCKET] = { "socket", read_socket, "PATH",
 		"listen here (root: " ENDPOINT_SYSTEM "; others: a place of their own)" },
-	{ "socket-mode", read_socket_mode, "MODE", "rights of the socket file, octal" },
-	{ "socket-group", read_socket_group, "GROUP", "group of the socket file, name or number" },
-	{ "memory", read_memory, "NEED", "prefer-lock, require-lock or require-secretmem" },
-	{ "max-value", read_max_value, "SIZE", "largest value that is stored (1m)" },
-	{ "rekey-interval", read_rekey, "TIME",
+	[CONFIG_SOCKET_MODE] = { "socket-mode", read_socket_mode, "MODE",
+		"rights of the socket file, octal" },
+	[CONFIG_SOCKET_GROUP] = { "socket-group", read_socket_group, "GROUP",
+		"group of the socket file, name or number" },
+	[CONFIG_MEMORY] = { "memory", read_memory, "NEED",
+		"prefer-lock, require-lock or require-secretmem" },
+	[CONFIG_MAX_VALUE] = { "max-value", read_max_value, "SIZE",
+		"largest value that is stored (1m)" },
+	[CONFIG_REKEY_INTERVAL] = { "rekey-interval", read_rekey, "TIME",
 		"time between two re-masks of the masters (500ms)" },
 };
 
-#define KEYS (sizeof(keys) / sizeof(keys[0]))
+const char *config_key_name(enum config_key key)
+{
+	return keys[key].name;
+}
 
-/* The row of a key, or KEYS. */
+/* The row of a key, or CONFIG_KEYS. */
 static size_t find_key(const char *name, size_t size)
 {
 	size_t i = 0;
 
-	while (i < KEYS && (strlen(keys[i].name) != size || strncmp(keys[i].name, name, size) != 0))
+	while (i < CONFIG_KEYS &&
+		(strlen(keys[i].name) != size || strncmp(keys[i].name, name, size) != 0))
 		i++;
 	return i;
 }
@@ -172,7 +183,7 @@ const char *config_help(void)
 		"With a COMMAND: serves it alone, on a socket of its own, and ends with it.\n"
 		"\n");
 
-	for (size_t i = 0; i < KEYS && used < sizeof(text); i++)
+	for (size_t i = 0; i < CONFIG_KEYS && used < sizeof(text); i++)
 		used += (size_t)snprintf(text + used, sizeof(text) - used, "  --%-14s %-6s %s\n",
 			keys[i].name, keys[i].argument, keys[i].help);
 	if (used < sizeof(text))
@@ -191,9 +202,8 @@ struct reading {
 	struct config *config;
 	struct config_fault *fault;
 	const char *path;
-	struct span text;     /* not yet read */
-	unsigned lines[KEYS]; /* where each key stood, 0: nowhere yet */
-	unsigned line;        /* being read */
+	struct span text; /* not yet read */
+	unsigned line;    /* being read */
 	bool failed;
 };
 
@@ -217,6 +227,7 @@ static char *next_line(char *out, int room, void *stream)
 static int on_pair(void *user, const char *section, const char *name, const char *value)
 {
 	struct reading *reading = user;
+	unsigned *lines = reading->config->lines;
 	unsigned line = reading->line;
 	size_t key = find_key(name, strlen(name));
 	const char *wrong;
@@ -227,17 +238,17 @@ static int on_pair(void *user, const char *section, const char *name, const char
 	if (strcmp(section, "daemon") != 0)
 		say(reading->fault, "%s:%u: '%s' stands before any section; put [daemon] above it",
 			reading->path, line, name);
-	else if (key == KEYS)
+	else if (key == CONFIG_KEYS)
 		say(reading->fault, "%s:%u: unknown key '%s'", reading->path, line, name);
-	else if (reading->lines[key] > 0)
+	else if (lines[key] > 0)
 		say(reading->fault, "%s:%u: '%s' is set a second time (first in line %u)",
-			reading->path, line, name, reading->lines[key]);
+			reading->path, line, name, lines[key]);
 	else if ((wrong = keys[key].read(reading->config, value)))
 		say(reading->fault, "%s:%u: %s: '%s' %s", reading->path, line, name, value, wrong);
 	else
 		reading->failed = false;
-	if (key < KEYS)
-		reading->lines[key] = line;
+	if (key < CONFIG_KEYS)
+		lines[key] = line;
 	return !reading->failed;
 }
 
@@ -316,6 +327,7 @@ int config_parse(struct config *config, const char *text, size_t size, const cha
 	};
 	int r;
 
+	memset(draft.lines, 0, sizeof(draft.lines));
 	if (check_lines(text, size, path, fault) < 0)
 		return -EBADMSG;
 	r = ini_parse_stream(next_line, &reading, on_pair, &reading);
@@ -348,6 +360,14 @@ static int check_file(int fd, const char *path, struct config_fault *fault, size
 	return -EBADMSG;
 }
 
+/* The end of a long path: beside it, the line and what is wrong there have room in a message. */
+static const char *name_for_messages(const char *path)
+{
+	size_t size = strlen(path);
+
+	return size > NAME_SHOWN ? path + size - NAME_SHOWN : path;
+}
+
 static int read_file(
 	struct config *config, const char *path, bool optional, struct config_fault *fault)
 {
@@ -356,28 +376,29 @@ static int read_file(
 	size_t size;
 	ssize_t got;
 
+	config->file = name_for_messages(path);
 	if (fd < 0 && optional && errno == ENOENT)
 		return 0;
 	if (fd < 0) {
-		say(fault, "%s: %s", path, strerror(errno));
+		say(fault, "%s: %s", config->file, strerror(errno));
 		return -EBADMSG;
 	}
-	if (check_file(fd, path, fault, &size) < 0)
+	if (check_file(fd, config->file, fault, &size) < 0)
 		return -EBADMSG;
 	text = malloc(size + 1);
 	got = text ? read(fd, text, size) : -1;
 	if (got < 0 || (size_t)got != size) {
-		say(fault, "%s: cannot be read", path);
+		say(fault, "%s: cannot be read", config->file);
 		return -EBADMSG;
 	}
-	return config_parse(config, text, size, path, fault);
+	return config_parse(config, text, size, config->file, fault);
 }
 
 /* -- the command line ---------------------------------------------------------------------- */
 
 /* What the command line says; applied after the file, so that it wins. */
 struct arguments {
-	const char *values[KEYS];
+	const char *values[CONFIG_KEYS];
 	const char *file;
 };
 
@@ -407,7 +428,7 @@ static int read_option(struct config *config, struct arguments *arguments, int *
 		return config->help = true, 0;
 	if (strcmp(word, "--version") == 0)
 		return config->version = true, 0;
-	if (key < KEYS)
+	if (key < CONFIG_KEYS)
 		place = &arguments->values[key];
 	else if (size == strlen("config") && strncmp(name, "config", size) == 0)
 		place = &arguments->file;
@@ -415,8 +436,8 @@ static int read_option(struct config *config, struct arguments *arguments, int *
 		say(fault, "unknown option '%s' (try --help)", word);
 		return -EINVAL;
 	}
-	*place =
-		option_value(key < KEYS ? keys[key].name : "config", equals, at, argc, argv, fault);
+	*place = option_value(
+		key < CONFIG_KEYS ? keys[key].name : "config", equals, at, argc, argv, fault);
 	return *place ? 0 : -EINVAL;
 }
 
@@ -444,7 +465,7 @@ static int read_arguments(struct config *config, struct arguments *arguments, in
 static int apply_arguments(
 	struct config *config, const struct arguments *arguments, struct config_fault *fault)
 {
-	for (size_t i = 0; i < KEYS; i++) {
+	for (size_t i = 0; i < CONFIG_KEYS; i++) {
 		const char *wrong =
 			arguments->values[i] ? keys[i].read(config, arguments->values[i]) : NULL;
 
@@ -503,12 +524,12 @@ static int find_group(
 	}
 	if (read_gid(name, &config->socket_group))
 		return 0;
-	if (arguments->values[find_key("socket-group", strlen("socket-group"))]) {
+	if (arguments->values[CONFIG_SOCKET_GROUP]) {
 		say(fault, "--socket-group: there is no group '%s'", name);
 		return -EINVAL;
 	}
-	say(fault, "%s: socket-group: there is no group '%s'",
-		arguments->file ? arguments->file : CONFIG_FILE, name);
+	say(fault, "%s:%u: socket-group: there is no group '%s'", config->file,
+		config->lines[CONFIG_SOCKET_GROUP], name);
 	return -EBADMSG;
 }
 

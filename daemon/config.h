@@ -16,6 +16,16 @@
 #define CONFIG_FILE "/etc/memguardd/memguardd.conf"
 #define CONFIG_FAULT_MAX 512
 
+enum config_key {
+	CONFIG_SOCKET,
+	CONFIG_SOCKET_MODE,
+	CONFIG_SOCKET_GROUP,
+	CONFIG_MEMORY,
+	CONFIG_MAX_VALUE,
+	CONFIG_REKEY_INTERVAL,
+	CONFIG_KEYS
+};
+
 struct config {
 	struct endpoint socket; /* "" where the user has no place of their own */
 	bool socket_given;      /* not the default place */
@@ -27,6 +37,8 @@ struct config {
 	uint64_t max_value; /* bytes of plaintext in one value */
 	uint32_t rekey_ms;  /* milliseconds between two re-masks; 10 to 60000 */
 	char **command;     /* after "--": run this and end with it; borrowed from argv, or NULL */
+	const char *file;   /* its name for messages, borrowed from argv or CONFIG_FILE */
+	unsigned lines[CONFIG_KEYS]; /* of the file, where each key stands; 0: nowhere */
 	bool help;
 	bool version;
 };
@@ -49,6 +61,9 @@ int config_load(struct config *config, int argc, char **argv, struct config_faul
  */
 int config_parse(struct config *config, const char *text, size_t size, const char *path,
 	struct config_fault *fault);
+
+/* How a key is called. */
+const char *config_key_name(enum config_key key);
 
 /* The text of --help. */
 const char *config_help(void);

@@ -134,10 +134,12 @@ START_TEST(a_key_changes_its_own_setting_alone)
 	taken(&config, setting("max-value", "2m"));
 	ck_assert_uint_eq(config.max_value, 2 * MIB);
 	config.max_value = before.max_value;
+	memset(config.lines, 0, sizeof(config.lines));
 	ck_assert_mem_eq(&config, &before, sizeof(config));
 	taken(&config, setting("memory", "require-secretmem"));
 	ck_assert_int_eq(config.memory, OS_MEMORY_REQUIRE_SECRET);
 	config.memory = before.memory;
+	memset(config.lines, 0, sizeof(config.lines));
 	ck_assert_mem_eq(&config, &before, sizeof(config));
 }
 END_TEST
@@ -456,8 +458,24 @@ START_TEST(a_fault_is_words_of_bounded_length)
 }
 END_TEST
 
+START_TEST(where_each_key_stands_is_known)
+{
+	struct config config;
+
+	taken(&config, "[daemon]\n\nmax-value = 2m\n# a comment\nsocket = /a\n");
+	ck_assert_uint_eq(config.lines[CONFIG_MAX_VALUE], 3);
+	ck_assert_uint_eq(config.lines[CONFIG_SOCKET], 5);
+	ck_assert_uint_eq(config.lines[CONFIG_MEMORY], 0);
+	ck_assert_int_eq(parse(&config, "[daemon]\nmemory = prefer-lock\n", 30), 0);
+	ck_assert_uint_eq(config.lines[CONFIG_MAX_VALUE], 0);
+	ck_assert_uint_eq(config.lines[CONFIG_MEMORY], 2);
+	ck_assert_str_eq(config_key_name(CONFIG_MAX_VALUE), "max-value");
+}
+END_TEST
+
 static void add_texts(TCase *claims)
 {
+	tcase_add_test(claims, where_each_key_stands_is_known);
 	tcase_add_test(claims, an_empty_text_changes_nothing);
 	tcase_add_test(claims, every_key_is_taken);
 	tcase_add_test(claims, a_key_changes_its_own_setting_alone);

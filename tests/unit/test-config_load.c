@@ -119,6 +119,7 @@ START_TEST(defaults_are_those_of_the_manual)
 	ck_assert_uint_eq(config.socket_mode, 0600);
 	ck_assert_uint_eq(config.socket_group, (gid_t)-1);
 	ck_assert_ptr_null(config.command);
+	ck_assert_str_eq(config.file, file);
 	ck_assert(!config.help && !config.version);
 }
 END_TEST
@@ -250,6 +251,18 @@ START_TEST(a_missing_file_that_was_named_is_an_error)
 	strcat(file, "/x");
 	MUST_FAIL(-EBADMSG, "Not a directory", "--config", file);
 	file[strlen(file) - 2] = '\0';
+}
+END_TEST
+
+START_TEST(a_long_name_leaves_room_for_what_is_wrong)
+{
+	char name[1024] = "";
+
+	while (strlen(name) < 600)
+		strcat(name, "/a-folder-that-is-not-there");
+	strcat(name, "/the.conf");
+	MUST_FAIL(-EBADMSG, "-there/the.conf: No such file", "--config", name);
+	ck_assert_uint_lt(strlen(fault.text), 256);
 }
 END_TEST
 
@@ -446,7 +459,8 @@ START_TEST(a_group_that_is_none_is_an_error)
 			continue;
 		snprintf(text, sizeof(text), "[daemon]\nsocket-group = %s\n", groups[i]);
 		file_says(text);
-		MUST_FAIL(-EBADMSG, "memguardd.conf", "--config", file, "--socket=/a");
+		MUST_FAIL(-EBADMSG, "memguardd.conf:2: socket-group", "--config", file,
+			"--socket=/a");
 	}
 }
 END_TEST
@@ -468,6 +482,7 @@ static void add_command_line(TCase *claims)
 static void add_files(TCase *claims)
 {
 	tcase_add_test(claims, a_missing_file_that_was_named_is_an_error);
+	tcase_add_test(claims, a_long_name_leaves_room_for_what_is_wrong);
 	tcase_add_test(claims, a_folder_is_no_file);
 	tcase_add_test(claims, nobody_waits_for_a_pipe);
 	tcase_add_test(claims, a_file_that_may_not_be_read_is_an_error);
