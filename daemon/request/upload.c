@@ -23,6 +23,7 @@ struct upload {
 	bool failed;          /* answered already: what still comes is dropped */
 	const char *words;    /* for the answer, where the status alone does not say it */
 	uint64_t size;        /* bytes announced, 0 when not known */
+	uint64_t most;        /* bytes that it may have: the limit when it began */
 	uint64_t deadline_ms; /* of CLOCK_BOOTTIME: by then the next chunks must come */
 	struct conditions conditions;
 	struct lifetime lifetime;
@@ -194,6 +195,7 @@ int upload_begin(struct transfers *transfers, struct daemon *daemon, const struc
 	upload->binding = daemon->next_upload++;
 	memcpy(upload->number, request->number, sizeof(upload->number));
 	upload->size = request->size;
+	upload->most = daemon->max_value;
 	upload->verify = request->verb == VERB_VERIFY;
 	upload->conditions = request->conditions;
 	upload->lifetime = request->lifetime;
@@ -247,7 +249,7 @@ static int take_chunk(struct upload *upload, struct daemon *daemon, struct span 
 
 	if (chunk.size < ENCLAVE_CHUNK_SIZE && !final)
 		return STATUS_INTEGRITY;
-	if (value_size(upload->value) + chunk.size - ENCLAVE_TAG_SIZE > daemon->max_value) {
+	if (value_size(upload->value) + chunk.size - ENCLAVE_TAG_SIZE > upload->most) {
 		upload->words = OVER_LIMIT;
 		return STATUS_LIMIT;
 	}

@@ -221,6 +221,24 @@ START_TEST(a_value_over_the_limit_is_refused_announced_or_not)
 }
 END_TEST
 
+START_TEST(a_set_under_way_keeps_the_limit_that_it_began_with)
+{
+	struct request large = setting("large", 0), small = setting("small", 0);
+
+	seal(50000);
+	ck_assert_ptr_null(ask(&root, with_chunks(large, 50000, 0, 2)));
+	house.max_value = 40000;
+	ck_assert_ptr_null(ask(&root, with_chunks(small, 50000, 0, 2)));
+	ck_assert_int_eq(ask(&root, with_chunks(going_on(large.id), 50000, 2, 2))->code, 0);
+	/* The other way round: what was promised to others meanwhile is not promised to it. */
+	house.max_value = VALUE_MAX;
+	ck_assert_int_eq(
+		ask(&root, with_chunks(going_on(small.id), 50000, 2, 2))->code, STATUS_LIMIT);
+	ck_assert_int_eq(get_code(&root, "large"), 0);
+	ck_assert_int_eq(get_code(&root, "small"), STATUS_NOT_FOUND);
+}
+END_TEST
+
 START_TEST(a_set_given_up_stores_nothing)
 {
 	struct request request = setting("t", 50000), end = going_on(request.id);
@@ -608,6 +626,7 @@ int main(void)
 	tcase_add_test(claims, a_missing_or_doubled_chunk_stores_nothing);
 	tcase_add_test(claims, a_value_shorter_or_longer_than_announced_stores_nothing);
 	tcase_add_test(claims, a_value_over_the_limit_is_refused_announced_or_not);
+	tcase_add_test(claims, a_set_under_way_keeps_the_limit_that_it_began_with);
 	tcase_add_test(claims, a_set_given_up_stores_nothing);
 	tcase_add_test(claims, a_set_cut_off_leaves_nothing);
 	tcase_add_test(claims, a_set_that_does_not_go_on_is_given_up);
