@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/reload.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* -- what was made from a setting, and stays ------------------------------------------------ */
+
+static bool same_socket(const struct config *a, const struct config *b)
+{
+	return strcmp(a->socket.path, b->socket.path) == 0;
+}
+
+static bool same_socket_mode(const struct config *a, const struct config *b)
+{
+	return a->socket_mode == b->socket_mode;
+}
+
+static bool same_socket_group(const struct config *a, const struct config *b)
+{
+	return a->socket_group == b->socket_group;
+}
+
+static bool same_memory(const struct config *a, const struct config *b)
+{
+	return a->memory == b->memory;
+}
+
+/* -- what is looked at each time ------------------------------------------------------------ */
+
+static void take_max_value(struct daemon *daemon, const struct config *config)
+{
+	daemon->max_value = config->max_value;
+}
+
+static void take_rekey_interval(struct daemon *daemon, const struct config *config)
+{
+	daemon->rekey_ms = config->rekey_ms;
+}
+
+/* Each key either has to be what it was, or is taken: one that is in no row is never taken. */
+static const struct {
+	bool (*same)(const struct config *, const struct config *);
+	void (*take)(struct daemon *, const struct config *);
+} keys[CONFIG_KEYS] = {
+	[CONFIG_SOCKET] = { .same = same_socket },
+	[CONFIG_SOCKET_MODE] = { .same = same_socket_mode },
+	[CONFIG_SOCKET_GROUP] = { .same = same_socket_group },
+	[CONFIG_MEMORY] = { .same = same_memory },
+	[CONFIG_MAX_VALUE] = { .take = take_max_value },
+	[CONFIG_REKEY_INTERVAL] = { .take = take_rekey_interval },
+};
+
+static bool may_be(enum config_key key, const struct config *before, const struct config *after)
+{
+	return keys[key].take || (keys[key].same && keys[key].same(before, after));
+}
+
+/* A key that stands nowhere any more has its default, which is another value, too. */
+static void say(struct config_fault *fault, const struct config *config, enum config_key key)
+{
+	char line[16] = "";
+
+	if (config->lines[key] > 0)
+		snprintf(line, sizeof(line), ":%u", config->lines[key]);
+	snprintf(fault->text, sizeof(fault->text), "%s%s: another value of '%s' takes a restart",
+		config->file, line, config_key_name(key));
+}
+
+void reload_init(struct reload *reload, int argc, char **argv, const struct config *config)
+{
+	*reload = (struct reload){ .argc = argc, .argv = argv, .config = *config };
+}
+
+int reload_settings(struct reload *reload, struct daemon *daemon, struct config_fault *fault)
+{
+	struct config config;
+	int r = config_load(&config, reload->argc, reload->argv, fault);
+
+	if (r < 0)
+		return r;
+	for (enum config_key key = 0; key < CONFIG_KEYS; key++) {
+		if (may_be(key, &reload->config, &config))
+			continue;
+		say(fault, &config, key);
+		return -EBUSY;
+	}
+	for (enum config_key key = 0; key < CONFIG_KEYS; key++)
+		if (keys[key].take)
+			keys[key].take(daemon, &config);
+	reload->config = config;
+	return 0;
+}

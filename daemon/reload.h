@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "daemon/config.h"
+#include "daemon/daemon.h"
+
+/*
+ * The settings of a daemon that runs, read anew: from the same file and the same command line as at
+ * its start, by the same code. All of it is taken, or nothing.
+ */
+struct reload {
+	int argc;
+	char **argv;          /* borrowed */
+	struct config config; /* in force, as config_load has filled it in */
+};
+
+/* What the process was started with, and what came of it. */
+void reload_init(struct reload *reload, int argc, char **argv, const struct config *config);
+
+/*
+ * Reads the settings and puts them into force in `daemon`. Returns 0; or a negative errno, with
+ * `fault` filled in, when they are wrong or one has changed that takes a restart: then all is as it
+ * was. A daemon that was just made from other settings than those in force may be given here, too.
+ */
+int reload_settings(struct reload *reload, struct daemon *daemon, struct config_fault *fault);
