@@ -8,6 +8,8 @@
 
 #include "common/status.h"
 
+#include "common/wire/text.h"
+
 #define PAGE 4096
 
 /* The daemon's share of the 16 pages; the locked stack has the other two. */
@@ -252,6 +254,31 @@ uint64_t daemon_purge(struct daemon *daemon)
 	locked_stack_call(&daemon->stack, purge, daemon->vault);
 	daemon->purges++;
 	return count;
+}
+
+/* A file may hold any bytes, an answer may not; and its last character may have been cut. */
+static void clean(char *text)
+{
+	bool foreign = text_fault(span_text(text)) != NULL;
+
+	for (; *text; text++)
+		if ((unsigned char)*text < 0x20 || *text == 0x7f ||
+			(foreign && (unsigned char)*text >= 0x80))
+			*text = '?';
+}
+
+void daemon_reloaded(struct daemon *daemon, const struct config_fault *fault)
+{
+	struct reloads *reloads = &daemon->reloads;
+
+	reloads->asked = false;
+	reloads->done++;
+	reloads->refused = fault != NULL;
+	if (fault) {
+		reloads->fault = *fault;
+		clean(reloads->fault.text);
+	}
+	wait_queue_call_all(&daemon->waits);
 }
 
 static void expire(void *argument)

@@ -6,6 +6,7 @@
 #include "common/memory/locked_stack.h"
 #include "common/memory/os_memory.h"
 #include "common/memory/workbench.h"
+#include "daemon/config.h"
 #include "daemon/policy.h"
 #include "daemon/process.h"
 #include "daemon/request/penalty.h"
@@ -16,6 +17,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+/* The configuration is read anew: requests ask for it, the loop does it, who asked is told. */
+struct reloads {
+	bool asked;
+	uid_t uid;     /* by this one, last */
+	uint64_t done; /* so far, refused ones too */
+	bool refused;  /* the last one: why, as UTF-8 without control characters */
+	struct config_fault fault;
+};
 
 /*
  * What every request may need and no socket does: secret memory, the vault, the policy, the limits.
@@ -46,7 +56,8 @@ struct daemon {
 	uint64_t next_channel; /* binds wrapped channel keys */
 	uint64_t next_upload;  /* binds the wrapped data keys of sets under way */
 	uint64_t purges;       /* of everything, so far */
-	bool ending;           /* somebody who may has asked for the end */
+	struct reloads reloads;
+	bool ending; /* somebody who may has asked for the end */
 };
 
 /* What a daemon is made from. */
@@ -80,6 +91,12 @@ void daemon_remask(struct daemon *daemon);
 
 /* A new vault master, and nothing is left of any secret. Returns how many there were. */
 uint64_t daemon_purge(struct daemon *daemon);
+
+/*
+ * The configuration has been read anew, or refused: `fault` tells why then, else it is NULL.
+ * Whoever has asked for it, and whoever waits for what it may have changed, looks again.
+ */
+void daemon_reloaded(struct daemon *daemon, const struct config_fault *fault);
 
 /*
  * Takes out secrets whose life is over, for a millisecond at most. Whether there are more, or when

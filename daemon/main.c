@@ -13,6 +13,7 @@
 #include "daemon/listener.h"
 #include "daemon/log.h"
 #include "daemon/notify.h"
+#include "daemon/reload.h"
 #include "daemon/server.h"
 #include "daemon/signals.h"
 
@@ -29,6 +30,7 @@ enum exit_status {
 struct process {
 	struct config config;
 	struct config_fault fault;
+	struct reload reload;
 	struct companion companion;
 	struct listener listener;
 	struct daemon daemon;
@@ -57,6 +59,8 @@ static int configure(struct process *process, int argc, char **argv)
 		return show(config_help());
 	if (process->config.version)
 		return show("memguardd " MEMGUARDD_VERSION "\n");
+	/* As it was read: a command's daemon gets a place of its own after this. */
+	reload_init(&process->reload, argc, argv, &process->config);
 	return -1;
 }
 
@@ -95,12 +99,20 @@ static void on_ready(void *context)
 	companion_ready(&process->companion, &process->listener.endpoint);
 }
 
+static int on_reload(void *context, struct config_fault *fault)
+{
+	struct process *process = context;
+
+	return reload_settings(&process->reload, &process->daemon, fault);
+}
+
 static int listen_and_serve(struct process *process)
 {
 	struct server_options options = { .daemon = &process->daemon,
 		.listener = &process->listener,
 		.companion = process->companion.parent,
 		.on_ready = on_ready,
+		.on_reload = on_reload,
 		.context = process };
 	int r = listener_open(&process->listener, &process->config, &process->fault);
 

@@ -2,11 +2,14 @@
 #include "daemon/notify.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 
 #include "common/cleanup.h"
 
@@ -43,4 +46,16 @@ int notify_send(const char *state)
 		    manager_size) < 0)
 		return -errno;
 	return 0;
+}
+
+/* Type=notify-reload wants the time, to tell this reload from an earlier one. */
+int notify_reloading(void)
+{
+	struct timespec now;
+	char state[64];
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	snprintf(state, sizeof(state), "RELOADING=1\nMONOTONIC_USEC=%" PRIu64,
+		(uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000);
+	return notify_send(state);
 }

@@ -9,5 +9,11 @@
 /* Remembers $NOTIFY_SOCKET and removes it from the environment. Call once, at start. */
 void notify_init(void);
 
+/*
+ * Says that the configuration is being read anew, and since when; "READY=1" ends it. Returns as
+ * notify_send does.
+ */
+int notify_reloading(void);
+
 /* Sends a state such as "READY=1\nSTATUS=..."; does nothing, 0, without a service manager. */
 int notify_send(const char *state);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "daemon/request/flow.h"
+#include "daemon/request/petition.h"
 #include "daemon/request/request.h"
 #include "daemon/request/sweep.h"
 #include "daemon/request/trial.h"
@@ -130,13 +131,15 @@ static int serve_input(
 	return r;
 }
 
-/* What does not hang on new input: gets that wait, sets that do not go on, chunks that leave. */
+/* What does not hang on new input: what waits, sets that do not go on, chunks that leave. */
 static int go_on(struct served *served, struct outgoing *outgoing)
 {
 	int r = 0;
 
 	if (served->transfers.waiters)
 		r = waiters_look(&served->transfers, served->daemon, &outgoing->answers);
+	if (r == 0 && served->transfers.petitions)
+		r = petitions_look(&served->transfers, served->daemon, &outgoing->answers);
 	if (r == 0 && served->transfers.uploads)
 		r = uploads_look(&served->transfers, served->daemon, &outgoing->answers);
 	if (r == 0 && served->transfers.sweeps)

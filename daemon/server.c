@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -62,6 +63,66 @@ struct server {
 	bool ending;
 	uint64_t drain_until;
 };
+
+/* -- re-masking ---------------------------------------------------------------------------- */
+
+static void on_rekey(uv_timer_t *timer)
+{
+	struct server *server = timer->data;
+
+	daemon_remask(server->daemon);
+	/* The timer sleeps when nothing rests under the masters. */
+	if (server->sessions.count == 0 && vault_count(server->daemon->vault) == 0)
+		uv_timer_stop(timer);
+}
+
+static void start_rekey(struct server *server)
+{
+	uv_timer_start(
+		&server->rekey, on_rekey, server->daemon->rekey_ms, server->daemon->rekey_ms);
+}
+
+static void on_count(struct sessions *sessions)
+{
+	struct server *server = sessions->owner;
+
+	if (!uv_is_active((uv_handle_t *)&server->rekey) && !server->ending)
+		start_rekey(server);
+}
+
+/* -- the configuration --------------------------------------------------------------------- */
+
+/* Tells what came of it: the log, whoever asked, and the service manager. */
+static void server_reload(struct server *server, const char *why)
+{
+	const struct server_options *options = server->options;
+	uint32_t rekey_ms = server->daemon->rekey_ms;
+	struct config_fault fault = { { 0 } };
+	int r;
+
+	if (server->ending)
+		return;
+	notify_reloading();
+	/* A file or the list of groups may keep us waiting: no view lives so long. */
+	daemon_forget(server->daemon);
+	r = options->on_reload(options->context, &fault);
+	if (r < 0)
+		log_error("the configuration stays as it is: %s", fault.text);
+	else
+		log_notice("took the configuration anew, %s", why);
+	if (server->daemon->rekey_ms != rekey_ms && uv_is_active((uv_handle_t *)&server->rekey))
+		start_rekey(server);
+	daemon_reloaded(server->daemon, r < 0 ? &fault : NULL);
+	notify_send("READY=1");
+}
+
+static void on_reload(struct sessions *sessions)
+{
+	char why[64];
+
+	snprintf(why, sizeof(why), "as uid %ld asks", (long)sessions->daemon->reloads.uid);
+	server_reload(sessions->owner, why);
+}
 
 /* -- the end ------------------------------------------------------------------------------- */
 
@@ -121,6 +182,8 @@ static void on_signal(uv_poll_t *poll, int status, int events)
 	if (number == SIGUSR2) {
 		daemon_purge(server->daemon);
 		log_notice("purged everything, on SIGUSR2");
+	} else if (number == SIGHUP) {
+		server_reload(server, "on SIGHUP");
 	} else if (number > 0) {
 		end_on(server, number);
 	}
@@ -223,27 +286,6 @@ static void on_connection(uv_poll_t *poll, int status, int events)
 	}
 }
 
-/* -- re-masking ---------------------------------------------------------------------------- */
-
-static void on_rekey(uv_timer_t *timer)
-{
-	struct server *server = timer->data;
-
-	daemon_remask(server->daemon);
-	/* The timer sleeps when nothing rests under the masters. */
-	if (server->sessions.count == 0 && vault_count(server->daemon->vault) == 0)
-		uv_timer_stop(timer);
-}
-
-static void on_count(struct sessions *sessions)
-{
-	struct server *server = sessions->owner;
-
-	if (!uv_is_active((uv_handle_t *)&server->rekey) && !server->ending)
-		uv_timer_start(&server->rekey, on_rekey, server->daemon->rekey_ms,
-			server->daemon->rekey_ms);
-}
-
 /* -- lives that end ------------------------------------------------------------------------ */
 
 static void on_expiry(uv_timer_t *timer)
@@ -338,6 +380,7 @@ static int set_up(struct server *server)
 		return r;
 	grow_table(server);
 	server->sessions.on_count = on_count;
+	server->sessions.on_reload = on_reload;
 	server->sessions.on_end = on_end;
 	server->sessions.owner = server;
 	init_timer(server, &server->pause);

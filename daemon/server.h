@@ -6,14 +6,16 @@
 #include "daemon/listener.h"
 
 /*
- * The loop: accepts, re-masks, ends in order. Signals come by signals.h: of those that end it, the
- * first one drains, closes and returns, a second one ends the process at once.
+ * The loop: accepts, re-masks, reloads, ends in order. Signals come by signals.h: of those that end
+ * it, the first one drains, closes and returns, a second one ends the process at once.
  */
 struct server_options {
 	struct daemon *daemon;
 	struct listener *listener;
 	int companion; /* pidfd of the command we run with, or -1: its end is ours */
 	void (*on_ready)(void *context); /* clients may come now */
+	/* Reads the settings anew, as reload_settings does. */
+	int (*on_reload)(void *context, struct config_fault *fault);
 	void *context;
 };
 

@@ -244,6 +244,8 @@ static void hurry_readers(struct sessions *sessions)
 
 static void write_round(struct sessions *sessions)
 {
+	if (sessions->daemon->reloads.asked && sessions->on_reload)
+		sessions->on_reload(sessions);
 	sessions_answer_called(sessions);
 	sessions_flush(sessions);
 	if (sessions->purges != sessions->daemon->purges)

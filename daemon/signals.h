@@ -6,10 +6,10 @@
 #include <signal.h>
 
 /*
- * What each signal does to the daemon. Those that end it in order, and SIGUSR2, which purges, are
- * blocked and read from a descriptor by the loop; those that nobody means as an end are ignored;
- * faults wipe and then have their own effect. The others do what they always do: they stop, go on,
- * or change nothing.
+ * What each signal does to the daemon. Those that end it in order, SIGUSR2, which purges, and
+ * SIGHUP, which reloads, are blocked and read from a descriptor by the loop; those that nobody
+ * means as an end are ignored; faults wipe and then have their own effect. The others do what they
+ * always do: they stop, go on, or change nothing.
  */
 
 /* Blocks what the loop reads, and ignores what is ignored. Before anything may start a thread. */

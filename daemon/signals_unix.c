@@ -8,7 +8,7 @@
 /* -- what each one does -------------------------------------------------------------------- */
 
 /* A reader that has gone is an error of write; a file that may not grow is one, too. */
-static const int ignored[] = { SIGPIPE, SIGHUP, SIGUSR1, SIGXFSZ };
+static const int ignored[] = { SIGPIPE, SIGUSR1, SIGXFSZ };
 
 static const int faults[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGTRAP };
 

@@ -99,8 +99,8 @@ BEGIN {
 	# Inside the daemon a file includes only from the rows below its own; the files that serve a
 	# request also one another. Peer is a leaf.
 	split("peer backlog bitmap block;log;notify harden;answers;config;listener companion;index term;ledger;policy vault repeat penalty wait process;" \
-		"daemon outbox;request desk transfer lifetime upload waiter sweep trial flow;serve signals reload;session;server keeper;main", row, ";")
-	serving = "^(request|desk|transfer|lifetime|upload|waiter|sweep|trial|flow)$"
+		"daemon outbox;request desk transfer lifetime upload waiter sweep trial flow petition;serve signals reload;session;server keeper;main", row, ";")
+	serving = "^(request|desk|transfer|lifetime|upload|waiter|sweep|trial|flow|petition)$"
 	for (r in row) {
 		n = split(row[r], names, " ")
 		for (i = 1; i <= n; i++)

@@ -249,6 +249,7 @@ static const struct {
 	[VERB_VERIFY] = { VERB_CASE(VERIFY), read_verify, false, true },
 	[VERB_STREAM_WRITE] = { VERB_CASE(STREAM_WRITE), read_stream_write, true, true },
 	[VERB_STREAM_READ] = { VERB_CASE(STREAM_READ), read_stream_read, false, false },
+	[VERB_RELOAD] = { VERB_CASE(RELOAD), read_nothing, false, false },
 };
 
 bool verb_goes_on(enum verb verb)

@@ -88,6 +88,7 @@ struct raw_request {
 		PB(Verify) verify;
 		PB(StreamWrite) stream_write;
 		PB(StreamRead) stream_read;
+		PB(Reload) reload;
 	};
 };
 
@@ -274,6 +275,13 @@ static void write_stream_read(struct raw_request *raw, const struct request *req
 	raw->request.stream_read = &raw->stream_read;
 }
 
+static void write_reload(struct raw_request *raw, const struct request *request)
+{
+	(void)request;
+	memguard__v1__reload__init(&raw->reload);
+	raw->request.reload = &raw->reload;
+}
+
 static const struct {
 	Memguard__V1__Request__VerbCase verb_case;
 	void (*write)(struct raw_request *, const struct request *);
@@ -296,6 +304,7 @@ static const struct {
 	[VERB_VERIFY] = { MEMGUARD__V1__REQUEST__VERB_VERIFY, write_verify },
 	[VERB_STREAM_WRITE] = { MEMGUARD__V1__REQUEST__VERB_STREAM_WRITE, write_stream_write },
 	[VERB_STREAM_READ] = { MEMGUARD__V1__REQUEST__VERB_STREAM_READ, write_stream_read },
+	[VERB_RELOAD] = { MEMGUARD__V1__REQUEST__VERB_RELOAD, write_reload },
 };
 
 int message_append_request(uint8_t *out, size_t *used, size_t room, const struct request *request)

@@ -50,3 +50,4 @@ int serve_status(struct desk *desk);
 int serve_whoami(struct desk *desk);
 int serve_cancel(struct desk *desk);
 int serve_shutdown(struct desk *desk);
+int serve_reload(struct desk *desk);

@@ -41,6 +41,7 @@ static const struct {
 	[VERB_VERIFY] = { RIGHT_VERIFY, serve_verify },
 	[VERB_STREAM_WRITE] = { RIGHT_WRITE, serve_stream_write },
 	[VERB_STREAM_READ] = { RIGHT_READ, serve_stream_read },
+	[VERB_RELOAD] = { RIGHT_RULE, serve_reload },
 };
 
 static const char *words_for(int status)

@@ -4,6 +4,7 @@
 #include "daemon/harden.h"
 #include "daemon/log.h"
 #include "daemon/request/desk.h"
+#include "daemon/request/petition.h"
 
 /* Groups told to whoami: the rest would not fit a frame. */
 #define CALLER_GROUPS 256
@@ -64,6 +65,12 @@ int serve_shutdown(struct desk *desk)
 	log_notice("ending, as uid %ld asks", (long)desk->peer->uid);
 	desk->daemon->ending = true;
 	return desk_answer_code(desk, 0, NULL);
+}
+
+/* The loop reads the configuration once this visit is over; then the answer leaves. */
+int serve_reload(struct desk *desk)
+{
+	return petition_park(desk->transfers, desk->daemon, desk->peer->uid, desk->request->id);
 }
 
 int serve_cancel(struct desk *desk)

@@ -9,6 +9,7 @@
 #include "common/status.h"
 #include "common/wire/frame.h"
 #include "daemon/request/flow.h"
+#include "daemon/request/petition.h"
 #include "daemon/request/sweep.h"
 #include "daemon/request/trial.h"
 #include "daemon/request/upload.h"
@@ -199,7 +200,8 @@ bool transfers_has(const struct transfers *transfers, uint64_t id)
 {
 	return upload_find(transfers, id) || download_find(transfers, id) ||
 		waiter_find(transfers, id) || sweep_find(transfers, id) ||
-		trial_find(transfers, id) || flows_have(transfers, id);
+		trial_find(transfers, id) || flows_have(transfers, id) ||
+		petition_find(transfers, id);
 }
 
 int transfers_cancel(
@@ -210,9 +212,10 @@ int transfers_cancel(
 	struct waiter *waiter = waiter_find(transfers, id);
 	struct sweep *sweep = sweep_find(transfers, id);
 	struct trial *trial = trial_find(transfers, id);
+	struct petition *petition = petition_find(transfers, id);
 	bool flow = flows_have(transfers, id);
 	bool answered = upload ? upload_answered(upload)
-			       : !download && !waiter && !sweep && !trial && !flow;
+			       : !download && !waiter && !sweep && !trial && !flow && !petition;
 
 	if (upload)
 		upload_end(transfers, daemon, upload);
@@ -226,6 +229,8 @@ int transfers_cancel(
 		trial_end(transfers, daemon, trial);
 	else if (flow)
 		flows_forget(transfers, id);
+	else if (petition)
+		petition_end(transfers, petition);
 	if (answered)
 		return 0;
 	return answers_code(answers, id, STATUS_TIMEOUT, "cancelled");
@@ -243,6 +248,8 @@ void transfers_finish(struct transfers *transfers, struct daemon *daemon)
 		sweep_end(transfers, transfers->sweeps);
 	while (transfers->trials)
 		trial_end(transfers, daemon, transfers->trials);
+	while (transfers->petitions)
+		petition_end(transfers, transfers->petitions);
 	flows_finish(transfers);
 	wait_party_end(&transfers->party);
 	if (transfers->session)

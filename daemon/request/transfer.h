@@ -11,8 +11,9 @@
 
 /*
  * What one session has under way: values coming in (upload.h), values going out, gets that wait for
- * a name (waiter.h), purges (sweep.h), comparisons (trial.h), ends of streams (flow.h). It ends
- * with the session. Nothing here holds plaintext or a bare key between two calls.
+ * a name (waiter.h), purges (sweep.h), comparisons (trial.h), ends of streams (flow.h), reloads
+ * (petition.h). It ends with the session. Nothing here holds plaintext or a bare key between two
+ * calls.
  */
 
 /* More than a client that pipelines needs; few enough to keep what a session can hold small. */
@@ -24,14 +25,16 @@ struct waiter;
 struct sweep;
 struct trial;
 struct flow;
+struct petition;
 
 struct transfers {
 	struct upload *uploads;
 	struct download *downloads; /* oldest first */
 	struct waiter *waiters;
-	struct sweep *sweeps; /* purges of one caller's own */
-	struct trial *trials; /* candidates that are compared with secrets; oldest first */
-	struct flow *flows;   /* streams that it writes and reads */
+	struct sweep *sweeps;       /* purges of one caller's own */
+	struct trial *trials;       /* candidates that are compared with secrets; oldest first */
+	struct flow *flows;         /* streams that it writes and reads */
+	struct petition *petitions; /* for the configuration to be read anew */
 	struct holder
 		*session; /* what the secrets hang on that end with the session; may be NULL */
 	struct wait_party party; /* called when a name appears that one of the waiters waits for */

@@ -52,6 +52,13 @@ void wait_queue_call(struct wait_queue *queue, struct span name)
 			call(queue, wait->party);
 }
 
+void wait_queue_call_all(struct wait_queue *queue)
+{
+	for (size_t i = 0; i < WAIT_QUEUE_CHAINS; i++)
+		for (struct wait *wait = queue->chain[i]; wait; wait = wait->next)
+			call(queue, wait->party);
+}
+
 void wait_party_end(struct wait_party *party)
 {
 	if (!party->next)

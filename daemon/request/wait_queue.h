@@ -46,6 +46,9 @@ void wait_queue_leave(struct wait *wait);
 /* Calls everybody who waits for the name; they go on waiting until they leave. */
 void wait_queue_call(struct wait_queue *queue, struct span name);
 
+/* Calls everybody who waits for any name. */
+void wait_queue_call_all(struct wait_queue *queue);
+
 /* Whoever was called first, who is not called any more then; NULL: nobody is. */
 struct wait_party *wait_queue_next(struct wait_queue *queue);
 

@@ -81,6 +81,15 @@ static uint64_t fuzz_clock(void)
 	return clock_ms;
 }
 
+/* As the loop would, with whatever bytes a file may have held. */
+static void reload(void)
+{
+	static const struct config_fault fault = { "the.conf:1: '\xff\x1b'" };
+
+	if (door.daemon.reloads.asked)
+		daemon_reloaded(&door.daemon, door.daemon.reloads.done % 2 ? NULL : &fault);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static uint8_t wire[FRAME_SIZE_MAX];
@@ -111,6 +120,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		MUST(r < 0 || bytes.size == 0);
 		read_answers(&answers);
 		door_must_be_clean(&door);
+		reload();
 		clock_ms += paces[data[0] >> 1 & 3];
 		if (data[0] & 8)
 			daemon_expire(&door.daemon);

@@ -231,12 +231,12 @@ class Memory(DaemonTest):
 
 class End(DaemonTest):
     # What memguardd(8) says of each signal; whoever is in none of these ends it in order.
-    IGNORED = {signal.SIGHUP, signal.SIGUSR1, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD,
+    IGNORED = {signal.SIGUSR1, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD,
                signal.SIGURG, signal.SIGWINCH, signal.SIGCONT}
     FAULTS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT,
               signal.SIGSYS, signal.SIGTRAP}
     STOPPING = {signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGSTOP}
-    OTHERS = {signal.SIGKILL, signal.SIGUSR2}
+    OTHERS = {signal.SIGKILL, signal.SIGUSR2, signal.SIGHUP}  # HUP: test_reload.py
 
     def test_every_other_signal_ends_it_in_order(self):
         known = self.IGNORED | self.FAULTS | self.STOPPING | self.OTHERS

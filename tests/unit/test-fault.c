@@ -147,8 +147,8 @@ static bool is_among(const int *numbers, size_t count, int number)
 /* Told a second time: what each signal of signal(7) is to the daemon. */
 START_TEST(whatever_would_end_the_process_is_read_or_a_fault)
 {
-	static const int others[] = { SIGKILL, SIGSTOP, SIGPIPE, SIGHUP, SIGUSR1, SIGXFSZ, SIGCHLD,
-		SIGCONT, SIGURG, SIGWINCH, SIGTSTP, SIGTTIN, SIGTTOU };
+	static const int others[] = { SIGKILL, SIGSTOP, SIGPIPE, SIGUSR1, SIGXFSZ, SIGCHLD, SIGCONT,
+		SIGURG, SIGWINCH, SIGTSTP, SIGTTIN, SIGTTOU };
 	sigset_t set = signals_set();
 
 	for (int number = 1; number <= SIGSYS; number++) {

@@ -131,6 +131,7 @@ START_TEST(every_other_verb_comes_back_as_it_was_written)
 		{ .id = 1, .verb = VERB_MELT, .name = span_text("m"), .numbered = true },
 		{ .id = 1, .verb = VERB_PURGE, .all = true, .numbered = true },
 		{ .id = 1, .verb = VERB_SHUTDOWN },
+		{ .id = 1, .verb = VERB_RELOAD },
 		{ .id = 1, .verb = VERB_VERIFY, .name = span_text("v"), .key = key, .size = 9 },
 		{ .id = 1,
 			.verb = VERB_STREAM_READ,

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "daemon/notify.h"
@@ -95,6 +96,26 @@ START_TEST(messages_arrive_at_a_path)
 	listen_at(path, strlen(path), SOCK_DGRAM);
 	begin(path);
 	says_all();
+}
+END_TEST
+
+START_TEST(a_reload_is_told_with_its_time)
+{
+	static const char words[] = "RELOADING=1\nMONOTONIC_USEC=";
+	struct timespec now;
+	char text[128] = "";
+	long long told, latest;
+
+	listen_at(path, strlen(path), SOCK_DGRAM);
+	begin(path);
+	ck_assert_int_eq(notify_reloading(), 0);
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	latest = now.tv_sec * 1000000LL + now.tv_nsec / 1000;
+	ck_assert_int_gt(recv(manager, text, sizeof(text) - 1, 0), 0);
+	ck_assert_int_eq(strncmp(text, words, strlen(words)), 0);
+	told = atoll(text + strlen(words));
+	ck_assert(told <= latest && told > latest - 10000000);
+	hears_nothing();
 }
 END_TEST
 
@@ -294,6 +315,7 @@ int main(void)
 
 	tcase_add_checked_fixture(claims, set_up, tear_down);
 	tcase_add_test(claims, messages_arrive_at_a_path);
+	tcase_add_test(claims, a_reload_is_told_with_its_time);
 	tcase_add_test(claims, messages_arrive_at_an_abstract_name);
 	tcase_add_test(claims, an_abstract_name_ends_where_it_ends);
 	tcase_add_test(claims, the_longest_path_is_reached);

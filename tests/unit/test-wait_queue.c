@@ -74,6 +74,15 @@ START_TEST(who_calls_one_another_without_end_pass_nobody_by)
 }
 END_TEST
 
+START_TEST(everybody_is_called_once)
+{
+	wait_queue_call_all(&queue);
+	for (int i = 0; i < NAMES; i++)
+		ck_assert_ptr_nonnull(wait_queue_next(&queue));
+	ck_assert_ptr_null(wait_queue_next(&queue));
+}
+END_TEST
+
 START_TEST(who_has_left_is_not_called)
 {
 	for (int i = 0; i < NAMES; i += 2)
@@ -109,6 +118,7 @@ int main(void)
 	tcase_add_test(claims, a_name_calls_those_who_wait_for_it_and_nobody_else);
 	tcase_add_test(claims, who_waits_for_several_names_is_called_once_a_round);
 	tcase_add_test(claims, who_calls_one_another_without_end_pass_nobody_by);
+	tcase_add_test(claims, everybody_is_called_once);
 	tcase_add_test(claims, who_has_left_is_not_called);
 	tcase_add_test(claims, a_party_may_end_while_it_is_called);
 	return claims_run(claims, "wait_queue");
