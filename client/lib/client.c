@@ -475,6 +475,13 @@ int mg_purge(struct mg_client *client, enum mg_purge what, uint64_t *countp)
 	return r;
 }
 
+int mg_reload(struct mg_client *client)
+{
+	struct question question = { .request = { .verb = VERB_RELOAD } };
+
+	return ask(client, &question);
+}
+
 /* The daemon closes when it ends, and says nothing before that. */
 static int attempt_shutdown(struct mg_client *client, struct call *call)
 {

@@ -402,10 +402,7 @@ int mg_set_from(struct mg_client *client, const char *name, mg_source source, vo
 
 enum mg_charset { MG_ALNUM = 0, MG_HEX = 1, MG_BASE64 = 2, MG_BYTES = 3 };
 
-/*
- * Lets the daemon draw a value of `size` bytes, each uniformly from the set. MG_LIMIT over 65,536:
- * the daemon's other clients wait while it draws.
- */
+/* Lets the daemon draw `size` bytes, each uniformly from the set. MG_LIMIT over 65,536. */
 int mg_generate(struct mg_client *client, const char *name, size_t size, enum mg_charset charset,
 	const struct mg_set_options *options, uint64_t *versionp);
 
@@ -447,8 +444,7 @@ int mg_get_enclave(struct mg_client *client, const char *name, const struct mg_g
 /*
  * Takes `size` bytes at `bytes`, which is guarded memory and is wiped after the call. A result
  * other than 0 ends the fetch; mg_get_each then returns that result when it is positive and
- * MG_INTERNAL when it is negative.
- * `info` tells name, version and size of the whole value here, and no more.
+ * MG_INTERNAL when it is negative. `info` tells name, version and size of the whole value only.
  */
 typedef int (*mg_sink)(void *context, const struct mg_info *info, const void *bytes, size_t size);
 
@@ -581,9 +577,12 @@ enum mg_purge { MG_PURGE_MINE = 0, MG_PURGE_ALL = 1 };
 int mg_purge(struct mg_client *client, enum mg_purge what, uint64_t *countp);
 
 /*
- * Ends the daemon, and with it every secret. Only root and the daemon's own user may. Returns once
- * the daemon has closed the connection, or MG_TIMEOUT.
+ * Lets the daemon read its configuration anew: all of it is in force then, or, after MG_NO, nothing
+ * of it; mg_last_error tells file and line. Only root and the daemon's own user may.
  */
+int mg_reload(struct mg_client *client);
+
+/* Ends the daemon and every secret, for those two alone. Returns once the connection is closed. */
 int mg_shutdown(struct mg_client *client);
 
 /* Where the handle is connected to, e.g. "unix:/run/memguardd/socket". The handle's own. */

@@ -683,6 +683,44 @@ START_TEST(status_and_whoami_tell_what_is)
 }
 END_TEST
 
+static void write_text(const char *path, const char *text)
+{
+	FILE *file = fopen(path, "w");
+
+	ck_assert_ptr_nonnull(file);
+	ck_assert_int_ge(fputs(text, file), 0);
+	ck_assert_int_eq(fclose(file), 0);
+}
+
+START_TEST(a_reload_takes_all_of_the_file_or_nothing)
+{
+	char file[] = "/tmp/memguardd-conf-XXXXXX";
+	const char *const arguments[] = { "--config", file, NULL };
+	struct bare_daemon other;
+	struct mg_options options = { .endpoint = other.path };
+	MG_AUTO_CLIENT struct mg_client *handle = NULL;
+	struct mg_state state;
+
+	close(mkstemp(file));
+	write_text(file, "[daemon]\nmax-value = 10\n");
+	bare_start(&other, arguments);
+	must(mg_open(&handle, &options));
+	ck_assert_int_eq(mg_set(handle, "a", large, 20, NULL, NULL), MG_LIMIT);
+	write_text(file, "[daemon]\nmax-value = 20\n");
+	must(mg_reload(handle));
+	must(mg_set(handle, "a", large, 20, NULL, NULL));
+	write_text(file, "[daemon]\nmax-value = 30\ncolour = blue\n");
+	ck_assert_int_eq(mg_reload(handle), MG_NO);
+	ck_assert_ptr_nonnull(strstr(mg_last_error(), file));
+	ck_assert_ptr_nonnull(strstr(mg_last_error(), ":3: unknown key 'colour'"));
+	must(mg_status_of(handle, &state));
+	ck_assert_uint_eq(state.max_value, 20);
+	ck_assert_int_eq(mg_reload(NULL), MG_INVALID);
+	ck_assert_int_eq(bare_stop(&other), 0);
+	ck_assert_int_eq(unlink(file), 0);
+}
+END_TEST
+
 START_TEST(a_restart_is_not_noticed)
 {
 	struct bare_daemon first = house;
@@ -785,6 +823,7 @@ int main(void)
 	tcase_add_test(claims, signals_of_the_host_do_not_disturb_a_call);
 	tcase_add_loop_test(claims, what_does_not_fit_locked_memory_comes_in_pieces, 0, 2);
 	tcase_add_test(claims, status_and_whoami_tell_what_is);
+	tcase_add_test(claims, a_reload_takes_all_of_the_file_or_nothing);
 	tcase_add_test(claims, a_restart_is_not_noticed);
 	tcase_add_test(claims, no_daemon_is_said_so);
 	tcase_add_test(claims, another_daemon_than_expected_is_refused);
