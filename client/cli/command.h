@@ -21,6 +21,7 @@ int command_status(const struct arguments *arguments);
 int command_ping(const struct arguments *arguments);
 int command_whoami(const struct arguments *arguments);
 int command_purge(const struct arguments *arguments);
+int command_reload(const struct arguments *arguments);
 int command_shutdown(const struct arguments *arguments);
 int command_version(const struct arguments *arguments);
 int command_help(const struct arguments *arguments);

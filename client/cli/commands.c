@@ -205,6 +205,11 @@ const struct command commands[] = {
 		"everything that was ever sealed is dead, whoever has a copy. Gets under way\n"
 		"end with status 12.\n",
 		NULL, command_purge },
+	{ "reload", "", OPERAND_NONE, 0, 0, no_options,
+		"let the daemon read its configuration anew",
+		"All of it is in force then, or nothing is: status 1, and the file and the line\n"
+		"that is wrong, or that changes what takes a restart.\n",
+		NULL, command_reload },
 	{ "shutdown", "", OPERAND_NONE, 0, 0, no_options, "end the daemon, and all that it holds",
 		"Returns once the daemon has closed the connection.\n", NULL, command_shutdown },
 	{ "version", "", OPERAND_NONE, 0, 0, no_options, "say the version", "", NULL,

@@ -24,7 +24,7 @@ from mgctl_case import (CONFLICT, DENIED, INTERNAL, LIMIT, MEMGUARDD, MGCTL, NOT
                         TIMEOUT, UNREACHABLE, USAGE, MgctlTest, StrangerTest)
 
 COMMANDS = ["set", "get", "rm", "ls", "stat", "status", "ping", "whoami", "version", "help",
-            "completion", "purge", "shutdown", "touch", "freeze", "melt", "stream",
+            "completion", "purge", "reload", "shutdown", "touch", "freeze", "melt", "stream",
             "verify"]
 MAX_VALUE = 1 << 20
 PIECE = 12000  # what mgctl reads at a time
@@ -595,7 +595,7 @@ class Daemon(MgctlTest):
     def test_every_command_tells_that_there_is_no_daemon(self):
         nowhere = {"MEMGUARD_SOCKET": "unix:/nowhere"}
         for arguments in (["set", "a"], ["get", "a"], ["rm", "a", "b"], ["ls"], ["stat", "a"],
-                          ["status"], ["ping"], ["whoami"], ["purge"], ["shutdown"],
+                          ["status"], ["ping"], ["whoami"], ["purge"], ["reload"], ["shutdown"],
                           ["touch", "a", "--ttl", "1s"], ["freeze", "a"], ["melt", "a"]):
             self.assertIn("/nowhere", self.fails(UNREACHABLE, *arguments, env=nowhere))
 

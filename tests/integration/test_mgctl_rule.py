@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The commands that rule over the daemon as a whole: purge and shutdown."""
+"""The commands that rule over the daemon as a whole: purge, reload (test_reload.py), shutdown."""
 
 import json
 import os
@@ -52,7 +52,7 @@ class Purge(MgctlTest):
 class Strangers(StrangerTest):
     def test_nobody_else_rules(self):
         self.store(b"kept")
-        for arguments in (["purge", "--all"], ["shutdown"]):
+        for arguments in (["purge", "--all"], ["reload"], ["shutdown"]):
             self.assertEqual(self.as_nobody(*arguments).returncode, DENIED)
         self.assertEqual(self.ok("get", self.name), b"kept")
 
