@@ -228,6 +228,38 @@ class Manager(Activated):
         self.assertFalse(place.exists())
         self.assertAnswer(0, "set", "~/a", stdin=b"x")
 
+    def reload(self):
+        """What the unit says, at this socket."""
+        name, *words = self.service["ExecReload"].split()
+        self.assertEqual(name, "@bindir@/mgctl")
+        where = unit("memguardd.socket")["Socket"]["ListenStream"]
+        return subprocess.run(
+            [self.client, *(word.replace(where, str(self.path)) for word in words)],
+            stderr=subprocess.PIPE, timeout=30, env=self.environment, cwd="/", text=True,
+            **as_user(SERVICE))
+
+    def assertReloadTold(self):
+        words = self.told()[0]
+        self.assertEqual(words[0], "RELOADING=1")
+        self.assertRegex(words[1], "^MONOTONIC_USEC=[0-9]+$")
+        self.assertIn("READY=1", self.told()[0])
+
+    def test_a_reload_is_waited_for_and_told_and_fails_when_the_file_is_wrong(self):
+        config = self.folder / "memguardd.conf"
+        config.write_text("[daemon]\nmax-value = 100\n")
+        config.chmod(0o644)
+        self.start("--config", str(config))
+        config.write_text("[daemon]\nmax-value = 200\n")
+        self.assertEqual(self.reload().returncode, 0)
+        self.assertReloadTold()
+        self.assertEqual(json.loads(self.assertAnswer(0, "status", "--json"))["max_value"], 200)
+        config.write_text("[daemon]\nmax-value = 0\n")
+        result = self.reload()
+        self.assertEqual(result.returncode, 1)
+        self.assertIn(f"{config}:2: max-value", result.stderr)
+        self.assertReloadTold()
+        self.assertEqual(json.loads(self.assertAnswer(0, "status", "--json"))["max_value"], 200)
+
     @unittest.skipIf(SANITIZED, "the sanitizers need memory of their own")
     def test_the_units_limits_are_enough(self):
         self.start("--memory", "require-lock")
