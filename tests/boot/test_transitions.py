@@ -65,6 +65,12 @@ class Transitions(MachineTest):
         self.assertEqual(self.property(SERVICE, "ActiveState"), "active")
         self.look_behind("restart")
 
+    def test_some_restarts_in_a_row(self):
+        """They are no failure that would take the socket away."""
+        for _ in range(8):
+            self.ok("systemctl", "restart", SERVICE)
+        self.look_behind("restart")
+
     def test_stop(self):
         self.ok("systemctl", "stop", SERVICE)
         self.assertEqual(self.property(SERVICE, "Result"), "success")
