@@ -135,6 +135,12 @@ static const char *read_rekey(struct config *config, const char *text)
 	return NULL;
 }
 
+static const char *read_keep(struct config *config, const char *text)
+{
+	config->keep = strcmp(text, "yes") == 0;
+	return config->keep || strcmp(text, "no") == 0 ? NULL : "is neither yes nor no";
+}
+
 /* -- the table: one row a key, for the file and for the command line ----------------------- */
 
 static const struct {
@@ -142,6 +148,7 @@ static const struct {
 	const char *(*read)(struct config *, const char *);
 	const char *argument;
 	const char *help;
+	const char *alone; /* what it means without a value on the command line; NULL: nothing */
 } keys[CONFIG_KEYS] = {
 	[CONFIG_SOCKET] = { "socket", read_socket, "PATH",
 		"listen here (root: " ENDPOINT_SYSTEM "; others: a place of their own)" },
@@ -155,6 +162,8 @@ static const struct {
 		"largest value that is stored (1m)" },
 	[CONFIG_REKEY_INTERVAL] = { "rekey-interval", read_rekey, "TIME",
 		"time between two re-masks of the masters (500ms)" },
+	[CONFIG_KEEP] = { "keep", read_keep, "", "a crash of the daemon loses nothing (yes or no)",
+		"yes" },
 };
 
 const char *config_key_name(enum config_key key)
@@ -436,8 +445,11 @@ static int read_option(struct config *config, struct arguments *arguments, int *
 		say(fault, "unknown option '%s' (try --help)", word);
 		return -EINVAL;
 	}
-	*place = option_value(
-		key < CONFIG_KEYS ? keys[key].name : "config", equals, at, argc, argv, fault);
+	if (key < CONFIG_KEYS && keys[key].alone && !equals)
+		*place = keys[key].alone;
+	else
+		*place = option_value(key < CONFIG_KEYS ? keys[key].name : "config", equals, at,
+			argc, argv, fault);
 	return *place ? 0 : -EINVAL;
 }
 

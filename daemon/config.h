@@ -23,6 +23,7 @@ enum config_key {
 	CONFIG_MEMORY,
 	CONFIG_MAX_VALUE,
 	CONFIG_REKEY_INTERVAL,
+	CONFIG_KEEP,
 	CONFIG_KEYS
 };
 
@@ -36,6 +37,7 @@ struct config {
 	enum os_memory_need memory;
 	uint64_t max_value; /* bytes of plaintext in one value */
 	uint32_t rekey_ms;  /* milliseconds between two re-masks; 10 to 60000 */
+	bool keep;          /* a keeper holds everything while this process comes and goes */
 	char **command;     /* after "--": run this and end with it; borrowed from argv, or NULL */
 	const char *file;   /* its name for messages, borrowed from argv or CONFIG_FILE */
 	unsigned lines[CONFIG_KEYS]; /* of the file, where each key stands; 0: nowhere */

@@ -237,6 +237,18 @@ void daemon_finish(struct daemon *daemon)
 	discard(daemon);
 }
 
+const struct os_memory *daemon_memory(const struct daemon *daemon)
+{
+	const struct os_memory *keys = daemon->keys;
+
+	return keys && keys->backend < daemon->memory.backend ? keys : &daemon->memory;
+}
+
+size_t daemon_locked(const struct daemon *daemon)
+{
+	return daemon->memory.locked + (daemon->keys ? daemon->keys->locked : 0);
+}
+
 static void remask(void *argument)
 {
 	coffer_remask(argument);

@@ -86,6 +86,10 @@ void daemon_finish(struct daemon *daemon);
 /* Leaves key pages and ledger as they are to whoever adopts them, and frees the rest. */
 void daemon_leave(struct daemon *daemon);
 
+/* The weaker of the memory that there is, with its advice; and bytes that are locked in all. */
+const struct os_memory *daemon_memory(const struct daemon *daemon);
+size_t daemon_locked(const struct daemon *daemon);
+
 /* Draws new parts for the masters. */
 void daemon_remask(struct daemon *daemon);
 

@@ -10,6 +10,8 @@
 #include "daemon/config.h"
 #include "daemon/daemon.h"
 #include "daemon/harden.h"
+#include "daemon/keeper.h"
+#include "daemon/ledger/ledger.h"
 #include "daemon/listener.h"
 #include "daemon/log.h"
 #include "daemon/notify.h"
@@ -34,6 +36,9 @@ struct process {
 	struct companion companion;
 	struct listener listener;
 	struct daemon daemon;
+	struct os_memory keys; /* the keeper's: of the daemon after this one, too */
+	int ledger;            /* likewise */
+	bool first;            /* nobody was before us */
 };
 
 static int fail(int status, const char *what)
@@ -64,39 +69,63 @@ static int configure(struct process *process, int argc, char **argv)
 	return -1;
 }
 
+static int say_too_weak(const struct os_memory *memory)
+{
+	log_error("memory is not as strong as the setting `memory` requires: %s",
+		os_memory_advice(memory));
+	return EXIT_CONFIGURATION;
+}
+
 static int init_daemon(struct process *process)
 {
 	struct daemon_options options = { .memory = process->config.memory,
+		.keys = process->config.keep ? &process->keys : NULL,
+		.ledger = process->ledger,
 		.max_value = process->config.max_value,
 		.rekey_ms = process->config.rekey_ms,
 		.own = geteuid() };
 	const char *advice;
 	int r = daemon_init(&process->daemon, &options);
 
-	if (r == -EPERM) {
-		log_error("memory is not as strong as the setting `memory` requires: %s",
-			os_memory_advice(&process->daemon.memory));
-		return EXIT_CONFIGURATION;
-	}
+	if (r == -EPERM)
+		return say_too_weak(daemon_memory(&process->daemon));
+	if (r == -EBADMSG)
+		return fail(EXIT_INTERNAL,
+			"keys and ledger that were left to us are of another version, or were "
+			"overwritten");
 	if (r < 0)
 		return fail(EXIT_INTERNAL, "out of memory");
-	advice = os_memory_advice(&process->daemon.memory);
-	if (advice[0])
+	advice = os_memory_advice(daemon_memory(&process->daemon));
+	if (advice[0] && process->first)
 		log_warning("%s", advice);
 	return EXIT_FINE;
+}
+
+/* What became of what another worker had. */
+static void tell_adopted(const struct vault *vault)
+{
+	uint64_t broken = vault_broken(vault);
+
+	if (broken > 0)
+		log_error("%llu of the secrets were not what was written: they are lost",
+			(unsigned long long)broken);
+	log_notice("serves again, with %llu secrets", (unsigned long long)vault_count(vault));
 }
 
 static void on_ready(void *context)
 {
 	struct process *process = context;
 
+	if (!process->first)
+		tell_adopted(process->daemon.vault);
 	/* A command's stderr is its own. */
-	if (!process->config.command)
+	else if (!process->config.command)
 		log_notice("memguardd " MEMGUARDD_VERSION " serves unix:%s (memory: %s)",
 			process->listener.endpoint.path,
-			os_memory_backend_name(process->daemon.memory.backend));
-	notify_send("READY=1\nSTATUS=Serving");
-	companion_ready(&process->companion, &process->listener.endpoint);
+			os_memory_backend_name(daemon_memory(&process->daemon)->backend));
+	notify_send(NOTIFY_READY);
+	if (!process->config.keep)
+		companion_ready(&process->companion, &process->listener.endpoint);
 }
 
 static int on_reload(void *context, struct config_fault *fault)
@@ -106,7 +135,7 @@ static int on_reload(void *context, struct config_fault *fault)
 	return reload_settings(&process->reload, &process->daemon, fault);
 }
 
-static int listen_and_serve(struct process *process)
+static int run(struct process *process)
 {
 	struct server_options options = { .daemon = &process->daemon,
 		.listener = &process->listener,
@@ -114,22 +143,101 @@ static int listen_and_serve(struct process *process)
 		.on_ready = on_ready,
 		.on_reload = on_reload,
 		.context = process };
+	int r = server_run(&options);
+
+	if (r < 0)
+		log_error("the loop cannot run: %s", strerror(-r));
+	return r < 0 ? EXIT_INTERNAL : EXIT_FINE;
+}
+
+static int open_listener(struct process *process)
+{
 	int r = listener_open(&process->listener, &process->config, &process->fault);
 
 	if (r < 0)
 		return fail(
 			r == -EADDRINUSE ? EXIT_TAKEN : EXIT_CONFIGURATION, process->fault.text);
-	r = server_run(&options);
-	if (r < 0)
-		log_error("the loop cannot run: %s", strerror(-r));
-	listener_close(&process->listener);
-	return r < 0 ? EXIT_INTERNAL : EXIT_FINE;
+	return EXIT_FINE;
 }
+
+/* -- without a keeper ---------------------------------------------------------------------- */
 
 static int serve(struct process *process)
 {
+	int status = init_daemon(process);
+
+	if (status == EXIT_FINE) {
+		signals_wipe_on_fault(&process->daemon);
+		status = open_listener(process);
+	}
+	if (status == EXIT_FINE) {
+		status = run(process);
+		listener_close(&process->listener);
+	}
+	daemon_finish(&process->daemon);
+	return status;
+}
+
+/* -- with one ------------------------------------------------------------------------------ */
+
+/* In a worker. What was reloaded since the start is read again; what is wrong now was right then.
+ */
+static int work(void *context, bool first)
+{
+	struct process *process = context;
+	struct config_fault fault;
 	int status;
 
+	process->first = first;
+	status = init_daemon(process);
+	if (status != EXIT_FINE)
+		return status;
+	signals_wipe_on_fault(&process->daemon);
+	if (!first && reload_settings(&process->reload, &process->daemon, &fault) < 0)
+		log_error("the configuration is that of the start: %s", fault.text);
+	status = run(process);
+	if (status == EXIT_FINE)
+		daemon_finish(&process->daemon);
+	else
+		daemon_leave(&process->daemon);
+	return status;
+}
+
+/* In the keeper. */
+static void on_served(void *context)
+{
+	struct process *process = context;
+
+	companion_ready(&process->companion, &process->listener.endpoint);
+}
+
+static int keep(struct process *process)
+{
+	struct keeper_options options = {
+		.keys = &process->keys, .work = work, .on_ready = on_served, .context = process
+	};
+	int r = daemon_map_keys(&process->keys, process->config.memory);
+	int status;
+
+	if (r == -EPERM)
+		return say_too_weak(&process->keys);
+	process->ledger = ledger_file();
+	if (r < 0 || process->ledger < 0)
+		return fail(EXIT_INTERNAL, "there is no memory that could be kept");
+	status = open_listener(process);
+	if (status == EXIT_FINE) {
+		status = keeper_run(&options);
+		listener_close(&process->listener);
+	}
+	os_memory_unmap(&process->keys);
+	return status;
+}
+
+/* -- both ---------------------------------------------------------------------------------- */
+
+/* Returns EXIT_FINE when everything is as we need it. */
+static int prepare(void)
+{
 	if (harden_early() < 0)
 		return fail(EXIT_INTERNAL, "the process cannot be kept out of core files");
 	if (overflow_uid(geteuid()))
@@ -143,13 +251,7 @@ static int serve(struct process *process)
 			"nor /dev/urandom answers");
 	if (sodium_init() < 0)
 		return fail(EXIT_INTERNAL, "libsodium does not start");
-	status = init_daemon(process);
-	if (status == EXIT_FINE) {
-		signals_wipe_on_fault(&process->daemon);
-		status = listen_and_serve(process);
-	}
-	daemon_finish(&process->daemon);
-	return status;
+	return EXIT_FINE;
 }
 
 /* Whether a command follows: then the process that becomes it must not be touched. */
@@ -163,7 +265,7 @@ static bool has_command(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	static struct process process;
+	static struct process process = { .ledger = -1, .first = true };
 	int status;
 
 	if (!has_command(argc, argv) && harden_early() < 0)
@@ -178,7 +280,9 @@ int main(int argc, char **argv)
 	if (!process.config.command)
 		notify_init();
 	signals_block();
-	status = serve(&process);
+	status = prepare();
+	if (status == EXIT_FINE)
+		status = process.config.keep ? keep(&process) : serve(&process);
 	companion_finish(&process.companion);
 	return status;
 }

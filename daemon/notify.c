@@ -15,6 +15,7 @@
 
 static struct sockaddr_un manager;
 static socklen_t manager_size;
+static int relay = -1; /* to who speaks with the manager; -1: we do */
 
 void notify_init(void)
 {
@@ -33,7 +34,7 @@ void notify_init(void)
 	unsetenv("NOTIFY_SOCKET");
 }
 
-int notify_send(const char *state)
+static int send_text(const char *text)
 {
 	cleanup(closep) int fd = -1;
 
@@ -42,20 +43,51 @@ int notify_send(const char *state)
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	if (sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&manager,
+	if (sendto(fd, text, strlen(text), MSG_NOSIGNAL, (struct sockaddr *)&manager,
 		    manager_size) < 0)
 		return -errno;
 	return 0;
 }
 
 /* Type=notify-reload wants the time, to tell this reload from an earlier one. */
-int notify_reloading(void)
+static int send_reloading(void)
 {
 	struct timespec now;
-	char state[64];
+	char text[64];
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	snprintf(state, sizeof(state), "RELOADING=1\nMONOTONIC_USEC=%" PRIu64,
+	snprintf(text, sizeof(text), "RELOADING=1\nMONOTONIC_USEC=%" PRIu64,
 		(uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000);
-	return notify_send(state);
+	return send_text(text);
+}
+
+int notify_send(enum notify_state state)
+{
+	static const char *const texts[NOTIFY_STATES] = {
+		[NOTIFY_READY] = "READY=1\nSTATUS=Serving",
+		[NOTIFY_STOPPING] = "STOPPING=1",
+		[NOTIFY_RELOADED] = "READY=1",
+	};
+	const uint8_t word = (uint8_t)state;
+
+	if (relay >= 0)
+		return send(relay, &word, sizeof(word), MSG_NOSIGNAL) < 0 ? -errno : 0;
+	return state == NOTIFY_RELOADING ? send_reloading() : send_text(texts[state]);
+}
+
+void notify_relay(int fd)
+{
+	relay = fd;
+}
+
+int notify_take(int fd)
+{
+	uint8_t word[2];
+	ssize_t size = recv(fd, word, sizeof(word), MSG_DONTWAIT);
+
+	if (size < 0)
+		return -errno;
+	if (size == 0)
+		return -EPIPE;
+	return size == 1 && word[0] < NOTIFY_STATES ? word[0] : -EBADMSG;
 }

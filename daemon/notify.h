@@ -9,11 +9,21 @@
 /* Remembers $NOTIFY_SOCKET and removes it from the environment. Call once, at start. */
 void notify_init(void);
 
-/*
- * Says that the configuration is being read anew, and since when; "READY=1" ends it. Returns as
- * notify_send does.
- */
-int notify_reloading(void);
+enum notify_state {
+	NOTIFY_READY,
+	NOTIFY_STOPPING,
+	NOTIFY_RELOADING, /* the configuration is being read anew */
+	NOTIFY_RELOADED,
+	NOTIFY_STATES
+};
 
-/* Sends a state such as "READY=1\nSTATUS=..."; does nothing, 0, without a service manager. */
-int notify_send(const char *state);
+/* Tells a state; does nothing, 0, without a service manager. Returns 0 or a negative errno. */
+int notify_send(enum notify_state state);
+
+/*
+ * The service manager hears only of the process that it has started. From now on states go to that
+ * one, over a socket of packets, and it takes and sends them. notify_take returns the state, or
+ * -EAGAIN, -EPIPE when nobody is at the other end, or -EBADMSG.
+ */
+void notify_relay(int fd);
+int notify_take(int fd);

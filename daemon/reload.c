@@ -22,6 +22,11 @@ static bool same_socket_group(const struct config *a, const struct config *b)
 	return a->socket_group == b->socket_group;
 }
 
+static bool same_keep(const struct config *a, const struct config *b)
+{
+	return a->keep == b->keep;
+}
+
 static bool same_memory(const struct config *a, const struct config *b)
 {
 	return a->memory == b->memory;
@@ -48,6 +53,7 @@ static const struct {
 	[CONFIG_SOCKET_MODE] = { .same = same_socket_mode },
 	[CONFIG_SOCKET_GROUP] = { .same = same_socket_group },
 	[CONFIG_MEMORY] = { .same = same_memory },
+	[CONFIG_KEEP] = { .same = same_keep },
 	[CONFIG_MAX_VALUE] = { .take = take_max_value },
 	[CONFIG_REKEY_INTERVAL] = { .take = take_rekey_interval },
 };

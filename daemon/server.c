@@ -102,7 +102,7 @@ static void server_reload(struct server *server, const char *why)
 
 	if (server->ending)
 		return;
-	notify_reloading();
+	notify_send(NOTIFY_RELOADING);
 	/* A file or the list of groups may keep us waiting: no view lives so long. */
 	daemon_forget(server->daemon);
 	r = options->on_reload(options->context, &fault);
@@ -113,7 +113,7 @@ static void server_reload(struct server *server, const char *why)
 	if (server->daemon->rekey_ms != rekey_ms && uv_is_active((uv_handle_t *)&server->rekey))
 		start_rekey(server);
 	daemon_reloaded(server->daemon, r < 0 ? &fault : NULL);
-	notify_send("READY=1");
+	notify_send(NOTIFY_RELOADED);
 }
 
 static void on_reload(struct sessions *sessions)
@@ -154,7 +154,7 @@ static void server_end(struct server *server)
 	if (server->ending)
 		return;
 	server->ending = true;
-	notify_send("STOPPING=1");
+	notify_send(NOTIFY_STOPPING);
 	uv_poll_stop(&server->listening);
 	uv_timer_stop(&server->pause);
 	server->drain_until = uv_now(&server->loop) + DRAIN_MS;

@@ -21,6 +21,9 @@ sigset_t signals_set(void);
 /* The descriptor that tells of them, without waiting; or a negative errno. */
 int signals_open(void);
 
+/* The same, and of children that have ended: SIGCHLD is blocked, too, until signals_block. */
+int signals_open_with_children(void);
+
 /* The number of the next one, or 0. */
 int signals_read(int fd);
 

@@ -82,9 +82,9 @@ static void hears_nothing(void)
 /* The messages that the daemon sends, in its order. */
 static void says_all(void)
 {
-	ck_assert_int_eq(notify_send("READY=1\nSTATUS=Serving"), 0);
+	ck_assert_int_eq(notify_send(NOTIFY_READY), 0);
 	hears("READY=1\nSTATUS=Serving");
-	ck_assert_int_eq(notify_send("STOPPING=1"), 0);
+	ck_assert_int_eq(notify_send(NOTIFY_STOPPING), 0);
 	hears("STOPPING=1");
 	hears_nothing();
 }
@@ -108,7 +108,7 @@ START_TEST(a_reload_is_told_with_its_time)
 
 	listen_at(path, strlen(path), SOCK_DGRAM);
 	begin(path);
-	ck_assert_int_eq(notify_reloading(), 0);
+	ck_assert_int_eq(notify_send(NOTIFY_RELOADING), 0);
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	latest = now.tv_sec * 1000000LL + now.tv_nsec / 1000;
 	ck_assert_int_gt(recv(manager, text, sizeof(text) - 1, 0), 0);
@@ -142,7 +142,7 @@ START_TEST(an_abstract_name_ends_where_it_ends)
 	listen_at(name, 2 + strlen(name + 1), SOCK_DGRAM);
 	name[0] = '@';
 	begin(name);
-	ck_assert_int_eq(notify_send("READY=1"), -ECONNREFUSED);
+	ck_assert_int_eq(notify_send(NOTIFY_RELOADED), -ECONNREFUSED);
 	hears_nothing();
 }
 END_TEST
@@ -189,7 +189,7 @@ START_TEST(an_address_that_is_too_long_is_nobodys_and_never_cut)
 	for (size_t size = sizeof(cut); size < sizeof(text); size = size * 2 + 1) {
 		text[size] = '\0';
 		begin(text);
-		ck_assert_int_eq(notify_send("READY=1"), 0);
+		ck_assert_int_eq(notify_send(NOTIFY_RELOADED), 0);
 		text[size] = 'n';
 	}
 	hears_nothing();
@@ -205,7 +205,7 @@ START_TEST(without_a_manager_nothing_is_sent)
 
 	for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
 		begin(none[i]);
-		ck_assert_int_eq(notify_send("READY=1"), 0);
+		ck_assert_int_eq(notify_send(NOTIFY_RELOADED), 0);
 	}
 }
 END_TEST
@@ -215,7 +215,7 @@ START_TEST(a_relative_address_is_none_even_if_somebody_is_there)
 	ck_assert_int_eq(chdir(folder), 0);
 	listen_at("notify", strlen("notify"), SOCK_DGRAM);
 	begin("notify");
-	ck_assert_int_eq(notify_send("READY=1"), 0);
+	ck_assert_int_eq(notify_send(NOTIFY_RELOADED), 0);
 	hears_nothing();
 }
 END_TEST
@@ -224,10 +224,10 @@ START_TEST(a_second_start_forgets_the_first_ones_manager)
 {
 	listen_at(path, strlen(path), SOCK_DGRAM);
 	begin(path);
-	ck_assert_int_eq(notify_send("READY=1"), 0);
+	ck_assert_int_eq(notify_send(NOTIFY_RELOADED), 0);
 	hears("READY=1");
 	begin(NULL);
-	ck_assert_int_eq(notify_send("STOPPING=1"), 0);
+	ck_assert_int_eq(notify_send(NOTIFY_STOPPING), 0);
 	hears_nothing();
 }
 END_TEST
@@ -239,7 +239,7 @@ START_TEST(a_shorter_address_keeps_nothing_of_a_longer_one)
 	ck_assert_int_lt(snprintf(longer, sizeof(longer), "%s-and-more", path), sizeof(longer));
 	listen_at(path, strlen(path), SOCK_DGRAM);
 	begin(longer);
-	ck_assert_int_eq(notify_send("READY=1"), -ENOENT);
+	ck_assert_int_eq(notify_send(NOTIFY_RELOADED), -ENOENT);
 	begin(path);
 	says_all();
 }
@@ -248,12 +248,12 @@ END_TEST
 START_TEST(nobody_there_is_an_error_and_no_more)
 {
 	begin(path);
-	ck_assert_int_eq(notify_send("READY=1"), -ENOENT);
+	ck_assert_int_eq(notify_send(NOTIFY_RELOADED), -ENOENT);
 	/* The file that a manager leaves behind. */
 	listen_at(path, strlen(path), SOCK_DGRAM);
 	ck_assert_int_eq(close(manager), 0);
 	manager = -1;
-	ck_assert_int_eq(notify_send("READY=1"), -ECONNREFUSED);
+	ck_assert_int_eq(notify_send(NOTIFY_RELOADED), -ECONNREFUSED);
 	/* One that is back is found again. */
 	ck_assert_int_eq(unlink(path), 0);
 	listen_at(path, strlen(path), SOCK_DGRAM);
@@ -265,17 +265,34 @@ START_TEST(a_stream_socket_is_no_manager)
 {
 	listen_at(path, strlen(path), SOCK_STREAM);
 	begin(path);
-	ck_assert_int_eq(notify_send("READY=1"), -EPROTOTYPE);
+	ck_assert_int_eq(notify_send(NOTIFY_RELOADED), -EPROTOTYPE);
 }
 END_TEST
 
-START_TEST(a_message_of_nothing_arrives_as_nothing)
+/* The manager hears it from us, when we are told by the one that may not speak. */
+START_TEST(a_state_goes_over_another_process)
 {
+	int ends[2];
+	char byte = 99;
+
 	listen_at(path, strlen(path), SOCK_DGRAM);
 	begin(path);
-	ck_assert_int_eq(notify_send(""), 0);
-	hears("");
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends), 0);
+	notify_relay(ends[1]);
+	for (int state = 0; state < NOTIFY_STATES; state++) {
+		ck_assert_int_eq(notify_send((enum notify_state)state), 0);
+		ck_assert_int_eq(notify_take(ends[0]), state);
+	}
 	hears_nothing();
+	ck_assert_int_eq(notify_take(ends[0]), -EAGAIN);
+	ck_assert_int_eq(send(ends[1], &byte, 1, 0), 1);
+	ck_assert_int_eq(notify_take(ends[0]), -EBADMSG);
+	ck_assert_int_eq(send(ends[1], "\0\0\0", 3, 0), 3);
+	ck_assert_int_eq(notify_take(ends[0]), -EBADMSG);
+	close(ends[1]);
+	ck_assert_int_eq(notify_take(ends[0]), -EPIPE);
+	close(ends[0]);
+	notify_relay(-1);
 }
 END_TEST
 
@@ -299,12 +316,12 @@ START_TEST(no_descriptor_stays_open)
 	begin(path);
 	before = count_descriptors();
 	for (int i = 0; i < 5; i++) {
-		ck_assert_int_eq(notify_send("STATUS=Serving"), 0);
-		hears("STATUS=Serving");
+		ck_assert_int_eq(notify_send(NOTIFY_STOPPING), 0);
+		hears("STOPPING=1");
 	}
 	ck_assert_int_eq(unlink(path), 0);
 	for (int i = 0; i < 5; i++)
-		ck_assert_int_eq(notify_send("STATUS=Serving"), -ENOENT);
+		ck_assert_int_eq(notify_send(NOTIFY_STOPPING), -ENOENT);
 	ck_assert_uint_eq(count_descriptors(), before);
 }
 END_TEST
@@ -327,7 +344,7 @@ int main(void)
 	tcase_add_test(claims, a_shorter_address_keeps_nothing_of_a_longer_one);
 	tcase_add_test(claims, nobody_there_is_an_error_and_no_more);
 	tcase_add_test(claims, a_stream_socket_is_no_manager);
-	tcase_add_test(claims, a_message_of_nothing_arrives_as_nothing);
+	tcase_add_test(claims, a_state_goes_over_another_process);
 	tcase_add_test(claims, no_descriptor_stays_open);
 	return claims_run(claims, "notify");
 }
