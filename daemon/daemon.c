@@ -139,6 +139,22 @@ static int take_memory(struct daemon *daemon, const struct daemon_options *optio
 	return 0;
 }
 
+static void drop_answer(void *context, uint64_t place)
+{
+	struct daemon *daemon = context;
+
+	vault_drop_answer(daemon->vault, place);
+}
+
+/* What was answered before us is answered again. */
+static int on_answer(void *context, const struct vault_answer *answer)
+{
+	struct daemon *daemon = context;
+	const struct repeat_answer first = { .version = answer->version, .place = answer->place };
+
+	return repeats_keep(daemon->repeats, answer->uid, answer->number, answer->digest, &first);
+}
+
 /* The process that a secret was bound to before us, if it lives. */
 static int find_process(void *context, uint32_t pid, uint64_t started, struct holder **holderp)
 {
@@ -188,7 +204,9 @@ int daemon_init(struct daemon *daemon, const struct daemon_options *options)
 	if (r == 0)
 		vault_watch(daemon->vault, on_change, daemon);
 	if (r == 0)
-		r = repeats_new(&daemon->repeats);
+		r = repeats_new(&daemon->repeats, drop_answer, daemon);
+	if (r == 0)
+		r = vault_answers(daemon->vault, on_answer, daemon);
 	if (r == 0)
 		r = penalties_new(&daemon->penalties);
 	if (r == 0)

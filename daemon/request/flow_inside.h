@@ -32,6 +32,7 @@ struct flow {
 	struct stream_place sent;
 	uint8_t number[MESSAGE_NUMBER_SIZE];
 	uint8_t digest[REPEAT_DIGEST_SIZE];
+	uint64_t answer;  /* the place of what is answered to the end; 0: none */
 	struct ask *asks; /* oldest first */
 	struct wait wait; /* while there are any */
 	size_t name_size;

@@ -50,8 +50,10 @@ static int take_new(struct flow *flow, struct daemon *daemon, const struct ask *
 	uint8_t *key = workbench_take(&daemon->bench, ENCLAVE_KEY_SIZE);
 	int r = key ? stream_write_key(flow->stream, key) : -ENOBUFS;
 
+	vault_promise(daemon->vault, flow->uid, flow->number, flow->digest);
 	if (r == 0)
 		r = take_chunks(flow, ask, key);
+	flow->answer = vault_promise_end(daemon->vault, r == 0);
 	workbench_release(&daemon->bench, mark);
 	return workbench_is_broken(&daemon->bench) ? -EFAULT : r;
 }
@@ -111,6 +113,7 @@ int flow_conclude_write(struct transfers *transfers, struct daemon *daemon, stru
 	}
 	if (!stream_is_writer(flow->stream, flow)) {
 		first.version = due;
+		first.place = flow->answer;
 		(void)repeats_keep(daemon->repeats, flow->uid, flow->number, flow->digest, &first);
 		flow_end_if_idle(transfers, flow);
 	}

@@ -28,6 +28,7 @@ struct entry {
 	uint8_t number[MESSAGE_NUMBER_SIZE];
 	uint8_t digest[REPEAT_DIGEST_SIZE];
 	uint64_t version;
+	uint64_t place;
 	int32_t code;
 	uint16_t next; /* in its chain */
 };
@@ -46,6 +47,8 @@ struct user {
 struct repeats {
 	uint8_t key[crypto_shorthash_KEYBYTES]; /* numbers are the clients' choice */
 	uint64_t kept;
+	void (*drop)(void *context, uint64_t place);
+	void *context;
 	size_t count;
 	struct user *users[USER_CHAINS];
 };
@@ -73,6 +76,13 @@ static struct entry *find_entry(const struct repeats *repeats, struct user *user
 	while (at != NONE && memcmp(user->entries[at].number, number, MESSAGE_NUMBER_SIZE) != 0)
 		at = user->entries[at].next;
 	return at == NONE ? NULL : &user->entries[at];
+}
+
+static void forget_place(const struct repeats *repeats, struct entry *entry)
+{
+	if (entry->place != 0 && repeats->drop)
+		repeats->drop(repeats->context, entry->place);
+	entry->place = 0;
 }
 
 static void unchain(const struct repeats *repeats, struct user *user, uint16_t place)
@@ -107,6 +117,7 @@ static int take_place(const struct repeats *repeats, struct user *user, uint16_t
 	if (user->count == REPEAT_KEPT) {
 		*placep = (uint16_t)user->oldest;
 		unchain(repeats, user, *placep);
+		forget_place(repeats, &user->entries[*placep]);
 		user->oldest = (user->oldest + 1) % REPEAT_KEPT;
 		return 0;
 	}
@@ -130,6 +141,7 @@ static int add_entry(const struct repeats *repeats, struct user *user,
 		return r;
 	memcpy(user->entries[place].number, number, MESSAGE_NUMBER_SIZE);
 	user->entries[place].next = *chain;
+	user->entries[place].place = 0;
 	*chain = place;
 	*entryp = &user->entries[place];
 	return 0;
@@ -154,6 +166,8 @@ static void drop_user(struct repeats *repeats, struct user *user)
 		at = &(*at)->next;
 	*at = user->next;
 	repeats->count--;
+	for (size_t i = 0; i < user->count; i++)
+		forget_place(repeats, &user->entries[i]);
 	free(user->entries);
 	free(user);
 }
@@ -193,13 +207,16 @@ static struct user *add_user(struct repeats *repeats, uint32_t uid)
 	return user;
 }
 
-int repeats_new(struct repeats **repeatsp)
+int repeats_new(
+	struct repeats **repeatsp, void (*drop)(void *context, uint64_t place), void *context)
 {
 	struct repeats *repeats = calloc(1, sizeof(*repeats));
 
 	if (!repeats)
 		return -ENOMEM;
 	crypto_shorthash_keygen(repeats->key);
+	repeats->drop = drop;
+	repeats->context = context;
 	*repeatsp = repeats;
 	return 0;
 }
@@ -215,6 +232,7 @@ void repeats_free(struct repeats *repeats)
 {
 	if (!repeats)
 		return;
+	repeats->drop = NULL;
 	repeats_clear(repeats);
 	free(repeats);
 }
@@ -234,7 +252,7 @@ int repeats_find(const struct repeats *repeats, uint32_t uid,
 	return 1;
 }
 
-int repeats_keep(struct repeats *repeats, uint32_t uid,
+static int keep_answer(struct repeats *repeats, uint32_t uid,
 	const uint8_t number[static MESSAGE_NUMBER_SIZE],
 	const uint8_t digest[static REPEAT_DIGEST_SIZE], const struct repeat_answer *answer)
 {
@@ -252,8 +270,23 @@ int repeats_keep(struct repeats *repeats, uint32_t uid,
 	if (r < 0)
 		return r;
 	memcpy(entry->digest, digest, REPEAT_DIGEST_SIZE);
+	if (entry->place != answer->place)
+		forget_place(repeats, entry);
+	entry->place = answer->place;
 	entry->code = answer->code;
 	entry->version = answer->version;
 	user->used = ++repeats->kept;
 	return 0;
+}
+
+int repeats_keep(struct repeats *repeats, uint32_t uid,
+	const uint8_t number[static MESSAGE_NUMBER_SIZE],
+	const uint8_t digest[static REPEAT_DIGEST_SIZE], const struct repeat_answer *answer)
+{
+	int r = keep_answer(repeats, uid, number, digest, answer);
+
+	/* What is not found here is not to be found by anybody. */
+	if (r < 0 && answer->place != 0 && repeats->drop)
+		repeats->drop(repeats->context, answer->place);
+	return r;
 }

@@ -21,9 +21,13 @@ struct repeats;
 struct repeat_answer {
 	int code;
 	uint64_t version;
+	uint64_t place; /* where the vault has it, too; 0: nowhere */
 };
 
-int repeats_new(struct repeats **repeatsp);
+/* `drop` is told the place of each answer that gives way; not of those that repeats_free forgets.
+ */
+int repeats_new(
+	struct repeats **repeatsp, void (*drop)(void *context, uint64_t place), void *context);
 void repeats_free(struct repeats *repeats);
 
 /*

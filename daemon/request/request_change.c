@@ -67,7 +67,9 @@ static int change_once(struct desk *desk, int (*change)(struct desk *desk, uint6
 	if (r == STATUS_CONFLICT)
 		return answer_reused(desk);
 	if (r == 0) {
+		vault_promise(desk->daemon->vault, uid, request->number, digest);
 		first.code = change(desk, &first.version);
+		first.place = vault_promise_end(desk->daemon->vault, first.code == 0);
 		if (first.code < 0)
 			return first.code;
 		(void)repeats_keep(repeats, uid, request->number, digest, &first);

@@ -301,9 +301,11 @@ static int publish(struct transfers *transfers, struct upload *upload, struct da
 	if (r == 0) {
 		memcpy(put.number, upload->number, sizeof(put.number));
 		answer.code = lifetime_bind(&put, transfers, upload->process, &upload->words);
+		vault_promise(daemon->vault, uid, upload->number, digest);
 		if (answer.code == 0)
 			answer.code =
 				vault_put(daemon->vault, &upload->value, &put, &answer.version);
+		answer.place = vault_promise_end(daemon->vault, answer.code == 0);
 		if (answer.code < 0)
 			return answer.code;
 		if (answer.code == STATUS_CONFLICT)

@@ -288,6 +288,7 @@ static int publish(struct vault *vault, const struct draft *draft)
 {
 	if (draft->tombstone != 0)
 		vault_end_record(vault, draft->tombstone);
+	promise_write(vault, draft->version, vault->sequence + 1, 0);
 	block_set_kind(record_header(vault, draft->offset), BLOCK_RECORD);
 	if (draft->old)
 		index_replace(vault->index, draft->put->name, draft->old_offset, draft->offset);
@@ -399,6 +400,8 @@ int vault_remove(struct vault *vault, struct span name, const struct conditions 
 			return STATUS_FROZEN;
 	}
 	*versionp = version;
+	if (intact)
+		promise_write(vault, version, 0, get_number(header->sequence));
 	index_remove(vault->index, name, offset);
 	record_retire(vault, offset, intact);
 	return 0;
@@ -558,6 +561,7 @@ void vault_leave(struct vault *vault)
 	terms_free(vault->terms);
 	index_free(vault->index);
 	free(vault->bound.at);
+	free(vault->answers.at);
 	ledger_leave(vault->ledger);
 	free(vault);
 }
@@ -593,5 +597,5 @@ uint64_t vault_count(const struct vault *vault)
 
 uint64_t vault_bytes(const struct vault *vault)
 {
-	return ledger_used(vault->ledger);
+	return ledger_used(vault->ledger) - vault->held;
 }

@@ -203,6 +203,38 @@ int vault_touch(struct vault *vault, struct span name, uint64_t ttl_ms,
 int vault_freeze(struct vault *vault, struct span name, bool frozen,
 	const struct conditions *conditions, uint64_t *versionp);
 
+/* -- answers ------------------------------------------------------------------------------- */
+
+/*
+ * What a request that changed something was answered with is written down with the change, in the
+ * same step for whoever adopts the ledger: a repeat gets its first answer even then.
+ */
+#define VAULT_DIGEST_SIZE 16
+
+/*
+ * The change that is asked for next is the one of this number, and of what was asked (a digest).
+ * Both live until vault_promise_end, which says whether it was made, and gives the place of the
+ * answer; 0 when there is none. vault_drop_answer forgets one.
+ */
+void vault_promise(struct vault *vault, uint32_t uid,
+	const uint8_t number[static MESSAGE_NUMBER_SIZE],
+	const uint8_t digest[static VAULT_DIGEST_SIZE]);
+uint64_t vault_promise_end(struct vault *vault, bool made);
+void vault_drop_answer(struct vault *vault, uint64_t place);
+
+struct vault_answer {
+	uint32_t uid;
+	const uint8_t *number;
+	const uint8_t *digest;
+	uint64_t version;
+	uint64_t place;
+};
+
+/* Tells the answers that were adopted, the oldest first, once. Stops at what is not 0; gives that.
+ */
+int vault_answers(struct vault *vault,
+	int (*visit)(void *context, const struct vault_answer *answer), void *context);
+
 /* -- the end of lives ---------------------------------------------------------------------- */
 
 /*

@@ -31,6 +31,7 @@ struct adoption {
 	struct offsets tombstones; /* to be told in their order */
 	struct offsets segments;
 	struct offsets chunks;
+	struct offsets answers;
 };
 
 int offsets_add(struct offsets *offsets, uint64_t offset)
@@ -57,6 +58,7 @@ static void finish(struct adoption *adoption)
 	free(adoption->tombstones.at);
 	free(adoption->segments.at);
 	free(adoption->chunks.at);
+	free(adoption->answers.at);
 }
 
 /* -- finding ------------------------------------------------------------------------------- */
@@ -146,6 +148,10 @@ static int look_at(struct adoption *adoption, uint64_t offset, uint64_t *sizep)
 	case BLOCK_CHUNK:
 		adoption->looked++;
 		return chunk_adoptable(vault, offset) ? offsets_add(&adoption->chunks, offset) : 0;
+	case BLOCK_ANSWER:
+		adoption->looked++;
+		return answer_adoptable(vault, offset) ? offsets_add(&adoption->answers, offset)
+						       : 0;
 	default:
 		return was_record(adoption, offset, kind) ? suspect(adoption, offset) : 0;
 	}
@@ -292,6 +298,8 @@ static int adopt(struct adoption *adoption)
 	}
 	if (r == 0)
 		r = streams_adopt(vault, &adoption->segments, &adoption->chunks);
+	if (r == 0)
+		r = answers_adopt(vault, &adoption->answers, adoption->highest);
 	if (r < 0)
 		return r;
 	vault->broken = count_suspects(adoption) + adoption->broken.count;

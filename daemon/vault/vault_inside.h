@@ -126,6 +126,15 @@ struct offsets {
 	size_t capacity;
 };
 
+/* Whose change is being made, and where its answer is; vault_promise. */
+struct promise {
+	bool made;
+	uint32_t uid;
+	const uint8_t *number;
+	const uint8_t *digest;
+	uint64_t place;
+};
+
 struct vault {
 	struct coffer *coffer;
 	struct ledger *ledger;
@@ -136,11 +145,15 @@ struct vault {
 	uint64_t pinned_count; /* records */
 	struct record *pinned[PIN_CHAINS];
 	struct terms *terms;
-	struct owner *owners;  /* who has tombstones */
-	uint64_t consumed;     /* tombstones */
-	uint64_t broken;       /* records that could not be adopted */
-	struct offsets bound;  /* adopted, and to be bound to their processes */
-	uint64_t (*now)(void); /* ms of CLOCK_BOOTTIME */
+	struct owner *owners; /* who has tombstones */
+	uint64_t consumed;    /* tombstones */
+	uint64_t broken;      /* records that could not be adopted */
+	struct promise promise;
+	uint64_t answered;      /* answers so far */
+	uint64_t held;          /* bytes that those take that are there */
+	struct offsets answers; /* adopted, and to be told */
+	struct offsets bound;   /* adopted, and to be bound to their processes */
+	uint64_t (*now)(void);  /* ms of CLOCK_BOOTTIME */
 	struct streams *streams;
 	void (*on_change)(void *context, struct span name); /* of a stream; may be NULL */
 	void *context;
@@ -300,6 +313,20 @@ void lifetime_tell(const struct vault *vault, const struct header *header, struc
 int lifetime_adopt(struct vault *vault, uint64_t offset);
 int tombstone_adopt(struct vault *vault, uint64_t offset);
 
+/* -- answers (vault_answer.c) -------------------------------------------------------------- */
+
+/*
+ * Just before a change is made: it will give away a sequence number, or it takes out the record of
+ * one. `version` is what is answered. Does nothing when nobody has asked for it.
+ */
+void promise_write(struct vault *vault, uint64_t version, uint64_t sequence, uint64_t target);
+
+/* Whether a block of its kind is an answer. Touches the ledger key. */
+bool answer_adoptable(const struct vault *vault, uint64_t offset);
+
+/* Claims those whose changes were made; records and streams are there. Returns 0 or -ENOMEM. */
+int answers_adopt(struct vault *vault, struct offsets *answers, uint64_t highest);
+
 /* -- adopting (vault_adopt.c) -------------------------------------------------------------- */
 
 /* Returns 0 or -ENOMEM. */
@@ -334,6 +361,10 @@ int stream_adopt(struct vault *vault, uint64_t offset);
 
 /* Gives segments and chunks to the streams, and claims their blocks. Returns 0 or -ENOMEM. */
 int streams_adopt(struct vault *vault, struct offsets *segments, struct offsets *chunks);
+
+/* Whether a segment that those requests of that number wrote has its end. */
+bool stream_was_ended_by(
+	const struct vault *vault, const uint8_t number[static MESSAGE_NUMBER_SIZE]);
 
 /* Ends those that have nothing left to read, once the ledger is settled. */
 void streams_settle(struct vault *vault);

@@ -206,6 +206,7 @@ static int publish_copy(struct vault *vault, uint64_t offset, uint64_t copy)
 		vault_give(vault, copy);
 		return r;
 	}
+	promise_write(vault, get_number(header->version), vault->sequence + 1, 0);
 	block_set_kind(header, BLOCK_RECORD);
 	vault_count_on(vault);
 	index_replace(vault->index, record_name(header), offset, copy);

@@ -331,6 +331,22 @@ int stream_adopt(struct vault *vault, uint64_t offset)
 	return 0;
 }
 
+bool stream_was_ended_by(
+	const struct vault *vault, const uint8_t number[static MESSAGE_NUMBER_SIZE])
+{
+	for (size_t i = 0; i < CHAINS; i++)
+		for (const struct stream *at = vault->streams->chain[i]; at; at = at->next) {
+			const struct segment_header *header;
+
+			if (!at->last || !at->last->ended)
+				continue;
+			header = ledger_at(vault->ledger, at->last->offset, sizeof(*header));
+			if (memcmp(header->number, number, MESSAGE_NUMBER_SIZE) == 0)
+				return true;
+		}
+	return false;
+}
+
 /* Its writer's connection went with the one before us: it may be back. */
 static void settle(struct stream *stream)
 {

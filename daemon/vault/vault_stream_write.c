@@ -217,14 +217,18 @@ int stream_append(struct stream *stream, struct span chunk, bool final, const ui
 		ledger_take(stream->vault->ledger, sizeof(struct chunk_header) + chunk.size,
 			&held.offset) < 0)
 		return STATUS_LIMIT;
+	if (final)
+		promise_write(stream->vault, segment->due + 1, stream->vault->sequence + 1, 0);
 	r = write_chunk(stream, segment, &held, chunk);
 	if (r < 0) {
 		vault_give(stream->vault, held.offset);
 		return r;
 	}
 	segment_add_chunk(stream, segment, &held);
-	if (final)
+	if (final) {
+		vault_count_on(stream->vault);
 		stream->writer = NULL;
+	}
 	stream_changed(stream);
 	return 0;
 }

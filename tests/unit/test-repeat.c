@@ -47,7 +47,7 @@ static void *rationed_reallocarray(void *old, size_t count, size_t size)
 
 static void set_up(void)
 {
-	ck_assert_int_eq(repeats_new(&repeats), 0);
+	ck_assert_int_eq(repeats_new(&repeats, NULL, NULL), 0);
 }
 
 static void tear_down(void)
@@ -230,7 +230,7 @@ START_TEST(without_memory_nothing_is_kept_and_nothing_lost)
 	{
 		struct repeats *none = NULL;
 
-		ck_assert_int_eq(repeats_new(&none), -ENOMEM);
+		ck_assert_int_eq(repeats_new(&none, NULL, NULL), -ENOMEM);
 		ck_assert_ptr_null(none);
 	}
 	ration = -1;

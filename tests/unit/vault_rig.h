@@ -26,6 +26,7 @@ static int rationed_reserve(struct terms *terms);
 #define terms_reserve rationed_reserve
 #include "daemon/vault/vault.c"
 #include "daemon/vault/vault_adopt.c"
+#include "daemon/vault/vault_answer.c"
 #include "daemon/vault/vault_lifetime.c"
 #include "daemon/vault/vault_record.c"
 #include "daemon/vault/vault_stream.c"
