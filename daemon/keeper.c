@@ -21,8 +21,9 @@
 /* Each new worker gives whoever guesses addresses another try at the same ones. */
 #define FAULTS_MS 60000
 
-/* Milliseconds before the next one, where one has died before it served. */
-#define PAUSE_MS 100
+/* Milliseconds before the next one, for each that has died before it served; and at most. */
+#define PAUSE_STEP_MS 10
+#define PAUSE_MS 500
 
 struct keeper {
 	const struct keeper_options *options;
@@ -30,8 +31,7 @@ struct keeper {
 	int worker_fd; /* what the worker says */
 	pid_t worker;  /* 0: none */
 	bool served;   /* some worker has */
-	bool serves;   /* this one does */
-	bool tried;    /* there has been one */
+	int unserved;  /* workers in a row that died before they served */
 	bool ending;   /* it was asked to */
 	bool purging;  /* asked for while no worker was there */
 	uint64_t faults_ms[KEEPER_FAULTS_MAX]; /* when the last ones were; a ring */
@@ -88,7 +88,8 @@ static int start_worker(struct keeper *keeper)
 	}
 	keeper->worker = child;
 	keeper->worker_fd = ends[0];
-	keeper->serves = false;
+	/* Until it says that it serves. */
+	keeper->unserved++;
 	return 0;
 }
 
@@ -102,7 +103,7 @@ static bool hear(struct keeper *keeper)
 	notify_send((enum notify_state)state);
 	if (state != NOTIFY_READY)
 		return true;
-	keeper->serves = true;
+	keeper->unserved = 0;
 	if (!keeper->served)
 		keeper->options->on_ready(keeper->options->context);
 	keeper->served = true;
@@ -218,15 +219,17 @@ static void next_worker(struct keeper *keeper)
 {
 	int r;
 
-	if (keeper->tried && !keeper->serves)
-		look(keeper, PAUSE_MS);
-	keeper->tried = true;
+	if (keeper->unserved > 1)
+		look(keeper,
+			keeper->unserved * PAUSE_STEP_MS < PAUSE_MS
+				? keeper->unserved * PAUSE_STEP_MS
+				: PAUSE_MS);
 	if (keeper->status >= 0)
 		return;
 	r = start_worker(keeper);
 	if (r < 0) {
 		log_error("no process can be made: %s", strerror(-r));
-		keeper->serves = false;
+		keeper->unserved++;
 		if (!keeper->served)
 			keeper->status = EXIT_INTERNAL;
 	} else if (keeper->purging) {

@@ -169,7 +169,6 @@ static void rest(struct adoption *adoption)
 static int find_blocks(struct adoption *adoption)
 {
 	const struct ledger *ledger = adoption->vault->ledger;
-	uint64_t last = ledger_mapped(ledger) - sizeof(struct block);
 	uint64_t begin = 0;
 	uint64_t end = 0;
 	int r = 0;
@@ -179,7 +178,8 @@ static int find_blocks(struct adoption *adoption)
 
 		if (begin == 0)
 			begin = LEDGER_UNIT;
-		for (uint64_t at = begin; at < end && at <= last && r == 0; at += size) {
+		/* A look behind the end would make a page of what is none. */
+		for (uint64_t at = begin; at + sizeof(struct block) <= end && r == 0; at += size) {
 			size = LEDGER_UNIT;
 			r = look_at(adoption, at, &size);
 			rest(adoption);
