@@ -294,6 +294,11 @@ class MachineTest(unittest.TestCase):
         """The service's main process, by its number in there; 0 when there is none."""
         return int(self.property(SERVICE, "MainPID"))
 
+    def worker(self):
+        """What serves: the one child of the main process, which keeps. 0 when there is none."""
+        main = self.main_pid()
+        return int(self.ok("cat", f"/proc/{main}/task/{main}/children").strip() or 0)
+
     def journal(self, *options):
         self.ok("journalctl", "--sync")
         return self.ok("journalctl", "--output=cat", "--all", *options)

@@ -32,7 +32,9 @@ class Boot(MachineTest):
         self.assertEqual(self.property(SERVICE, "ActiveEnterTimestampMonotonic"), "0")
         self.mgctl("ping")
         self.assertEqual(self.property(SERVICE, "ActiveState"), "active")
-        self.look_at_who_serves(self.main_pid())
+        for pid in self.main_pid(), self.worker():
+            self.look_at_who_runs(pid)
+        self.assertEqual(json.loads(self.mgctl("status", "--json"))["pid"], self.worker())
         self.look_at_the_door()
         self.assertIn('\n     Status: "Serving"\n', self.ok("systemctl", "status", SERVICE))
 
@@ -42,7 +44,7 @@ class Boot(MachineTest):
         self.assertEqual(self.ok(*form, SOCKET), "socket 666 root root\n")
         self.assertEqual(self.ok(*form, SOCKET.rpartition("/")[0]), "directory 755 root root\n")
 
-    def look_at_who_serves(self, pid):
+    def look_at_who_runs(self, pid):
         uid, gid = (self.ok("id", option, "memguardd").strip() for option in ("-u", "-g"))
         self.assertNotEqual(uid, "0")
         facts = self.facts(pid)
@@ -50,7 +52,6 @@ class Boot(MachineTest):
         self.assertEqual(facts["Gid"].split(), [gid] * 4)
         self.assertLessEqual(set(facts["Groups"].split()), {gid})
         self.assertEqual(int(facts["CapEff"], 16), 0)
-        self.assertEqual(json.loads(self.mgctl("status", "--json"))["pid"], pid)
 
 
 class PowerOff(MachineTest):

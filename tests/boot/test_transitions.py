@@ -8,6 +8,7 @@ from machine import NOT_FOUND, SERVICE, SOCKET, MachineTest, wait_for
 # Whether a secret is still there behind it.
 SURVIVES = {
     "a crash": False,
+    "a crash of the worker": True,
     "kill": False,
     "restart": False,
     "shutdown": False,
@@ -59,6 +60,23 @@ class Transitions(MachineTest):
     def test_a_crash(self):
         self.kill("11")
         self.look_behind("a crash")
+
+    def crash_worker(self, signal):
+        worker = self.worker()
+        self.ok("sh", "-c", f"kill -{signal} {worker}")
+        self.assertTrue(wait_for(lambda: self.worker() not in (0, worker)))
+        for name, user, value in (("web/a", None, "roots"), ("~/a", "alice", "hers")):
+            self.assertTrue(SURVIVES["a crash of the worker"])
+            self.assertEqual(self.mgctl("get", name, user=user), value)
+        self.assertEqual(self.main_pid(), self.before)
+        self.assertEqual(self.property(SERVICE, "NRestarts"), "0")
+        self.assertIn("serves again, with 2 secrets", self.journal(f"--unit={SERVICE}"))
+
+    def test_a_worker_is_killed(self):
+        self.crash_worker("9")
+
+    def test_a_worker_crashes(self):
+        self.crash_worker("11")
 
     def test_restart(self):
         self.ok("systemctl", "restart", SERVICE)
