@@ -184,6 +184,13 @@ void companion_ready(struct companion *companion, const struct endpoint *endpoin
 	companion->ready = -1;
 }
 
+void companion_keep_silent(struct companion *companion)
+{
+	if (companion->ready >= 0)
+		close(companion->ready);
+	companion->ready = -1;
+}
+
 void companion_finish(struct companion *companion)
 {
 	if (companion->folder[0])

@@ -25,5 +25,8 @@ int companion_start(struct companion *companion, struct config *config, struct c
 /* Lets the parent go on: the daemon serves at `endpoint`. */
 void companion_ready(struct companion *companion, const struct endpoint *endpoint);
 
+/* In a process that is forked later: the word is not its to give. */
+void companion_keep_silent(struct companion *companion);
+
 /* Removes the folder that was made for the socket. */
 void companion_finish(struct companion *companion);

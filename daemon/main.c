@@ -188,6 +188,7 @@ static int work(void *context, bool first)
 	struct config_fault fault;
 	int status;
 
+	companion_keep_silent(&process->companion);
 	process->first = first;
 	status = init_daemon(process);
 	if (status != EXIT_FINE)
