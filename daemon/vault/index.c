@@ -8,20 +8,51 @@
 
 #include "daemon/vault/index_inside.h"
 
+static int reserve(struct index *index, uint64_t more)
+{
+	int r = index_table_reserve(index, more);
+
+	return r == 0 ? index_tree_reserve(index, more) : r;
+}
+
+static void add(struct index *index, struct span name, uint64_t reference)
+{
+	index_table_add(index, name, unit_of(reference));
+	index_tree_add(index, name, unit_of(reference));
+}
+
 int index_insert(struct index *index, struct span name, uint64_t reference)
 {
 	int r;
 
 	if (name.size > INDEX_NAME_MAX)
 		return -ENAMETOOLONG;
-	r = index_table_reserve(index);
+	r = reserve(index, 1);
 	if (r == 0)
-		r = index_tree_reserve(index);
-	if (r < 0)
-		return r;
-	index_table_add(index, name, unit_of(reference));
-	index_tree_add(index, name, unit_of(reference));
-	return 0;
+		add(index, name, reference);
+	return r;
+}
+
+int index_promise(struct index *index, uint64_t count)
+{
+	int r = reserve(index, count);
+
+	if (r == 0)
+		index->promised += count;
+	return r;
+}
+
+void index_insert_promised(struct index *index, struct span name, uint64_t reference)
+{
+	index_withdraw(index, 1);
+	add(index, name, reference);
+}
+
+void index_withdraw(struct index *index, uint64_t count)
+{
+	if (count > index->promised)
+		abort();
+	index->promised -= count;
 }
 
 void index_replace(struct index *index, struct span name, uint64_t old, uint64_t reference)

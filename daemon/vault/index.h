@@ -48,6 +48,14 @@ uint64_t index_find(const struct index *index, struct span name, uint64_t *suspe
 /* Adds a name that is not there. Returns 0, or -ENOMEM; nothing is changed then. */
 int index_insert(struct index *index, struct span name, uint64_t reference);
 
+/*
+ * Sees to it that so many names can be added later with index_insert_promised, which cannot fail,
+ * whatever is inserted in between. Returns 0 or -ENOMEM. What is not used is given back.
+ */
+int index_promise(struct index *index, uint64_t count);
+void index_insert_promised(struct index *index, struct span name, uint64_t reference);
+void index_withdraw(struct index *index, uint64_t count);
+
 /* Puts another reference under a name. Cannot fail; the old one must be there. */
 void index_replace(struct index *index, struct span name, uint64_t old, uint64_t reference);
 

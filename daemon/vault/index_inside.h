@@ -44,6 +44,7 @@ struct link {
 struct index {
 	struct index_source source;
 	uint8_t key[crypto_shorthash_KEYBYTES];
+	uint64_t promised; /* names for which there is to be a place, beside those that are there */
 
 	/* The table. */
 	struct slot *slots;
@@ -88,8 +89,8 @@ static inline bool is_sound(const struct index *index, uint32_t unit)
 /* Returns 0 or -ENOMEM; `capacity` holds more than is there. */
 int index_table_resize(struct index *index, uint64_t capacity);
 
-/* Sees to it that another name has a place. Returns 0 or -ENOMEM. */
-int index_table_reserve(struct index *index);
+/* Sees to it that so many further names have a place. Returns 0 or -ENOMEM. */
+int index_table_reserve(struct index *index, uint64_t more);
 
 /* A table that is nearly empty again gives its memory back, if there is some for a smaller one. */
 void index_table_shrink(struct index *index);
@@ -111,8 +112,8 @@ bool index_table_is_filed(const struct index *index, uint32_t unit);
 
 /* -- the tree ------------------------------------------------------------------------------ */
 
-/* Sees to it that another name has a place. Returns 0 or -ENOMEM. */
-int index_tree_reserve(struct index *index);
+/* Sees to it that so many further names have a place. Returns 0 or -ENOMEM. */
+int index_tree_reserve(struct index *index, uint64_t more);
 
 /* Adds a name that stands in the table; its place is reserved. */
 void index_tree_add(struct index *index, struct span name, uint32_t unit);

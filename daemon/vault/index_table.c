@@ -54,16 +54,21 @@ int index_table_resize(struct index *index, uint64_t capacity)
 }
 
 /* At most three quarters of the slots are taken. */
-int index_table_reserve(struct index *index)
+int index_table_reserve(struct index *index, uint64_t more)
 {
-	if ((index->count + 1) * 4 <= index->capacity * 3)
+	uint64_t taken = index->count + index->promised + more;
+	uint64_t capacity = index->capacity + index->capacity / INDEX_GROWTH;
+
+	if (taken * 4 <= index->capacity * 3)
 		return 0;
-	return index_table_resize(index, index->capacity + index->capacity / INDEX_GROWTH);
+	if (taken * 4 > capacity * 3)
+		capacity = taken * 4 / 3 + 1;
+	return index_table_resize(index, capacity);
 }
 
 void index_table_shrink(struct index *index)
 {
-	uint64_t capacity = index->count * 2;
+	uint64_t capacity = (index->count + index->promised) * 2;
 
 	if (capacity < INDEX_CAPACITY_MIN)
 		capacity = INDEX_CAPACITY_MIN;

@@ -59,11 +59,13 @@ static bool differ(struct span a, struct span b, size_t *placep)
 	return true;
 }
 
-static int widen_nodes(struct index *index)
+static int widen_nodes(struct index *index, uint64_t least)
 {
 	uint64_t capacity = index->nodes_capacity + index->nodes_capacity / INDEX_GROWTH;
 	struct node *nodes;
 
+	if (capacity < least)
+		capacity = least;
 	if (capacity < INDEX_CAPACITY_MIN)
 		capacity = INDEX_CAPACITY_MIN;
 	if (capacity > UINT32_MAX)
@@ -76,11 +78,12 @@ static int widen_nodes(struct index *index)
 	return 0;
 }
 
-int index_tree_reserve(struct index *index)
+/* So many names take a node less; those of names that are gone are taken again. */
+int index_tree_reserve(struct index *index, uint64_t more)
 {
-	if (index->nodes_spare != 0 || index->nodes_used < index->nodes_capacity)
-		return 0;
-	return widen_nodes(index);
+	uint64_t names = index->count + index->promised + more;
+
+	return names <= (uint64_t)index->nodes_capacity + 1 ? 0 : widen_nodes(index, names - 1);
 }
 
 static uint32_t take_node(struct index *index)
@@ -168,9 +171,13 @@ static struct path follow(
 
 void index_tree_clear(struct index *index)
 {
-	free(index->nodes);
-	index->nodes = NULL;
-	index->nodes_capacity = index->nodes_used = index->nodes_spare = 0;
+	/* What is promised keeps its room. */
+	if (index->promised == 0) {
+		free(index->nodes);
+		index->nodes = NULL;
+		index->nodes_capacity = 0;
+	}
+	index->nodes_used = index->nodes_spare = 0;
 	index->planted = false;
 }
 
