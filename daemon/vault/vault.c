@@ -46,6 +46,8 @@ int vault_look_up(struct vault *vault, struct span name, uint64_t *offsetp)
 
 	if (!coffer_alive(vault->coffer))
 		return -EKEYEXPIRED;
+	if (vault->batches)
+		batches_hurry(vault, name);
 	*offsetp = index_find(vault->index, name, &suspect);
 	if (*offsetp != 0)
 		return judge(vault, *offsetp);
@@ -193,9 +195,8 @@ static void abandon(struct vault *vault, const struct draft *draft)
 		vault_give(vault, draft->offset);
 }
 
-/* What a header names as its place: the one extent, or a table, whose header's numbers it has. */
-static uint64_t write_table(struct vault *vault, const struct value *value, uint64_t offset,
-	const struct header *header)
+/* What a header names as its place: the one extent, or a table. */
+static uint64_t write_table(struct vault *vault, const struct value *value, uint64_t offset)
 {
 	struct table *table;
 	uint8_t *out;
@@ -204,8 +205,6 @@ static uint64_t write_table(struct vault *vault, const struct value *value, uint
 		return value->extents[0];
 	table = ledger_at(vault->ledger, offset, (size_t)table_size(value->count));
 	*table = (struct table){ 0 };
-	memcpy(table->secret, header->secret, sizeof(table->secret));
-	memcpy(table->version, header->version, sizeof(table->version));
 	out = (uint8_t *)(table + 1);
 	for (size_t i = 0; i < value->count; i++)
 		bytes_put64(out + i * sizeof(uint64_t), value->extents[i]);
@@ -250,27 +249,12 @@ static void write_header(struct vault *vault, const struct value *value, const s
 	put_number(header->created, old ? get_number(old->created) : now);
 	put_number(header->changed, now);
 	put_number(header->size, value->size);
-	bytes_put32(header->place,
-		(uint32_t)(write_table(vault, value, draft->table, header) / LEDGER_UNIT));
+	bytes_put32(
+		header->place, (uint32_t)(write_table(vault, value, draft->table) / LEDGER_UNIT));
 	bytes_put32(header->owner, old ? bytes_get32(old->owner) : put->owner);
 	bytes_put16(header->name_size, (uint16_t)put->name.size);
 	bytes_put16(header->tags_size, (uint16_t)draft->tags_size);
 	write_words(header, put);
-}
-
-/* The table is whole, if there is one. */
-static int seal_table(struct vault *vault, const struct value *value, uint64_t offset)
-{
-	struct table *table;
-	int r;
-
-	if (offset == 0)
-		return 0;
-	table = ledger_at(vault->ledger, offset, (size_t)table_size(value->count));
-	r = table_tag(vault, table, value->count, table->block.tag);
-	if (r == 0)
-		block_set_kind(table, BLOCK_TABLE);
-	return r;
 }
 
 /* Wraps the data key and computes the tag: the record is whole then. */
@@ -296,10 +280,12 @@ static int publish(struct vault *vault, const struct draft *draft)
 		return STATUS_LIMIT;
 	vault_count_on(vault);
 	lifetime_begin(vault, draft->offset, draft->put);
+	if (draft->put->frozen)
+		batches_disturb(vault, draft->put->name);
 	return 0;
 }
 
-static int make_record(struct vault *vault, const struct value *value, struct draft *draft)
+static int write_record(struct vault *vault, const struct value *value, struct draft *draft)
 {
 	int r = take_blocks(vault, value, draft);
 
@@ -308,9 +294,14 @@ static int make_record(struct vault *vault, const struct value *value, struct dr
 		r = lifetime_write(vault, record_header(vault, draft->offset), draft->put);
 	}
 	if (r == 0)
-		r = seal_table(vault, value, draft->table);
-	if (r == 0)
-		r = seal_header(vault, draft);
+		r = table_seal(vault, record_header(vault, draft->offset));
+	return r == 0 ? seal_header(vault, draft) : r;
+}
+
+static int make_record(struct vault *vault, const struct value *value, struct draft *draft)
+{
+	int r = write_record(vault, value, draft);
+
 	return r == 0 ? publish(vault, draft) : r;
 }
 
@@ -375,6 +366,35 @@ int vault_put(
 	*versionp = draft.version;
 	value_drop(vault, value);
 	*valuep = NULL;
+	return 0;
+}
+
+int vault_write_apart(struct vault *vault, struct value **valuep, const struct vault_put *put,
+	uint64_t version, uint64_t *offsetp)
+{
+	struct draft draft = {
+		.put = put, .version = version, .tags_size = size_of_tags(&put->tags)
+	};
+	struct value *value = *valuep;
+	int r;
+
+	if (value->purged)
+		return STATUS_GONE;
+	if (value->chunks == 0 || !fits(put))
+		return STATUS_INVALID;
+	r = vault->sequence >= NUMBER_MAX ? STATUS_LIMIT : write_record(vault, value, &draft);
+	if (r != 0) {
+		abandon(vault, &draft);
+		return r;
+	}
+	/* The number is this secret's from now on. The tag is still to come. */
+	vault->sequence++;
+	sodium_memzero(record_header(vault, draft.offset)->tag, RECORD_TAG_SIZE);
+	lifetime_begin(vault, draft.offset, put);
+	trim_value(vault, value);
+	value_drop(vault, value);
+	*valuep = NULL;
+	*offsetp = draft.offset;
 	return 0;
 }
 
@@ -452,6 +472,7 @@ int vault_put_stream(
 	}
 	vault_count_on(vault);
 	*idp = sequence;
+	batches_disturb(vault, name);
 	return 0;
 }
 
@@ -493,6 +514,7 @@ void vault_purge(struct vault *vault)
 		value_empty(vault, value);
 		value->purged = true;
 	}
+	batches_purge(vault);
 	/* The headers cannot be checked any more: blocks are held against the ledger's maps. */
 	index_each(vault->index, purge_record, vault);
 	index_clear(vault->index);
@@ -572,6 +594,7 @@ void vault_free(struct vault *vault)
 		return;
 	while (vault->values)
 		value_free(vault, vault->values);
+	batches_free(vault);
 	streams_free(vault);
 	ledger_free(vault->ledger);
 	vault->ledger = NULL;

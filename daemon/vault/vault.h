@@ -44,7 +44,8 @@ void vault_free(struct vault *vault);
 /* The same without wiping, for who adopts the file; what is under way dies with it. Takes NULL. */
 void vault_leave(struct vault *vault);
 
-/* Calls `on_change` with the name of every stream in which something happens. */
+/* Calls `on_change` with the name of every stream in which something happens, and of every secret
+ * that a batch publishes (vault_restore.h). */
 void vault_watch(
 	struct vault *vault, void (*on_change)(void *context, struct span name), void *context);
 
@@ -239,7 +240,8 @@ int vault_answers(struct vault *vault,
 
 /*
  * Takes out one record whose life is over: until then it is not found any more, but takes memory.
- * Returns whether there was one. Touches the ledger key.
+ * Where there is none, a step of a batch that was left (vault_restore.h). Returns whether there was
+ * something to do. Touches keys.
  */
 bool vault_expire(struct vault *vault);
 

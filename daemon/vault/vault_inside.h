@@ -155,7 +155,9 @@ struct vault {
 	struct offsets bound;   /* adopted, and to be bound to their processes */
 	uint64_t (*now)(void);  /* ms of CLOCK_BOOTTIME */
 	struct streams *streams;
-	void (*on_change)(void *context, struct span name); /* of a stream; may be NULL */
+	struct batch *batches;
+	/* In a stream, or by a batch; may be NULL. */
+	void (*on_change)(void *context, struct span name);
 	void *context;
 };
 
@@ -231,6 +233,9 @@ int record_tag(
 int table_tag(const struct vault *vault, const struct table *table, uint64_t extents,
 	uint8_t tag[static BLOCK_TAG_SIZE]);
 
+/* Makes the table of a well-formed header, if there is one, that of its secret and version. */
+int table_seal(const struct vault *vault, const struct header *header);
+
 /* Whether a record is what was written, its table included. Touches the ledger key. */
 bool record_intact(const struct vault *vault, uint64_t offset);
 
@@ -288,6 +293,14 @@ int vault_look_up(struct vault *vault, struct span name, uint64_t *offsetp);
 int vault_put_stream(
 	struct vault *vault, struct span name, uint32_t owner, uint64_t *offsetp, uint64_t *idp);
 
+/*
+ * Writes a record to which no name leads: whole, but without a tag, and as a secret of its own. Of
+ * the put it takes all but the conditions. Takes the value over, and returns, as vault_put does.
+ * record_retire wipes it. Touches keys.
+ */
+int vault_write_apart(struct vault *vault, struct value **valuep, const struct vault_put *put,
+	uint64_t version, uint64_t *offsetp);
+
 /* Takes out a record whose life is over. Touches the ledger key. */
 void vault_end_record(struct vault *vault, uint64_t offset);
 
@@ -334,6 +347,22 @@ int offsets_add(struct offsets *offsets, uint64_t offset);
 
 /* Takes over what a ledger holds that is not settled. Returns 0 or -ENOMEM. Touches keys. */
 int vault_adopt(struct vault *vault);
+
+/* -- batches (vault_restore.c) ------------------------------------------------------------- */
+
+/* A name is asked for: if it is in a committed batch, its turn is now. Touches keys. */
+void batches_hurry(struct vault *vault, struct span name);
+
+/* What stands under a name is frozen now, or a stream: batches that hold it look again. */
+void batches_disturb(struct vault *vault, struct span name);
+
+/* Wipes all of them: nothing more can be added. And frees them. */
+void batches_purge(struct vault *vault);
+void batches_free(struct vault *vault);
+
+/* Whether there is one that nobody waits for; and a step of it: false when there is none. */
+bool batches_left(const struct vault *vault);
+bool batches_go_on(struct vault *vault);
 
 /* -- streams (vault_stream.c) -------------------------------------------------------------- */
 

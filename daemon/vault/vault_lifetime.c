@@ -426,6 +426,7 @@ int vault_freeze(struct vault *vault, struct span name, bool frozen,
 	if (r != 0)
 		return r;
 	record_header(vault, copy)->flags ^= RECORD_FROZEN;
+	batches_disturb(vault, name);
 	return publish_copy(vault, offset, copy);
 }
 
@@ -485,14 +486,14 @@ bool vault_expire(struct vault *vault)
 	uint64_t offset = terms_next_over(vault->terms, vault->now());
 
 	if (offset == 0)
-		return false;
+		return batches_go_on(vault);
 	vault_end_record(vault, offset);
 	return true;
 }
 
 uint64_t vault_expiry_ms(const struct vault *vault)
 {
-	return terms_next_ms(vault->terms);
+	return batches_left(vault) ? 0 : terms_next_ms(vault->terms);
 }
 
 void vault_end_holder(struct vault *vault, struct holder *holder)

@@ -111,6 +111,23 @@ int table_tag(const struct vault *vault, const struct table *table, uint64_t ext
 	return vault_tag(vault, BLOCK_TABLE, &rest, 1, tag);
 }
 
+int table_seal(const struct vault *vault, const struct header *header)
+{
+	struct span offsets = record_table(vault, record_place(header), get_number(header->size));
+	struct table *table;
+	int r;
+
+	if (offsets.size == 0)
+		return 0;
+	table = (struct table *)(void *)((uint8_t *)(uintptr_t)offsets.data - sizeof(*table));
+	memcpy(table->secret, header->secret, sizeof(table->secret));
+	memcpy(table->version, header->version, sizeof(table->version));
+	r = table_tag(vault, table, offsets.size / sizeof(uint64_t), table->block.tag);
+	if (r == 0)
+		block_set_kind(table, BLOCK_TABLE);
+	return r;
+}
+
 /* Whether the table of a header that is intact is, too; one extent needs none. */
 static bool table_intact(const struct vault *vault, const struct header *header)
 {

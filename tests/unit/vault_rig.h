@@ -29,6 +29,7 @@ static int rationed_reserve(struct terms *terms);
 #include "daemon/vault/vault_answer.c"
 #include "daemon/vault/vault_lifetime.c"
 #include "daemon/vault/vault_record.c"
+#include "daemon/vault/vault_restore.c"
 #include "daemon/vault/vault_stream.c"
 #include "daemon/vault/vault_stream_adopt.c"
 #include "daemon/vault/vault_stream_read.c"

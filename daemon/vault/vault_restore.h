@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "daemon/vault/vault.h"
+
+/*
+ * Secrets that appear together or not at all. They are gathered in a batch: records in the ledger,
+ * whole but for their tags, to which no name leads. Once all of them have been looked at and all
+ * memory is there, the batch is committed, and from then on nothing can fail: its records are
+ * published step by step, and one whose name is asked for before its turn is published at that
+ * moment, so that nobody who asks by name sees half of it. Only a listing may.
+ *
+ * A process that dies in the midst has published some and has lost the others, which are no records
+ * without their tags. Whoever asked for it has had no answer then, and brings the batch again.
+ */
+struct batch;
+
+/* An empty one. Returns 0 or STATUS_LIMIT. */
+int batch_new(struct vault *vault, struct batch **batchp);
+
+/* Wipes what was not published, and frees; takes NULL. */
+void batch_free(struct vault *vault, struct batch *batch);
+
+/*
+ * Adds a value, which it takes over (*valuep becomes NULL). Of the put it takes all but the
+ * conditions and what stands for a connection or a process; version and times are those of
+ * `restored`. Returns 0; STATUS_CONFLICT when the name is in it already; STATUS_LIMIT; STATUS_GONE
+ * when the value or the batch was purged; STATUS_INVALID. Touches keys.
+ */
+struct batch_times {
+	uint64_t version; /* the least that it gets: a successor's is greater than its predecessor's
+			   */
+	uint64_t created_ms;
+	uint64_t changed_ms;
+};
+int batch_add(struct vault *vault, struct batch *batch, struct value **valuep,
+	const struct vault_put *put, const struct batch_times *times);
+
+/* How many were added and are not published yet. */
+uint64_t batch_count(const struct batch *batch);
+
+/*
+ * A step of the look at what is there under the names. Returns 1 when nothing is in the way; 0 when
+ * there is more to look at; STATUS_FROZEN, STATUS_INVALID (a stream), STATUS_INTEGRITY or
+ * STATUS_LIMIT (there are no further versions) and the name, which lives as long as the batch is
+ * not changed; STATUS_CONFLICT when the names were changed again and again meanwhile; STATUS_GONE
+ * when the batch was purged; or a negative errno. Touches the ledger key.
+ */
+int batch_check(struct vault *vault, struct batch *batch, struct span *namep);
+
+/* Right after batch_check has returned 1: from now on it cannot fail. Returns 0 or STATUS_LIMIT. */
+int batch_commit(struct vault *vault, struct batch *batch);
+
+/* A step of the publishing. Returns whether that was all. Touches keys. */
+bool batch_publish(struct vault *vault, struct batch *batch);
+
+/* Nobody waits for a committed batch any more: vault_expire publishes what is left, and frees it.
+ */
+void batch_leave(struct batch *batch);
