@@ -18,7 +18,7 @@
  * Plaintext of one frame of answers. Less than a frame could hold, because the workbench must have
  * room for the largest request and a chunk at the same time; more than the largest answer.
  */
-#define OUTBOX_PLAIN_MAX 5632
+#define OUTBOX_PLAIN_MAX 5696
 
 /* The most that one frame of requests can be answered with before the next one is looked at. */
 #define OUTBOX_FRAME_ROOM \

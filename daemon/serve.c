@@ -7,6 +7,7 @@
 #include "daemon/request/flow.h"
 #include "daemon/request/petition.h"
 #include "daemon/request/request.h"
+#include "daemon/request/restore.h"
 #include "daemon/request/sweep.h"
 #include "daemon/request/trial.h"
 #include "daemon/request/upload.h"
@@ -144,6 +145,8 @@ static int go_on(struct served *served, struct outgoing *outgoing)
 		r = uploads_look(&served->transfers, served->daemon, &outgoing->answers);
 	if (r == 0 && served->transfers.sweeps)
 		r = sweeps_go_on(&served->transfers, served->daemon, &outgoing->answers);
+	if (r == 0 && served->transfers.restore)
+		r = restore_go_on(&served->transfers, served->daemon, &outgoing->answers);
 	if (r == 0 && served->transfers.trials)
 		r = trials_go_on(&served->transfers, served->daemon, &outgoing->answers);
 	if (r == 0 && served->transfers.flows)

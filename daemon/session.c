@@ -9,6 +9,7 @@
 #include "daemon/log.h"
 #include "daemon/peer.h"
 #include "daemon/request/flow.h"
+#include "daemon/request/restore.h"
 #include "daemon/request/transfer.h"
 #include "daemon/request/trial.h"
 #include "daemon/request/upload.h"
@@ -112,9 +113,12 @@ static uint64_t transfers_deadline(const struct session *session)
 	uint64_t deadline =
 		earlier(earlier(waiters_deadline(transfers), uploads_deadline(transfers)),
 			earlier(trials_deadline(transfers), flows_deadline(transfers)));
-	uint64_t now = deadline ? daemon_now_ms() : 0;
-	uint64_t left = deadline > now ? deadline - now : 1;
+	uint64_t now;
+	uint64_t left;
 
+	deadline = earlier(deadline, restore_deadline(transfers));
+	now = deadline ? daemon_now_ms() : 0;
+	left = deadline > now ? deadline - now : 1;
 	return deadline ? uv_now(session->sessions->loop) + left : 0;
 }
 

@@ -7,6 +7,7 @@
 #include "common/wire/channel.h"
 #include "daemon/peer.h"
 #include "daemon/request/flow.h"
+#include "daemon/request/restore.h"
 #include "daemon/request/transfer.h"
 #include "daemon/request/trial.h"
 
@@ -163,7 +164,8 @@ static bool is_busy(const struct session *session)
 
 	return session->writes == 0 &&
 		(session->behind || transfers->downloads || transfers->sweeps ||
-			trials_running(transfers) || flows_due(transfers));
+			trials_running(transfers) || flows_due(transfers) ||
+			restore_running(transfers));
 }
 
 /* After a turn: what the session waits for now. */

@@ -81,9 +81,9 @@ BEGIN {
 	sees["common/memory"] = "^sodium\\.h$"
 	sees["common/wire"] = "^(sodium|protobuf-c/protobuf-c)\\.h$"
 	sees["daemon"] = "^(sodium|uv|ini)\\.h$"
-	sees["client/lib"] = "^sodium\\.h$"
-	sees["client/lib/examples"] = "^mgclient\\.h$"
-	sees["client/cli"] = "^(jansson|mgclient)\\.h$"
+	sees["client/lib"] = "^(sodium|mgclient)\\.h$"
+	sees["client/lib/examples"] = "^mgclient(-backup)?\\.h$"
+	sees["client/cli"] = "^(jansson|mgclient(-backup)?)\\.h$"
 	sees["tests"] = "."
 	system_header = "^((assert|complex|ctype|errno|fenv|float|inttypes|iso646|limits|locale" \
 		"|math|setjmp|signal|stdalign|stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdlib" \
@@ -99,8 +99,8 @@ BEGIN {
 	# Inside the daemon a file includes only from the rows below its own; the files that serve a
 	# request also one another. Peer is a leaf.
 	split("peer backlog bitmap block;log;notify harden;answers;config;listener companion;index term;ledger;policy vault repeat penalty wait process;" \
-		"daemon outbox;request desk transfer lifetime upload waiter sweep trial flow petition;serve signals reload;session;server keeper;main", row, ";")
-	serving = "^(request|desk|transfer|lifetime|upload|waiter|sweep|trial|flow|petition)$"
+		"daemon outbox;request desk transfer lifetime upload waiter sweep trial flow petition restore;serve signals reload;session;server keeper;main", row, ";")
+	serving = "^(request|desk|transfer|lifetime|upload|waiter|sweep|trial|flow|petition|restore)$"
 	for (r in row) {
 		n = split(row[r], names, " ")
 		for (i = 1; i <= n; i++)
@@ -228,9 +228,9 @@ function begin_c(path) {
 function end_c() {
 	if (own != "" && !includes)
 		fail("own-header", "the first include is the own header, \"" own "\"")
-	if (file == "client/lib/mgclient.h") {
+	if (file ~ /^client\/lib\/mgclient(-backup)?\.h$/) {
 		if (!classic || once)
-			fail("guard", "the public header has a classic guard, #ifndef MGCLIENT_H")
+			fail("guard", "a public header has a classic guard, #ifndef MGCLIENT_H")
 	} else if (file ~ /\.h$/ && !once) {
 		fail("guard", "a header has #pragma once")
 	}
@@ -243,7 +243,7 @@ function read_c(path, text) {
 		if (line == 1 && text != "/* SPDX-License-Identifier: Apache-2.0 */")
 			fail("spdx", "the first line is /* SPDX-License-Identifier: Apache-2.0 */")
 		once = once || text ~ /^#pragma once/
-		classic = classic || text ~ /^#ifndef MGCLIENT_H$/
+		classic = classic || text ~ /^#ifndef MGCLIENT(_BACKUP)?_H$/
 		check_include(text)
 		check_condition(text)
 	}

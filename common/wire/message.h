@@ -17,7 +17,8 @@
 #define MESSAGE_TAGS_MAX 16
 #define MESSAGE_TAG_KEY_MAX 64
 #define MESSAGE_TAG_VALUE_MAX 256
-#define MESSAGE_VALUE_MAX ((uint64_t)1 << 30) /* bytes; no daemon allows more */
+#define MESSAGE_VALUE_MAX ((uint64_t)1 << 30)         /* bytes; no daemon allows more */
+#define MESSAGE_VERSION_MAX ((UINT64_C(1) << 48) - 1) /* of a secret; and of a time in ms */
 /* The feature level that knows lifetimes and frozen secrets. */
 #define MESSAGE_LEVEL_LIFETIME 2
 
@@ -70,8 +71,8 @@ bool lifetime_is_limited(const struct lifetime *lifetime);
 enum charset { CHARSET_ALNUM, CHARSET_HEX, CHARSET_BASE64, CHARSET_BYTES, CHARSETS };
 
 /*
- * Set and verify come with chunks, in their first frame or later; each write to a stream with its
- * own.
+ * Set, verify and stage come with chunks, in their first frame or later; each write to a stream
+ * with its own.
  */
 enum verb {
 	VERB_NONE, /* only chunks, for a set under way */
@@ -95,6 +96,9 @@ enum verb {
 	VERB_STREAM_WRITE,
 	VERB_STREAM_READ,
 	VERB_RELOAD,
+	VERB_EXPORT,
+	VERB_STAGE,
+	VERB_COMMIT,
 	VERBS
 };
 
@@ -119,23 +123,27 @@ struct request {
 	enum verb verb;
 	const char *fault; /* why the request is answered with `fault_status`; NULL: well-formed */
 	int fault_status;
-	struct span name;             /* of all that have one; the prefix in list */
-	uint64_t version;             /* get */
+	struct span name;             /* of all that have one; the prefix in list and export */
+	uint64_t version;             /* get, stage */
 	uint32_t wait_ms;             /* get, stream_read */
-	uint64_t size;                /* set, verify: 0 when not known; generate */
+	uint64_t size;                /* set, verify: 0 when not known; generate, stage */
 	const uint8_t *key;           /* where there are chunks: 32 bytes on the workbench */
 	struct conditions conditions; /* of all that change one secret */
-	struct tags tags;             /* set, generate; the filter in list */
-	struct lifetime lifetime;     /* set, generate; its ttl_ms in touch */
-	bool freeze;                  /* set, generate */
+	struct tags tags;             /* set, generate, stage; the filter in list */
+	struct lifetime lifetime;     /* set, generate, stage; its ttl_ms in touch */
+	bool freeze;                  /* set, generate, stage */
 	enum charset charset;         /* generate */
-	struct span after;            /* list */
+	struct span after;            /* list, export */
 	uint32_t limit;               /* list */
 	bool details;                 /* list */
 	uint64_t target;              /* cancel */
 	bool all;                     /* purge */
 	struct stream_place read;     /* stream_read */
 	bool acknowledge;             /* stream_read: nothing is asked for */
+	int64_t created_ms;           /* stage */
+	int64_t changed_ms;           /* stage */
+	uint32_t owner;               /* stage: a uid */
+	uint64_t secrets;             /* commit */
 };
 
 /* One secret's outside. */
@@ -195,6 +203,8 @@ enum body {
 	BODY_PURGED,
 	BODY_TAKEN,
 	BODY_PART,
+	BODY_RECORD,
+	BODY_RESTORED,
 };
 
 struct reply {
@@ -207,17 +217,36 @@ struct reply {
 	enum body body;
 	uint64_t version;   /* value, stored */
 	uint64_t size;      /* value */
-	const uint8_t *key; /* value, part: 32 bytes on the workbench */
+	const uint8_t *key; /* value, part, record: 32 bytes on the workbench */
 	bool more;          /* listing: ask again with `after` = next */
 	struct span next;   /* listing */
-	uint64_t secrets;   /* purged */
+	uint64_t secrets;   /* purged, restored */
 	uint64_t due;       /* taken */
 	uint64_t stream;    /* part */
 	uint64_t segment;   /* part */
-	struct info info;
+	struct span name;   /* restored: what is in the way */
+	uint32_t owner;     /* record: a uid */
+	struct info info;   /* info, record */
 	struct state state;
 	struct caller caller;
 };
+
+/* A secret as it lies in a bundle, beside its chunks. */
+struct bundled {
+	struct info info;   /* of the lifetime only what a clock measures */
+	uint32_t owner;     /* uid */
+	const uint8_t *key; /* the data key: 32 bytes of secret memory */
+};
+
+/* The most that one takes when it is packed: what a frame's sealed part can hold. */
+#define MESSAGE_BUNDLED_MAX 8192
+
+/*
+ * Packs one into `out`. Returns its bytes, or -ENOSPC. Reads one: 0; -EPROTO when it is none, or
+ * says what no bundle does; -ENOBUFS when the bench is full.
+ */
+int message_write_bundled(uint8_t *out, size_t room, const struct bundled *bundled);
+int message_read_bundled(struct bundled *bundled, struct span bytes, struct workbench *bench);
 
 /* Bytes that the announced chunks take on the wire. */
 uint64_t chunks_size(const struct chunks *chunks);

@@ -11,21 +11,9 @@
 static int read_info(struct info *info, const PB(Info) * raw, struct workbench *bench)
 {
 	const char *fault = NULL;
-	int r = message_read_tags(&info->tags, &fault, raw->tags, raw->n_tags, bench);
+	int r = message_read_info(info, &fault, raw, bench);
 
-	if (r < 0 || fault)
-		return r < 0 ? r : -EPROTO;
-	info->name = span_from(raw->name);
-	info->version = raw->version;
-	info->size = raw->size;
-	info->created_ms = raw->created_ms;
-	info->changed_ms = raw->changed_ms;
-	info->left = message_read_lifetime(raw->left);
-	info->idle_left_ms = raw->idle_left_ms;
-	info->frozen = raw->frozen;
-	info->stream = raw->stream;
-	/* A name is for people and scripts: nothing that a terminal would obey. */
-	return name_fault(info->name) ? -EPROTO : 0;
+	return r < 0 || !fault ? r : -EPROTO;
 }
 
 static int read_state(struct state *state, const PB(State) * raw)
@@ -64,6 +52,27 @@ static int read_caller(struct caller *caller, const PB(Caller) * raw)
 		.pidfd = raw->pidfd,
 		.privileged = raw->privileged };
 	return text_fault(caller->label) ? -EPROTO : 0;
+}
+
+static int read_record(struct reply *reply, const PB(Record) * raw, struct workbench *bench)
+{
+	struct bundled bundled = { 0 };
+	const char *fault = NULL;
+	int r = message_read_record(&bundled, &fault, raw, bench);
+
+	if (r < 0 || fault)
+		return r < 0 ? r : -EPROTO;
+	reply->info = bundled.info;
+	reply->owner = bundled.owner;
+	reply->key = bundled.key;
+	return 0;
+}
+
+static int read_restored(struct reply *reply, const PB(Restored) * raw)
+{
+	reply->secrets = raw->secrets;
+	reply->name = span_from(raw->name);
+	return reply->name.size > 0 && name_fault(reply->name) ? -EPROTO : 0;
 }
 
 static int read_value(struct reply *reply, const PB(Value) * raw)
@@ -127,6 +136,12 @@ static int read_body(struct reply *reply, const PB(Reply) * raw, struct workbenc
 	case BODY_CASE(PART):
 		reply->body = BODY_PART;
 		return read_part(reply, raw->part);
+	case BODY_CASE(RECORD):
+		reply->body = BODY_RECORD;
+		return read_record(reply, raw->record, bench);
+	case BODY_CASE(RESTORED):
+		reply->body = BODY_RESTORED;
+		return read_restored(reply, raw->restored);
 	default:
 		return 0;
 	}

@@ -224,6 +224,46 @@ static int read_stream_read(
 	return 0;
 }
 
+static int read_export(struct request *request, const PB(Request) * raw, struct workbench *bench)
+{
+	const PB(Export) *export = raw->export;
+
+	(void)bench;
+	request->name = span_from(export->prefix);
+	fail(request, STATUS_INVALID, name_prefix_fault(request->name));
+	request->after = span_from(export->after);
+	if (request->after.size > 0)
+		fail(request, STATUS_INVALID, name_fault(request->after));
+	return 0;
+}
+
+static int read_stage(struct request *request, const PB(Request) * raw, struct workbench *bench)
+{
+	struct bundled bundled = { 0 };
+	const char *fault = NULL;
+	int r = message_read_record(&bundled, &fault, raw->stage->record, bench);
+
+	fail(request, STATUS_INVALID, fault);
+	request->name = bundled.info.name;
+	request->version = bundled.info.version;
+	request->size = bundled.info.size;
+	request->created_ms = bundled.info.created_ms;
+	request->changed_ms = bundled.info.changed_ms;
+	request->tags = bundled.info.tags;
+	request->lifetime = bundled.info.left;
+	request->freeze = bundled.info.frozen;
+	request->owner = bundled.owner;
+	request->key = bundled.key;
+	return r;
+}
+
+static int read_commit(struct request *request, const PB(Request) * raw, struct workbench *bench)
+{
+	(void)bench;
+	request->secrets = raw->commit->secrets;
+	return 0;
+}
+
 /* Each verb of the wire beside ours, and how to read it. `changes`: it must carry a number. */
 static const struct {
 	int verb_case;
@@ -250,11 +290,14 @@ static const struct {
 	[VERB_STREAM_WRITE] = { VERB_CASE(STREAM_WRITE), read_stream_write, true, true },
 	[VERB_STREAM_READ] = { VERB_CASE(STREAM_READ), read_stream_read, false, false },
 	[VERB_RELOAD] = { VERB_CASE(RELOAD), read_nothing, false, false },
+	[VERB_EXPORT] = { VERB_CASE(EXPORT), read_export, false, false },
+	[VERB_STAGE] = { VERB_CASE(STAGE), read_stage, false, true },
+	[VERB_COMMIT] = { VERB_CASE(COMMIT), read_commit, true, false },
 };
 
 bool verb_goes_on(enum verb verb)
 {
-	return verb == VERB_SET || verb == VERB_VERIFY;
+	return verb == VERB_SET || verb == VERB_VERIFY || verb == VERB_STAGE;
 }
 
 static enum verb verb_of(const PB(Request) * raw)

@@ -7,6 +7,7 @@
 #include "common/bytes.h"
 #include "common/memory/enclave.h"
 #include "common/wire/frame.h"
+#include "common/wire/name.h"
 #include "common/wire/text.h"
 
 /*
@@ -188,4 +189,76 @@ struct lifetime message_read_lifetime(const PB(Lifetime) * raw)
 		.reads = raw->reads,
 		.pid = raw->pid,
 		.session = raw->session };
+}
+
+int message_read_info(
+	struct info *info, const char **fault, const PB(Info) * raw, struct workbench *bench)
+{
+	int r = message_read_tags(&info->tags, fault, raw->tags, raw->n_tags, bench);
+
+	info->name = span_from(raw->name);
+	info->version = raw->version;
+	info->size = raw->size;
+	info->created_ms = raw->created_ms;
+	info->changed_ms = raw->changed_ms;
+	info->left = message_read_lifetime(raw->left);
+	info->idle_left_ms = raw->idle_left_ms;
+	info->frozen = raw->frozen;
+	info->stream = raw->stream;
+	/* A name is for people and scripts: nothing that a terminal would obey. */
+	if (!*fault)
+		*fault = name_fault(info->name);
+	return r;
+}
+
+/* -- bundles ------------------------------------------------------------------------------- */
+
+/* What hangs on a connection, on a process or on a count of fetches is in no bundle. */
+static const char *bundled_fault(const struct info *info)
+{
+	const struct lifetime *left = &info->left;
+
+	if (info->version == 0 || info->version > MESSAGE_VERSION_MAX)
+		return "a secret's version is 1 to 2^48 - 1";
+	if (info->size == 0 || info->size > MESSAGE_VALUE_MAX)
+		return "a value has 1 byte to 1 GiB";
+	if (info->created_ms < 0 || info->changed_ms < 0 ||
+		info->created_ms > (int64_t)MESSAGE_VERSION_MAX ||
+		info->changed_ms > (int64_t)MESSAGE_VERSION_MAX)
+		return "a time is 0 to 2^48 - 1";
+	if (left->ttl_ms > MESSAGE_SPAN_MAX || left->idle_ms > MESSAGE_SPAN_MAX)
+		return "a time to live is at most a hundred years";
+	if (info->stream || left->session || left->pid > 0 || left->reads > 0)
+		return "what does not outlive its daemon is in no bundle";
+	return NULL;
+}
+
+int message_read_record(struct bundled *bundled, const char **fault, const PB(Record) * raw,
+	struct workbench *bench)
+{
+	int r;
+
+	if (!raw || !raw->info || raw->data_key.len != ENCLAVE_KEY_SIZE) {
+		*fault = "a record has an outside and a data key of 32 bytes";
+		return 0;
+	}
+	r = message_read_info(&bundled->info, fault, raw->info, bench);
+	bundled->info.idle_left_ms = 0;
+	bundled->owner = raw->owner;
+	bundled->key = raw->data_key.data;
+	if (!*fault)
+		*fault = bundled_fault(&bundled->info);
+	return r;
+}
+
+int message_read_bundled(struct bundled *bundled, struct span bytes, struct workbench *bench)
+{
+	const char *fault = NULL;
+	ProtobufCMessage *message;
+	int r = message_unpack(&message, &memguard__v1__record__descriptor, bytes, bench);
+
+	*bundled = (struct bundled){ 0 };
+	if (r == 0)
+		r = message_read_record(bundled, &fault, (const PB(Record) *)message, bench);
+	return r < 0 || !fault ? r : -EPROTO;
 }

@@ -33,5 +33,11 @@ int message_claim_chunks(struct chunks *chunks, struct span *bytes, struct messa
 int message_read_tags(struct tags *tags, const char **fault, PB(Tag) * *raw, size_t count,
 	struct workbench *bench);
 
+/* A secret's outside, and a bundled secret; what is wrong goes to *fault. 0 or -ENOBUFS. */
+int message_read_info(
+	struct info *info, const char **fault, const PB(Info) * raw, struct workbench *bench);
+int message_read_record(struct bundled *bundled, const char **fault, const PB(Record) * raw,
+	struct workbench *bench);
+
 /* All 0 for NULL. */
 struct lifetime message_read_lifetime(const PB(Lifetime) * raw);

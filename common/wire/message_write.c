@@ -1,66 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "common/wire/message.h"
+#include "common/wire/message_pack.h"
 
 #include <errno.h>
 
-#include <memguard.pb-c.h>
-
-#include "common/bytes.h"
 #include "common/memory/enclave.h"
-#include "common/wire/frame.h"
-
-#define PB(name) Memguard__V1__##name
-
-static int append(uint8_t *out, size_t *used, size_t room, const ProtobufCMessage *message)
-{
-	size_t size = protobuf_c_message_get_packed_size(message);
-
-	if (*used > room || size > UINT16_MAX || size + FRAME_PREFIX_SIZE > room - *used)
-		return -ENOSPC;
-	bytes_put16(out + *used, (uint16_t)size);
-	protobuf_c_message_pack(message, out + *used + FRAME_PREFIX_SIZE);
-	*used += FRAME_PREFIX_SIZE + size;
-	return 0;
-}
-
-/* The generated structs do not know const; packing only reads. */
-static ProtobufCBinaryData data_from(struct span span)
-{
-	return (ProtobufCBinaryData){ .len = span.size, .data = (uint8_t *)(uintptr_t)span.data };
-}
-
-static void write_chunks(PB(Chunks) * raw, const struct chunks *chunks)
-{
-	memguard__v1__chunks__init(raw);
-	raw->first = chunks->first;
-	raw->count = chunks->count;
-	raw->last = chunks->last;
-	raw->final = chunks->final;
-	raw->abort = chunks->abort;
-}
-
-/* Tags as the generated code wants them: an array of pointers to structs. */
-struct raw_tags {
-	PB(Tag) tag[MESSAGE_TAGS_MAX];
-	PB(Tag) * pointer[MESSAGE_TAGS_MAX];
-	size_t count;
-};
-
-static int write_tags(struct raw_tags *raw, const struct tags *tags)
-{
-	if (tags->count > MESSAGE_TAGS_MAX)
-		return -EINVAL;
-	raw->count = tags->count;
-	for (size_t i = 0; i < tags->count; i++) {
-		memguard__v1__tag__init(&raw->tag[i]);
-		raw->tag[i].key = data_from(tags->tag[i].key);
-		raw->tag[i].value = data_from(tags->tag[i].value);
-		raw->pointer[i] = &raw->tag[i];
-	}
-	return 0;
-}
 
 /* -- requests ------------------------------------------------------------------------------ */
+
+struct raw_stage {
+	PB(Stage) stage;
+	struct raw_record record;
+};
 
 /* Room for whichever verb is written. */
 struct raw_request {
@@ -89,6 +39,9 @@ struct raw_request {
 		PB(StreamWrite) stream_write;
 		PB(StreamRead) stream_read;
 		PB(Reload) reload;
+		PB(Export) export;
+		PB(Commit) commit;
+		struct raw_stage stage;
 	};
 };
 
@@ -98,20 +51,6 @@ static void write_conditions(struct raw_request *raw, const struct conditions *c
 	raw->conditions.create_only = conditions->create_only;
 	raw->conditions.compare = conditions->compare;
 	raw->conditions.version = conditions->version;
-}
-
-/* NULL when there is nothing to say. */
-static PB(Lifetime) * write_lifetime(PB(Lifetime) * raw, const struct lifetime *lifetime)
-{
-	if (!lifetime_is_limited(lifetime))
-		return NULL;
-	memguard__v1__lifetime__init(raw);
-	raw->ttl_ms = lifetime->ttl_ms;
-	raw->idle_ms = lifetime->idle_ms;
-	raw->reads = lifetime->reads;
-	raw->session = lifetime->session;
-	raw->pid = lifetime->pid;
-	return raw;
 }
 
 static void write_ping(struct raw_request *raw, const struct request *request)
@@ -139,7 +78,7 @@ static void write_set(struct raw_request *raw, const struct request *request)
 	raw->set.conditions = &raw->conditions;
 	raw->set.tags = raw->tags.pointer;
 	raw->set.n_tags = raw->tags.count;
-	raw->set.lifetime = write_lifetime(&raw->lifetime, &request->lifetime);
+	raw->set.lifetime = message_pack_lifetime(&raw->lifetime, &request->lifetime);
 	raw->set.freeze = request->freeze;
 	raw->request.set = &raw->set;
 }
@@ -180,7 +119,7 @@ static void write_generate(struct raw_request *raw, const struct request *reques
 	raw->generate.conditions = &raw->conditions;
 	raw->generate.tags = raw->tags.pointer;
 	raw->generate.n_tags = raw->tags.count;
-	raw->generate.lifetime = write_lifetime(&raw->lifetime, &request->lifetime);
+	raw->generate.lifetime = message_pack_lifetime(&raw->lifetime, &request->lifetime);
 	raw->generate.freeze = request->freeze;
 	raw->request.generate = &raw->generate;
 }
@@ -282,6 +221,39 @@ static void write_reload(struct raw_request *raw, const struct request *request)
 	raw->request.reload = &raw->reload;
 }
 
+static void write_export(struct raw_request *raw, const struct request *request)
+{
+	memguard__v1__export__init(&raw->export);
+	raw->export.prefix = data_from(request->name);
+	raw->export.after = data_from(request->after);
+	raw->request.export = &raw->export;
+}
+
+static void write_stage(struct raw_request *raw, const struct request *request)
+{
+	struct bundled bundled = { .info = { .name = request->name,
+					   .version = request->version,
+					   .size = request->size,
+					   .created_ms = request->created_ms,
+					   .changed_ms = request->changed_ms,
+					   .left = request->lifetime,
+					   .frozen = request->freeze },
+		.owner = request->owner,
+		.key = request->key };
+
+	memguard__v1__stage__init(&raw->stage.stage);
+	message_pack_record(&raw->stage.record, &raw->tags, &bundled);
+	raw->stage.stage.record = &raw->stage.record.record;
+	raw->request.stage = &raw->stage.stage;
+}
+
+static void write_commit(struct raw_request *raw, const struct request *request)
+{
+	memguard__v1__commit__init(&raw->commit);
+	raw->commit.secrets = request->secrets;
+	raw->request.commit = &raw->commit;
+}
+
 static const struct {
 	Memguard__V1__Request__VerbCase verb_case;
 	void (*write)(struct raw_request *, const struct request *);
@@ -305,6 +277,9 @@ static const struct {
 	[VERB_STREAM_WRITE] = { MEMGUARD__V1__REQUEST__VERB_STREAM_WRITE, write_stream_write },
 	[VERB_STREAM_READ] = { MEMGUARD__V1__REQUEST__VERB_STREAM_READ, write_stream_read },
 	[VERB_RELOAD] = { MEMGUARD__V1__REQUEST__VERB_RELOAD, write_reload },
+	[VERB_EXPORT] = { MEMGUARD__V1__REQUEST__VERB_EXPORT, write_export },
+	[VERB_STAGE] = { MEMGUARD__V1__REQUEST__VERB_STAGE, write_stage },
+	[VERB_COMMIT] = { MEMGUARD__V1__REQUEST__VERB_COMMIT, write_commit },
 };
 
 int message_append_request(uint8_t *out, size_t *used, size_t room, const struct request *request)
@@ -316,7 +291,7 @@ int message_append_request(uint8_t *out, size_t *used, size_t room, const struct
 	if (request->numbered)
 		raw.request.number = data_from(span_of(request->number, MESSAGE_NUMBER_SIZE));
 	if (request->chunked) {
-		write_chunks(&raw.chunks, &request->chunks);
+		message_pack_chunks(&raw.chunks, &request->chunks);
 		raw.request.chunks = &raw.chunks;
 	}
 	/* Whoever does not know these fields would drop them and store something else. */
@@ -324,12 +299,12 @@ int message_append_request(uint8_t *out, size_t *used, size_t room, const struct
 		raw.request.level = MESSAGE_LEVEL_LIFETIME;
 	if (request->verb >= VERB_PING) {
 		write_conditions(&raw, &request->conditions);
-		if (write_tags(&raw.tags, &request->tags) < 0)
+		if (message_pack_tags(&raw.tags, &request->tags) < 0)
 			return -EINVAL;
 		verbs[request->verb].write(&raw, request);
 		raw.request.verb_case = verbs[request->verb].verb_case;
 	}
-	return append(out, used, room, &raw.request.base);
+	return message_pack(out, used, room, &raw.request.base);
 }
 
 /* -- replies ------------------------------------------------------------------------------- */
@@ -349,6 +324,8 @@ struct raw_reply {
 		PB(Purged) purged;
 		PB(Taken) taken;
 		PB(Part) part;
+		PB(Restored) restored;
+		struct raw_record record;
 	};
 };
 
@@ -378,18 +355,7 @@ static void write_listing(struct raw_reply *raw, const struct reply *reply)
 
 static void write_info(struct raw_reply *raw, const struct reply *reply)
 {
-	memguard__v1__info__init(&raw->info);
-	raw->info.name = data_from(reply->info.name);
-	raw->info.version = reply->info.version;
-	raw->info.size = reply->info.size;
-	raw->info.created_ms = reply->info.created_ms;
-	raw->info.changed_ms = reply->info.changed_ms;
-	raw->info.tags = raw->tags.pointer;
-	raw->info.n_tags = raw->tags.count;
-	raw->info.left = write_lifetime(&raw->left, &reply->info.left);
-	raw->info.idle_left_ms = reply->info.idle_left_ms;
-	raw->info.frozen = reply->info.frozen;
-	raw->info.stream = reply->info.stream;
+	message_pack_info(&raw->info, &raw->left, &raw->tags, &reply->info);
 	raw->reply.info = &raw->info;
 }
 
@@ -460,6 +426,22 @@ static void write_part(struct raw_reply *raw, const struct reply *reply)
 	raw->reply.part = &raw->part;
 }
 
+static void write_record(struct raw_reply *raw, const struct reply *reply)
+{
+	struct bundled bundled = { .info = reply->info, .owner = reply->owner, .key = reply->key };
+
+	message_pack_record(&raw->record, &raw->tags, &bundled);
+	raw->reply.record = &raw->record.record;
+}
+
+static void write_restored(struct raw_reply *raw, const struct reply *reply)
+{
+	memguard__v1__restored__init(&raw->restored);
+	raw->restored.secrets = reply->secrets;
+	raw->restored.name = data_from(reply->name);
+	raw->reply.restored = &raw->restored;
+}
+
 static const struct {
 	Memguard__V1__Reply__BodyCase body_case;
 	void (*write)(struct raw_reply *, const struct reply *);
@@ -473,6 +455,8 @@ static const struct {
 	[BODY_PURGED] = { MEMGUARD__V1__REPLY__BODY_PURGED, write_purged },
 	[BODY_TAKEN] = { MEMGUARD__V1__REPLY__BODY_TAKEN, write_taken },
 	[BODY_PART] = { MEMGUARD__V1__REPLY__BODY_PART, write_part },
+	[BODY_RECORD] = { MEMGUARD__V1__REPLY__BODY_RECORD, write_record },
+	[BODY_RESTORED] = { MEMGUARD__V1__REPLY__BODY_RESTORED, write_restored },
 };
 
 int message_append_reply(uint8_t *out, size_t *used, size_t room, const struct reply *reply)
@@ -484,14 +468,14 @@ int message_append_reply(uint8_t *out, size_t *used, size_t room, const struct r
 	raw.reply.code = (uint32_t)reply->code;
 	raw.reply.detail = data_from(reply->detail);
 	if (reply->chunked) {
-		write_chunks(&raw.chunks, &reply->chunks);
+		message_pack_chunks(&raw.chunks, &reply->chunks);
 		raw.reply.chunks = &raw.chunks;
 	}
 	if (reply->body != BODY_NONE) {
-		if (write_tags(&raw.tags, &reply->info.tags) < 0)
+		if (message_pack_tags(&raw.tags, &reply->info.tags) < 0)
 			return -EINVAL;
 		bodies[reply->body].write(&raw, reply);
 		raw.reply.body_case = bodies[reply->body].body_case;
 	}
-	return append(out, used, room, &raw.reply.base);
+	return message_pack(out, used, room, &raw.reply.base);
 }

@@ -40,6 +40,25 @@ int serve_stat(struct desk *desk);
 int serve_list(struct desk *desk);
 int serve_verify(struct desk *desk);
 
+/* request_restore.c: what goes into a bundle, and comes out of one. */
+int serve_export(struct desk *desk);
+int serve_stage(struct desk *desk);
+int serve_commit(struct desk *desk);
+
+/* What the caller may list of what it asks for, and where it stands in that; all filed. */
+struct scope {
+	struct span prefix;
+	struct span after; /* in `buffer`, or empty */
+	char own[NAME_FILED_MAX];
+	char buffer[NAME_FILED_MAX];
+};
+
+/* Begins at what a list or an export asks for. Returns whether there may be anything. */
+bool scope_begin(const struct desk *desk, struct scope *scope);
+
+/* Stands at a record now. */
+void scope_pass(struct scope *scope, const struct record *record);
+
 /* request_stream.c: what goes into streams, and out of them. */
 int serve_stream_write(struct desk *desk);
 int serve_stream_read(struct desk *desk);

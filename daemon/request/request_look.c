@@ -80,11 +80,60 @@ static bool carries_all(const struct tags *tags, const struct tags *wanted)
 	return true;
 }
 
+/* -- lists --------------------------------------------------------------------------------- */
+
+/* The caller's part of what it asked for: everything, or what lies in its own space. */
+static bool clamp_prefix(const struct desk *desk, struct scope *scope)
+{
+	uint32_t uid = (uint32_t)desk->peer->uid;
+	struct span space = span_of(scope->own, name_file(scope->own, span_text("~/"), uid));
+
+	scope->prefix = desk->name;
+	if (policy_privileged(&desk->daemon->policy, desk->peer))
+		return true;
+	if (span_starts_with(desk->name, space))
+		return true;
+	scope->prefix = space;
+	return span_starts_with(space, desk->name);
+}
+
+/*
+ * Behind the prefix there is nothing to tell, before it nothing was passed over: no look is taken
+ * at what others have there, whose cost would tell of it. Returns whether there may be anything.
+ */
+static bool clamp_after(struct scope *scope)
+{
+	size_t least =
+		scope->after.size < scope->prefix.size ? scope->after.size : scope->prefix.size;
+	int order = least > 0 ? memcmp(scope->after.data, scope->prefix.data, least) : 0;
+
+	if (order < 0 || (order == 0 && scope->after.size < scope->prefix.size))
+		scope->after = span_of(NULL, 0);
+	return order <= 0;
+}
+
+bool scope_begin(const struct desk *desk, struct scope *scope)
+{
+	const struct request *request = desk->request;
+
+	scope->after = span_of(NULL, 0);
+	if (request->after.size > 0)
+		scope->after = span_of(scope->buffer,
+			name_file(scope->buffer, request->after, (uint32_t)desk->peer->uid));
+	return clamp_prefix(desk, scope) && clamp_after(scope);
+}
+
+void scope_pass(struct scope *scope, const struct record *record)
+{
+	struct span name = record_filed_name(record);
+
+	memcpy(scope->buffer, name.data, name.size);
+	scope->after = span_of(scope->buffer, name.size);
+}
+
 /* What a list has gone through so far. */
 struct listing {
-	struct span prefix; /* filed */
-	struct span after;  /* filed; in `buffer` from the first secret on */
-	char buffer[NAME_FILED_MAX];
+	struct scope scope;
 	uint32_t left;  /* infos that may still be told */
 	bool told;      /* one at least has been told */
 	unsigned looks; /* secrets that may still be looked at */
@@ -127,12 +176,11 @@ static int list_all(const struct desk *desk, struct listing *listing, bool *more
 {
 	struct vault *vault = desk->daemon->vault;
 	struct record *record;
-	struct span name;
 	int r;
 
 	*more = true;
 	while (listing->looks-- > 0) {
-		r = vault_next(vault, listing->prefix, listing->after, &record);
+		r = vault_next(vault, listing->scope.prefix, listing->scope.after, &record);
 		if (r == STATUS_NOT_FOUND) {
 			*more = false;
 			return 0;
@@ -142,65 +190,26 @@ static int list_all(const struct desk *desk, struct listing *listing, bool *more
 		r = list_one(desk, listing, record);
 		if (r <= 0)
 			return r;
-		name = record_filed_name(record);
-		memcpy(listing->buffer, name.data, name.size);
-		listing->after = span_of(listing->buffer, name.size);
+		scope_pass(&listing->scope, record);
 	}
 	return 0;
-}
-
-/*
- * What the caller may list of what it asked for: everything, or the part that lies in its own
- * space. Returns whether there is anything.
- */
-static bool list_scope(const struct desk *desk, struct listing *listing, char own[NAME_FILED_MAX])
-{
-	uint32_t uid = (uint32_t)desk->peer->uid;
-	struct span space = span_of(own, name_file(own, span_text("~/"), uid));
-
-	listing->prefix = desk->name;
-	if (policy_privileged(&desk->daemon->policy, desk->peer))
-		return true;
-	if (span_starts_with(desk->name, space))
-		return true;
-	listing->prefix = space;
-	return span_starts_with(space, desk->name);
-}
-
-/*
- * Behind the prefix there is nothing to tell, before it nothing was passed over: no look is taken
- * at what others have there, whose cost would tell of it. Returns whether there may be anything.
- */
-static bool clamp_after(struct listing *listing)
-{
-	size_t least = listing->after.size < listing->prefix.size ? listing->after.size
-								  : listing->prefix.size;
-	int order = least > 0 ? memcmp(listing->after.data, listing->prefix.data, least) : 0;
-
-	if (order < 0 || (order == 0 && listing->after.size < listing->prefix.size))
-		listing->after = span_of(NULL, 0);
-	return order <= 0;
 }
 
 int serve_list(struct desk *desk)
 {
 	const struct request *request = desk->request;
-	uint32_t uid = (uint32_t)desk->peer->uid;
 	struct listing listing = { .looks = LIST_LOOKS,
 		.left = request->limit ? request->limit : UINT32_MAX };
 	struct reply reply = { .body = BODY_LISTING };
-	char own[NAME_FILED_MAX];
 	char shown[NAME_FILED_MAX];
 	int r = 0;
 
-	if (request->after.size > 0)
-		listing.after =
-			span_of(listing.buffer, name_file(listing.buffer, request->after, uid));
-	if (list_scope(desk, &listing, own) && clamp_after(&listing))
+	if (scope_begin(desk, &listing.scope))
 		r = list_all(desk, &listing, &reply.more);
 	if (r != 0)
 		return r;
 	if (reply.more)
-		reply.next = span_of(shown, name_show(shown, listing.after, uid));
+		reply.next = span_of(
+			shown, name_show(shown, listing.scope.after, (uint32_t)desk->peer->uid));
 	return desk_answer(desk, &reply);
 }

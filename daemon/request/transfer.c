@@ -10,6 +10,7 @@
 #include "common/wire/frame.h"
 #include "daemon/request/flow.h"
 #include "daemon/request/petition.h"
+#include "daemon/request/restore.h"
 #include "daemon/request/sweep.h"
 #include "daemon/request/trial.h"
 #include "daemon/request/upload.h"
@@ -90,7 +91,7 @@ static int answer_at_once(
 	if (gather(daemon, record, 0, &reply->chunks, pieces) != 1)
 		return STATUS_INTEGRITY;
 	reply->chunked = true;
-	if (!record_counts(record))
+	if (reply->body == BODY_RECORD || !record_counts(record))
 		return answers->append(answers, reply, pieces, 1);
 	/* If this fetch is the last, the record lives until the chunk is copied. */
 	record = record_pin(record);
@@ -106,13 +107,30 @@ static int answer_piecemeal(struct transfers *transfers, struct daemon *daemon,
 	struct record *record, struct reply *reply, struct answers *answers)
 {
 	struct download *download = download_queue(transfers, reply->id, record);
-	int r = download ? record_use(daemon->vault, download->record) : STATUS_LIMIT;
+	int r = download ? 0 : STATUS_LIMIT;
 
+	if (r == 0 && reply->body == BODY_VALUE)
+		r = record_use(daemon->vault, download->record);
 	if (r == 0)
 		return answers->append(answers, reply, NULL, 0);
 	if (download)
 		download_end(transfers, daemon, download);
 	return r;
+}
+
+/* The answer and its key, with the chunk if it is one. */
+static int answer_record(struct transfers *transfers, struct daemon *daemon, struct record *record,
+	struct reply *reply, struct answers *answers)
+{
+	uint8_t *key = workbench_take(&daemon->bench, ENCLAVE_KEY_SIZE);
+	int r = key ? record_key(daemon->vault, record, key) : -ENOBUFS;
+
+	if (r != 0)
+		return r;
+	reply->key = key;
+	if (record_chunks(record) == 1 && answers->ready(answers))
+		return answer_at_once(daemon, record, reply, answers);
+	return answer_piecemeal(transfers, daemon, record, reply, answers);
 }
 
 int download_begin(struct transfers *transfers, struct daemon *daemon, const struct wanted *wanted,
@@ -122,7 +140,6 @@ int download_begin(struct transfers *transfers, struct daemon *daemon, const str
 	struct tag tags[MESSAGE_TAGS_MAX];
 	struct record *record;
 	struct info info;
-	uint8_t *key;
 	int r = vault_find(daemon->vault, wanted->name, &record);
 
 	if (r == 0 && record_is_stream(record))
@@ -132,18 +149,21 @@ int download_begin(struct transfers *transfers, struct daemon *daemon, const str
 	record_info(record, &info, tags);
 	if (wanted->version != 0 && wanted->version != info.version)
 		return STATUS_NOT_FOUND;
-	key = workbench_take(&daemon->bench, ENCLAVE_KEY_SIZE);
-	if (!key)
-		return -ENOBUFS;
-	r = record_key(daemon->vault, record, key);
-	if (r != 0)
-		return r;
 	reply.version = info.version;
 	reply.size = info.size;
-	reply.key = key;
-	if (record_chunks(record) == 1 && answers->ready(answers))
-		return answer_at_once(daemon, record, &reply, answers);
-	return answer_piecemeal(transfers, daemon, record, &reply, answers);
+	return answer_record(transfers, daemon, record, &reply, answers);
+}
+
+int download_export(struct transfers *transfers, struct daemon *daemon, uint64_t id,
+	struct record *record, struct span name, struct answers *answers)
+{
+	struct reply reply = { .id = id, .body = BODY_RECORD, .owner = record_owner(record) };
+	struct tag tags[MESSAGE_TAGS_MAX];
+
+	record_info(record, &reply.info, tags);
+	reply.info.name = name;
+	reply.info.idle_left_ms = 0;
+	return answer_record(transfers, daemon, record, &reply, answers);
 }
 
 /* One frame of chunks of one get; its end is taken off the list. */
@@ -201,7 +221,7 @@ bool transfers_has(const struct transfers *transfers, uint64_t id)
 	return upload_find(transfers, id) || download_find(transfers, id) ||
 		waiter_find(transfers, id) || sweep_find(transfers, id) ||
 		trial_find(transfers, id) || flows_have(transfers, id) ||
-		petition_find(transfers, id);
+		petition_find(transfers, id) || restore_has(transfers, id);
 }
 
 int transfers_cancel(
@@ -214,8 +234,10 @@ int transfers_cancel(
 	struct trial *trial = trial_find(transfers, id);
 	struct petition *petition = petition_find(transfers, id);
 	bool flow = flows_have(transfers, id);
-	bool answered = upload ? upload_answered(upload)
-			       : !download && !waiter && !sweep && !trial && !flow && !petition;
+	bool restore = restore_has(transfers, id);
+	bool answered = upload
+		? upload_answered(upload)
+		: !download && !waiter && !sweep && !trial && !flow && !petition && !restore;
 
 	if (upload)
 		upload_end(transfers, daemon, upload);
@@ -231,6 +253,8 @@ int transfers_cancel(
 		flows_forget(transfers, id);
 	else if (petition)
 		petition_end(transfers, petition);
+	else if (restore)
+		restore_end(transfers, daemon);
 	if (answered)
 		return 0;
 	return answers_code(answers, id, STATUS_TIMEOUT, "cancelled");
@@ -251,6 +275,7 @@ void transfers_finish(struct transfers *transfers, struct daemon *daemon)
 	while (transfers->petitions)
 		petition_end(transfers, transfers->petitions);
 	flows_finish(transfers);
+	restore_end(transfers, daemon);
 	wait_party_end(&transfers->party);
 	if (transfers->session)
 		vault_end_holder(daemon->vault, transfers->session);

@@ -12,8 +12,8 @@
 /*
  * What one session has under way: values coming in (upload.h), values going out, gets that wait for
  * a name (waiter.h), purges (sweep.h), comparisons (trial.h), ends of streams (flow.h), reloads
- * (petition.h). It ends with the session. Nothing here holds plaintext or a bare key between two
- * calls.
+ * (petition.h), a restore (restore.h). It ends with the session. Nothing here holds plaintext or a
+ * bare key between two calls.
  */
 
 /* More than a client that pipelines needs; few enough to keep what a session can hold small. */
@@ -26,6 +26,7 @@ struct sweep;
 struct trial;
 struct flow;
 struct petition;
+struct restore;
 
 struct transfers {
 	struct upload *uploads;
@@ -35,6 +36,7 @@ struct transfers {
 	struct trial *trials;       /* candidates that are compared with secrets; oldest first */
 	struct flow *flows;         /* streams that it writes and reads */
 	struct petition *petitions; /* for the configuration to be read anew */
+	struct restore *restore;    /* what is staged to appear together; may be NULL */
 	struct holder
 		*session; /* what the secrets hang on that end with the session; may be NULL */
 	struct wait_party party; /* called when a name appears that one of the waiters waits for */
@@ -70,6 +72,13 @@ struct wanted {
  */
 int download_begin(struct transfers *transfers, struct daemon *daemon, const struct wanted *wanted,
 	struct answers *answers);
+
+/*
+ * Answers an export with a record, whose name the caller calls `name`: with all that a backup needs
+ * and the chunks, as a get is. It is no fetch.
+ */
+int download_export(struct transfers *transfers, struct daemon *daemon, uint64_t id,
+	struct record *record, struct span name, struct answers *answers);
 
 /* Sends chunks as long as the other side takes them. Returns 0 or a negative errno. */
 int downloads_go_on(struct transfers *transfers, struct daemon *daemon, struct answers *answers);

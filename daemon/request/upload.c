@@ -10,6 +10,7 @@
 #include "common/memory/enclave.h"
 #include "common/status.h"
 #include "daemon/request/lifetime.h"
+#include "daemon/request/restore.h"
 #include "daemon/request/trial.h"
 
 struct upload {
@@ -20,6 +21,7 @@ struct upload {
 	uint8_t wrapped[ENCLAVE_WRAPPED_KEY];
 	bool resting;         /* `wrapped` holds the key */
 	bool verify;          /* it is a candidate */
+	bool stage;           /* it is one secret of a restore */
 	bool failed;          /* answered already: what still comes is dropped */
 	const char *words;    /* for the answer, where the status alone does not say it */
 	uint64_t size;        /* bytes announced, 0 when not known */
@@ -28,7 +30,9 @@ struct upload {
 	struct conditions conditions;
 	struct lifetime lifetime;
 	bool freeze;
-	struct process *process; /* with lifetime.pid */
+	uint32_t owner;           /* of what is staged */
+	struct batch_times times; /* the same */
+	struct process *process;  /* with lifetime.pid */
 	struct value *value;
 	struct span name; /* both point into `bytes` */
 	struct tags tags;
@@ -52,7 +56,7 @@ static void digest_begin(
 	crypto_generichash_state *state, const struct request *request, struct span name)
 {
 	const struct lifetime *lifetime = &request->lifetime;
-	uint8_t fixed[56] = { (uint8_t)request->verb, (uint8_t)request->charset,
+	uint8_t fixed[64] = { (uint8_t)request->verb, (uint8_t)request->charset,
 		request->conditions.create_only, request->conditions.compare, request->all,
 		request->freeze, lifetime->session };
 
@@ -63,6 +67,7 @@ static void digest_begin(
 	bytes_put64(fixed + 40, lifetime->idle_ms);
 	bytes_put32(fixed + 48, lifetime->reads);
 	bytes_put32(fixed + 52, lifetime->pid);
+	bytes_put64(fixed + 56, request->secrets);
 	crypto_generichash_init(state, NULL, 0, REPEAT_DIGEST_SIZE);
 	crypto_generichash_update(state, fixed, sizeof(fixed));
 	digest_span(state, name);
@@ -197,9 +202,14 @@ int upload_begin(struct transfers *transfers, struct daemon *daemon, const struc
 	upload->size = request->size;
 	upload->most = daemon->max_value;
 	upload->verify = request->verb == VERB_VERIFY;
+	upload->stage = request->verb == VERB_STAGE;
 	upload->conditions = request->conditions;
 	upload->lifetime = request->lifetime;
 	upload->freeze = request->freeze;
+	upload->owner = request->owner;
+	upload->times = (struct batch_times){ .version = request->version,
+		.created_ms = (uint64_t)request->created_ms,
+		.changed_ms = (uint64_t)request->changed_ms };
 	upload->process = process;
 	keep_words(upload, request, name);
 	digest_begin(&upload->digest, request, name);
@@ -346,6 +356,29 @@ static int hand_over(struct transfers *transfers, struct upload *upload, struct 
 	return 0;
 }
 
+/* One more secret of a restore: it appears with the others. */
+static int stage(struct transfers *transfers, struct upload *upload, struct daemon *daemon,
+	const uint8_t *key)
+{
+	struct vault_put put = { .name = upload->name,
+		.owner = upload->owner,
+		.key = key,
+		.tags = upload->tags,
+		.frozen = upload->freeze,
+		.lifetime = upload->lifetime };
+	struct batch *batch;
+	int r = restore_open(transfers, daemon, &batch);
+
+	if (r != 0) {
+		upload->words = r == STATUS_CONFLICT ? RESTORE_RUNNING : NULL;
+		return r;
+	}
+	r = batch_add(daemon->vault, batch, &upload->value, &put, &upload->times);
+	if (r == STATUS_CONFLICT)
+		upload->words = "the name is staged already";
+	return r;
+}
+
 static const char *words_for(int status)
 {
 	switch (status) {
@@ -375,7 +408,7 @@ static int finish(struct transfers *transfers, struct daemon *daemon, struct upl
 
 	if (words)
 		reply.detail = span_text(words);
-	if (status == 0 || status == STATUS_CONFLICT)
+	if (!upload->stage && (status == 0 || status == STATUS_CONFLICT))
 		reply.body = BODY_STORED;
 	if (over) {
 		upload_end(transfers, daemon, upload);
@@ -424,6 +457,8 @@ int upload_take(struct transfers *transfers, struct daemon *daemon, uint32_t uid
 		r = hand_over(transfers, upload, daemon, uid, key);
 		if (r == 0)
 			return 0;
+	} else if (r == 0 && upload->stage) {
+		r = stage(transfers, upload, daemon, key);
 	} else if (r == 0) {
 		r = publish(transfers, upload, daemon, uid, key, &version);
 	}

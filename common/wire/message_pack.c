@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/wire/message_pack.h"
+
+#include <errno.h>
+
+#include "common/bytes.h"
+#include "common/memory/enclave.h"
+#include "common/wire/frame.h"
+
+int message_pack(uint8_t *out, size_t *used, size_t room, const ProtobufCMessage *message)
+{
+	size_t size = protobuf_c_message_get_packed_size(message);
+
+	if (*used > room || size > UINT16_MAX || size + FRAME_PREFIX_SIZE > room - *used)
+		return -ENOSPC;
+	bytes_put16(out + *used, (uint16_t)size);
+	protobuf_c_message_pack(message, out + *used + FRAME_PREFIX_SIZE);
+	*used += FRAME_PREFIX_SIZE + size;
+	return 0;
+}
+
+void message_pack_chunks(PB(Chunks) * raw, const struct chunks *chunks)
+{
+	memguard__v1__chunks__init(raw);
+	raw->first = chunks->first;
+	raw->count = chunks->count;
+	raw->last = chunks->last;
+	raw->final = chunks->final;
+	raw->abort = chunks->abort;
+}
+
+int message_pack_tags(struct raw_tags *raw, const struct tags *tags)
+{
+	if (tags->count > MESSAGE_TAGS_MAX)
+		return -EINVAL;
+	raw->count = tags->count;
+	for (size_t i = 0; i < tags->count; i++) {
+		memguard__v1__tag__init(&raw->tag[i]);
+		raw->tag[i].key = data_from(tags->tag[i].key);
+		raw->tag[i].value = data_from(tags->tag[i].value);
+		raw->pointer[i] = &raw->tag[i];
+	}
+	return 0;
+}
+
+PB(Lifetime) * message_pack_lifetime(PB(Lifetime) * raw, const struct lifetime *lifetime)
+{
+	if (!lifetime_is_limited(lifetime))
+		return NULL;
+	memguard__v1__lifetime__init(raw);
+	raw->ttl_ms = lifetime->ttl_ms;
+	raw->idle_ms = lifetime->idle_ms;
+	raw->reads = lifetime->reads;
+	raw->session = lifetime->session;
+	raw->pid = lifetime->pid;
+	return raw;
+}
+
+void message_pack_info(
+	PB(Info) * out, PB(Lifetime) * left, struct raw_tags *tags, const struct info *info)
+{
+	memguard__v1__info__init(out);
+	out->name = data_from(info->name);
+	out->version = info->version;
+	out->size = info->size;
+	out->created_ms = info->created_ms;
+	out->changed_ms = info->changed_ms;
+	out->tags = tags->pointer;
+	out->n_tags = tags->count;
+	out->left = message_pack_lifetime(left, &info->left);
+	out->idle_left_ms = info->idle_left_ms;
+	out->frozen = info->frozen;
+	out->stream = info->stream;
+}
+
+void message_pack_record(
+	struct raw_record *raw, struct raw_tags *tags, const struct bundled *bundled)
+{
+	memguard__v1__record__init(&raw->record);
+	message_pack_info(&raw->info, &raw->left, tags, &bundled->info);
+	raw->record.info = &raw->info;
+	raw->record.owner = bundled->owner;
+	raw->record.data_key = data_from(span_of(bundled->key, ENCLAVE_KEY_SIZE));
+}
+
+/* -- bundles ------------------------------------------------------------------------------- */
+
+int message_write_bundled(uint8_t *out, size_t room, const struct bundled *bundled)
+{
+	struct raw_record raw;
+	struct raw_tags tags;
+	size_t size;
+
+	if (message_pack_tags(&tags, &bundled->info.tags) < 0)
+		return -EINVAL;
+	message_pack_record(&raw, &tags, bundled);
+	size = protobuf_c_message_get_packed_size(&raw.record.base);
+	if (size > room || size > MESSAGE_BUNDLED_MAX)
+		return -ENOSPC;
+	return (int)protobuf_c_message_pack(&raw.record.base, out);
+}

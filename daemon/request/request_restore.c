@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/status.h"
+#include "daemon/request/desk.h"
+#include "daemon/request/restore.h"
+#include "daemon/request/upload.h"
+
+/* Secrets that one export looks at before it answers, whatever it passes over: bounds its time. */
+#define EXPORT_LOOKS 256
+
+/* -- into a bundle ------------------------------------------------------------------------- */
+
+/* What hangs on this daemon's own life, or on a count of fetches, would be another secret there. */
+static bool outlives_us(const struct record *record)
+{
+	struct tag tags[MESSAGE_TAGS_MAX];
+	struct info info;
+
+	record_info(record, &info, tags);
+	return !info.stream && !info.left.session && info.left.pid == 0 && info.left.reads == 0;
+}
+
+static bool may_export(const struct desk *desk, const struct record *record)
+{
+	return policy_allows(
+		       &desk->daemon->policy, desk->peer, RIGHT_GET, record_filed_name(record)) &&
+		outlives_us(record);
+}
+
+/* The last answer of all, or of those who looked for too long; `more` tells which. */
+static int answer_end(const struct desk *desk, const struct scope *scope, bool more)
+{
+	struct reply reply = { .body = BODY_LISTING, .more = more };
+	char shown[NAME_FILED_MAX];
+
+	if (more)
+		reply.next =
+			span_of(shown, name_show(shown, scope->after, (uint32_t)desk->peer->uid));
+	return desk_answer(desk, &reply);
+}
+
+static int answer_record(const struct desk *desk, struct record *record)
+{
+	char shown[NAME_FILED_MAX];
+	struct span name = span_of(
+		shown, name_show(shown, record_filed_name(record), (uint32_t)desk->peer->uid));
+
+	return download_export(
+		desk->transfers, desk->daemon, desk->request->id, record, name, desk->answers);
+}
+
+int serve_export(struct desk *desk)
+{
+	struct vault *vault = desk->daemon->vault;
+	struct scope scope;
+	struct record *record;
+	int r;
+
+	if (!scope_begin(desk, &scope))
+		return answer_end(desk, &scope, false);
+	for (unsigned looks = EXPORT_LOOKS; looks > 0; looks--) {
+		r = vault_next(vault, scope.prefix, scope.after, &record);
+		if (r == STATUS_NOT_FOUND)
+			return answer_end(desk, &scope, false);
+		if (r != 0)
+			return r;
+		if (may_export(desk, record))
+			return answer_record(desk, record);
+		scope_pass(&scope, record);
+	}
+	return answer_end(desk, &scope, true);
+}
+
+/* -- out of one ---------------------------------------------------------------------------- */
+
+/* Whoever may not do everything restores what is its own from then on. */
+int serve_stage(struct desk *desk)
+{
+	struct daemon *daemon = desk->daemon;
+	struct request request = *desk->request;
+	struct upload *upload = NULL;
+	struct batch *batch;
+	int r;
+
+	if (!policy_privileged(&daemon->policy, desk->peer))
+		request.owner = (uint32_t)desk->peer->uid;
+	r = restore_open(desk->transfers, daemon, &batch);
+	if (r == STATUS_CONFLICT)
+		desk->words = RESTORE_RUNNING;
+	if (r == 0)
+		r = upload_begin(desk->transfers, daemon, &request, desk->name, NULL, &upload);
+	if (r != 0)
+		return r;
+	return upload_take(desk->transfers, daemon, (uint32_t)desk->peer->uid, upload, &request,
+		request.key, desk->answers);
+}
+
+static int answer_restored(const struct desk *desk, const struct repeat_answer *first)
+{
+	struct reply reply = {
+		.code = first->code, .body = BODY_RESTORED, .secrets = first->version
+	};
+
+	if (first->code != 0)
+		reply.detail = span_text("nothing was restored");
+	return desk_answer(desk, &reply);
+}
+
+static const char *commit_words(int status)
+{
+	switch (status) {
+	case STATUS_NOT_FOUND:
+		return "nothing is staged on this connection";
+	case STATUS_INTEGRITY:
+		return "it is not as many secrets as were staged";
+	case STATUS_CONFLICT:
+		return RESTORE_RUNNING;
+	default:
+		return NULL;
+	}
+}
+
+int serve_commit(struct desk *desk)
+{
+	const struct request *request = desk->request;
+	uint32_t uid = (uint32_t)desk->peer->uid;
+	struct repeat_answer first = { 0 };
+	uint8_t digest[REPEAT_DIGEST_SIZE];
+	int r;
+
+	request_digest(digest, request, desk->name);
+	r = repeats_find(desk->daemon->repeats, uid, request->number, digest, &first);
+	if (r == 1)
+		return answer_restored(desk, &first);
+	if (r == STATUS_CONFLICT)
+		return desk_answer_code(desk, STATUS_CONFLICT, NUMBER_REUSED);
+	r = restore_commit(desk->transfers, desk->daemon, request, uid, digest);
+	if (r > 0)
+		desk->words = commit_words(r);
+	return r;
+}
