@@ -3,7 +3,7 @@
 #
 # manual.sh [ROOT]: the manual says what the library is. Every function of mgclient.map has one page
 # that names it, no page names a function that does not exist, what a SYNOPSIS declares stands like
-# that in mgclient.h, every member of a structure is described, every EXAMPLE compiles, and every
+# that in a public header, every member of a structure is described, every EXAMPLE compiles, and every
 # page is whole.
 #
 # manual.sh --self-test [ROOT]: breaks each rule in a copy and looks whether it is found.
@@ -86,7 +86,7 @@ check_synopsis() {
 	section SYNOPSIS "$2" | code >"$work/synopsis.h"
 	statements "$work/synopsis.h" >"$work/synopsis"
 	lines_without "$work/synopsis" "$work/header" |
-		sed "s|.*|$2: synopsis: mgclient.h does not say: &|"
+		sed "s|.*|$2: synopsis: no header says: &|"
 	functions <"$work/synopsis" >"$work/declares" || true
 	lines_without "$work/functions" "$work/declares" |
 		sed "s|.*|$2: declared: & is not in SYNOPSIS|"
@@ -132,7 +132,9 @@ check_render() {
 check() {
 	manual=$1/client/lib/man
 	only=${2:-*}
-	statements "$1/client/lib/mgclient.h" >"$work/header"
+	for header in mgclient.h mgclient-backup.h; do
+		statements "$1/client/lib/$header"
+	done >"$work/header"
 	sed -n 's/^[[:space:]]*\(mg_[a-z0-9_]*\);$/\1/p' "$1/client/lib/mgclient.map" >"$work/map"
 	for page in "$manual"/*.3.scd; do
 		named "$page" | grep .
@@ -198,8 +200,8 @@ self_test() {
 	planted=0
 	missed=0
 	mkdir -p "$copy/client/lib"
-	cp -r "$1/client/lib/man" "$1/client/lib/mgclient.h" "$1/client/lib/mgclient.map" \
-		"$copy/client/lib"
+	cp -r "$1/client/lib/man" "$1/client/lib/mgclient.h" "$1/client/lib/mgclient-backup.h" \
+		"$1/client/lib/mgclient.map" "$copy/client/lib"
 	plant page mgclient.map 's/mg_ping;/mg_ping; mg_pong;/; s/; mg_/;\n\tmg_/'
 	plant page man/mg_status_of.3.scd 's/^mg_status_of, mg_ping, /mg_status_of, /'
 	plant once man/mg_touch.3.scd 's/^mg_touch - /mg_touch, mg_get - /'

@@ -1,15 +1,16 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# symbols.sh BUILD: the front door. libmgclient exports what mgclient.h declares, no more and no
-# less; the header stands alone, in C and in C++; what is linked keeps its promises: bound at start
+# symbols.sh BUILD: the front door. libmgclient exports what mgclient.h and mgclient-backup.h
+# declare, no more and no less; each header stands alone, in C and in C++; what is linked keeps its promises: bound at start
 # (lazy binding would save vector registers, and what is in them, on the ordinary stack),
 # position-independent, read-only after relocation, without an executable stack.
 set -eu
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 build=$1
-header=$here/../client/lib/mgclient.h
+headers=$here/../client/lib
+header=$headers/mgclient-backup.h # includes mgclient.h
 work=$(mktemp -d "${TMPDIR:-/tmp}/memguardd-symbols.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 number=0
@@ -36,7 +37,7 @@ spare() {
 
 # The names of functions in the header, without comments, types and attributes.
 declared() {
-	cc -E -P "$header" | grep -o '\<mg_[a-z0-9_]*[[:space:]]*(' | tr -d '( \t' | LC_ALL=C sort -u
+	cc -E -P -I "$headers" "$header" | grep -o '\<mg_[a-z0-9_]*[[:space:]]*(' | tr -d '( \t' | LC_ALL=C sort -u
 }
 
 exported() {
@@ -58,7 +59,9 @@ ours_alone() {
 }
 
 alone() {
-	"$@" -Wall -Wextra -Wpedantic -Werror -fsyntax-only "$header"
+	for name in mgclient.h mgclient-backup.h; do
+		"$@" -Wall -Wextra -Wpedantic -Werror -fsyntax-only -I "$headers" "$headers/$name"
+	done
 }
 
 dynamic() {
@@ -100,17 +103,17 @@ program() {
 
 library=$(find "$build/client" -name 'libmgclient.so*' -type f | head -n 1)
 if [ -n "$library" ]; then
-	claim "libmgclient exports what mgclient.h declares" same_names "$library"
+	claim "libmgclient exports what its headers declare" same_names "$library"
 	claim "libmgclient exports nothing but mg_" ours_alone "$library"
 	linked "$library" libmgclient
 else
 	claim "a shared libmgclient is built" false
 fi
-claim "mgclient.h stands alone in C" alone cc -x c -std=c11
+claim "each header stands alone in C" alone cc -x c -std=c11
 if command -v c++ >/dev/null; then
-	claim "mgclient.h stands alone in C++" alone c++ -x c++ -std=c++11
+	claim "each header stands alone in C++" alone c++ -x c++ -std=c++11
 else
-	spare "mgclient.h stands alone in C++" "there is no C++ compiler"
+	spare "each header stands alone in C++" "there is no C++ compiler"
 fi
 program "$build/daemon/memguardd" memguardd
 program "$build/client/cli/mgctl" mgctl

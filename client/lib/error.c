@@ -40,6 +40,14 @@ int error_quote(int status, struct span text)
 	return error_say(status, "%.*s", (int)text.size, (const char *)text.data);
 }
 
+int error_about(int status, struct span what)
+{
+	char said[WORDS_MAX];
+
+	memcpy(said, words, sizeof(said));
+	return error_say(status, "%.*s: %s", (int)what.size, (const char *)what.data, said);
+}
+
 int error_errno(int error, const char *what)
 {
 	switch (error) {

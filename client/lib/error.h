@@ -12,5 +12,8 @@ int error_say(int status, const char *format, ...) __attribute__((format(printf,
 /* The words that came from the daemon, or the status' own when there are none. */
 int error_quote(int status, struct span words);
 
+/* Puts what it is about in front of the words that were said last, as "name: words". */
+int error_about(int status, struct span what);
+
 /* The public status for a negative errno of the inside, with `what` in front of the words. */
 int error_errno(int error, const char *what);

@@ -98,6 +98,16 @@ void handle_run(struct mg_client *client, void (*function)(void *), void *argume
 	workroom_run(&client->room, function, argument);
 }
 
+void handle_run_deep(struct mg_client *client, void (*function)(void *), void *argument)
+{
+	const struct os_region *bench = &client->memory.regions[REGION_BENCH];
+	struct workroom deep = { 0 };
+
+	locked_stack_init(&deep.stack, bench->data, bench->size);
+	/* It is wiped by that, and so is an empty bench again. */
+	workroom_run(&deep, function, argument);
+}
+
 int handle_enter(struct mg_client *client, uint64_t deadline_ms)
 {
 	int r;

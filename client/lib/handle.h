@@ -58,6 +58,12 @@ void handle_free(struct mg_client *client);
 void handle_run(struct mg_client *client, void (*function)(void *), void *argument);
 
 /*
+ * The same on the bench, which has more room and must be empty, for what goes deeper than anything
+ * that a request takes. The handle is the caller's.
+ */
+void handle_run_deep(struct mg_client *client, void (*function)(void *), void *argument);
+
+/*
  * Begins a call: the handle is this thread's until handle_leave. Returns a status; MG_TIMEOUT when
  * other threads' calls are not over by the deadline, in milliseconds of connection_now_ms.
  */

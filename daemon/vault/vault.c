@@ -388,8 +388,8 @@ int vault_write_apart(struct vault *vault, struct value **valuep, const struct v
 		return r;
 	}
 	/* The number is this secret's from now on. The tag is still to come. */
-	vault->sequence++;
-	sodium_memzero(record_header(vault, draft.offset)->tag, RECORD_TAG_SIZE);
+	vault_count_on(vault);
+	sodium_memzero(record_header(vault, draft.offset)->block.tag, BLOCK_TAG_SIZE);
 	lifetime_begin(vault, draft.offset, put);
 	trim_value(vault, value);
 	value_drop(vault, value);
