@@ -17,7 +17,7 @@
 void arguments_init(struct arguments *arguments)
 {
 	memset(arguments, 0, sizeof(*arguments));
-	arguments->fd = -1;
+	arguments->fd = arguments->passphrase_fd = arguments->key_fd = -1;
 }
 
 void arguments_finish(struct arguments *arguments)
@@ -228,6 +228,24 @@ const char *arguments_encoding(void *target, const char *text)
 	if (i == COUNT(names))
 		return "is none of base64, hex";
 	*(enum encoding *)target = i == 0 ? ENCODING_BASE64 : ENCODING_HEX;
+	return NULL;
+}
+
+/* Whoever sees it learns nothing: it is the public one. */
+const char *arguments_recipient(void *target, const char *text)
+{
+	static const char digits[] = "0123456789abcdef";
+	struct recipient *recipient = target;
+
+	if (strlen(text) != 2 * sizeof(recipient->key) || strspn(text, digits) != strlen(text))
+		return "is no public key: 64 of 0-9 and a-f, as backup --new-key prints it";
+	for (size_t i = 0; i < sizeof(recipient->key); i++) {
+		ptrdiff_t high = strchr(digits, text[2 * i]) - digits;
+		ptrdiff_t low = strchr(digits, text[2 * i + 1]) - digits;
+
+		recipient->key[i] = (unsigned char)(high << 4 | low);
+	}
+	recipient->given = true;
 	return NULL;
 }
 

@@ -18,6 +18,13 @@ struct given {
 	uint64_t number;
 };
 
+/* A public key that may be left out. */
+#define ARGUMENTS_KEY_SIZE 32
+struct recipient {
+	bool given;
+	unsigned char key[ARGUMENTS_KEY_SIZE];
+};
+
 /*
  * Everything that a person can say on the command line. Which of it a command knows stands in its
  * table in commands.c. Texts belong to the caller of main, keys of tags to this struct.
@@ -67,6 +74,14 @@ struct arguments {
 	struct mg_tag tags[ARGUMENTS_TAGS_MAX];
 	size_t tag_count;
 
+	/* backup and restore */
+	struct recipient recipient;
+	int passphrase_fd;   /* -1: not given */
+	const char *key;     /* a file */
+	int key_fd;          /* -1: not given */
+	const char *new_key; /* a file to be made */
+	const char *prefix;
+
 	/* what is neither an option nor the command */
 	const char **operands;
 	size_t operand_count;
@@ -81,19 +96,20 @@ void arguments_finish(struct arguments *arguments);
  */
 typedef const char *arguments_reader(void *target, const char *text);
 
-arguments_reader arguments_flag;     /* bool; no text */
-arguments_reader arguments_text;     /* const char * */
-arguments_reader arguments_duration; /* unsigned, milliseconds */
-arguments_reader arguments_lifetime; /* struct given, milliseconds */
-arguments_reader arguments_number;   /* struct given */
-arguments_reader arguments_reads;    /* struct given */
-arguments_reader arguments_pid;      /* struct given */
-arguments_reader arguments_size;     /* struct given, bytes */
-arguments_reader arguments_generate; /* struct given, bytes; the text may be NULL */
-arguments_reader arguments_uid;      /* struct given */
-arguments_reader arguments_fd;       /* int */
-arguments_reader arguments_pointer;  /* const char * */
-arguments_reader arguments_charset;  /* struct arguments as a whole */
-arguments_reader arguments_tag;      /* struct arguments as a whole */
-arguments_reader arguments_encoding; /* enum encoding */
-arguments_reader arguments_newline;  /* enum newline */
+arguments_reader arguments_flag;      /* bool; no text */
+arguments_reader arguments_text;      /* const char * */
+arguments_reader arguments_duration;  /* unsigned, milliseconds */
+arguments_reader arguments_lifetime;  /* struct given, milliseconds */
+arguments_reader arguments_number;    /* struct given */
+arguments_reader arguments_reads;     /* struct given */
+arguments_reader arguments_pid;       /* struct given */
+arguments_reader arguments_size;      /* struct given, bytes */
+arguments_reader arguments_generate;  /* struct given, bytes; the text may be NULL */
+arguments_reader arguments_uid;       /* struct given */
+arguments_reader arguments_fd;        /* int */
+arguments_reader arguments_pointer;   /* const char * */
+arguments_reader arguments_charset;   /* struct arguments as a whole */
+arguments_reader arguments_tag;       /* struct arguments as a whole */
+arguments_reader arguments_encoding;  /* enum encoding */
+arguments_reader arguments_newline;   /* enum newline */
+arguments_reader arguments_recipient; /* struct recipient */

@@ -20,6 +20,8 @@ int command_stream(const struct arguments *arguments);
 int command_status(const struct arguments *arguments);
 int command_ping(const struct arguments *arguments);
 int command_whoami(const struct arguments *arguments);
+int command_backup(const struct arguments *arguments);
+int command_restore(const struct arguments *arguments);
 int command_purge(const struct arguments *arguments);
 int command_reload(const struct arguments *arguments);
 int command_shutdown(const struct arguments *arguments);

@@ -111,6 +111,28 @@ static const struct option stream_options[] = {
 	{ 0 },
 };
 
+static const struct option backup_options[] = {
+	{ "recipient", 0, "KEY", arguments_recipient, FIELD(recipient),
+		"seal it to this public key, not to a passphrase" },
+	{ "passphrase-fd", 0, "N", arguments_fd, FIELD(passphrase_fd),
+		"read the passphrase from this file descriptor" },
+	{ "prefix", 0, "P", arguments_text, FIELD(prefix), "only names that begin with P" },
+	{ "new-key", 0, "FILE", arguments_text, FIELD(new_key),
+		"no backup: draw a pair of keys, the private one\ninto this file, and print the "
+		"public one" },
+	{ 0 },
+};
+
+static const struct option restore_options[] = {
+	{ "passphrase-fd", 0, "N", arguments_fd, FIELD(passphrase_fd),
+		"read the passphrase from this file descriptor" },
+	{ "key", 0, "FILE", arguments_text, FIELD(key),
+		"the private key, for a bundle sealed to one" },
+	{ "key-fd", 0, "N", arguments_fd, FIELD(key_fd), "the same from this file descriptor" },
+	{ "prefix", 0, "P", arguments_text, FIELD(prefix), "only names that begin with P" },
+	{ 0 },
+};
+
 static const struct option purge_options[] = {
 	{ "mine", 0, NULL, arguments_flag, FIELD(mine),
 		"what is your own; taken for granted without --all" },
@@ -191,6 +213,23 @@ const struct command commands[] = {
 		"a value is never an argument, where everybody can read it: pipe it, "
 		"'... | mgctl stream write NAME'",
 		command_stream },
+	{ "backup", "[FILE]", OPERAND_FILE, 0, 1, backup_options, "write secrets to a sealed file",
+		"All secrets that you may get, but those that end with a process, a connection or\n"
+		"a number of fetches, as they rest: FILE can be read with the passphrase alone,\n"
+		"which is asked for twice, or with the private key. - is stdout.\n"
+		"\n"
+		"  mgctl backup secrets.bundle\n"
+		"  mgctl backup --new-key /media/stick/backup.key\n"
+		"  mgctl backup --recipient 6f1c... - | ssh vault 'cat >secrets.bundle'\n",
+		NULL, command_backup },
+	{ "restore", "FILE", OPERAND_FILE, 1, 1, restore_options, "bring a backup's secrets back",
+		"All of them or none: status 11 when the bundle was changed or cut, or when it is\n"
+		"another passphrase or key; 13 when one of the names is frozen. Names that exist\n"
+		"get a new version. - is stdin.\n"
+		"\n"
+		"  mgctl restore secrets.bundle\n"
+		"  mgctl restore --key /media/stick/backup.key --prefix web/ secrets.bundle\n",
+		NULL, command_restore },
 	{ "status", "", OPERAND_NONE, 0, 0, ready_options, "tell what protects the secrets",
 		"What is really in force in the daemon, not what was asked for.\n", NULL,
 		command_status },

@@ -17,7 +17,14 @@ struct option {
 };
 
 /* What an operand is, for those who complete it; OPERAND_DEED: what to do with a name, and it. */
-enum operand { OPERAND_NONE, OPERAND_NAME, OPERAND_COMMAND, OPERAND_SHELL, OPERAND_DEED };
+enum operand {
+	OPERAND_NONE,
+	OPERAND_NAME,
+	OPERAND_COMMAND,
+	OPERAND_SHELL,
+	OPERAND_DEED,
+	OPERAND_FILE
+};
 
 struct command {
 	const char *name;

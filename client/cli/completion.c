@@ -94,6 +94,8 @@ static void bash_command(FILE *stream, const struct command *command)
 	fputs("'\n", stream);
 	if (command->kind == OPERAND_NAME)
 		fputs("\t\twords=names\n", stream);
+	if (command->kind == OPERAND_FILE)
+		fputs("\t\twords=files\n", stream);
 	if (command->kind == OPERAND_DEED) {
 		fprintf(stream,
 			"\t\twords=names\n"
@@ -166,6 +168,8 @@ static void write_bash(FILE *stream)
 	      "\t\tmapfile -t COMPREPLY < <(compgen -W \"$options\" -- \"$cur\")\n"
 	      "\telif [[ $words == names ]]; then\n"
 	      "\t\t_mgctl_names \"${cur#[\\'\\\"]}\"\n"
+	      "\telif [[ $words == files ]]; then\n"
+	      "\t\tmapfile -t COMPREPLY < <(compgen -f -- \"$cur\")\n"
 	      "\telse\n"
 	      "\t\tmapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\")\n"
 	      "\tfi\n"
@@ -220,6 +224,8 @@ static void zsh_command(FILE *stream, const struct command *command)
 		fputs("\t\t\t\t'*:name:_mgctl_names'\n", stream);
 	} else if (command->kind == OPERAND_NONE) {
 		fputs("\t\t\t\t': :'\n", stream);
+	} else if (command->kind == OPERAND_FILE) {
+		fputs("\t\t\t\t':file:_files'\n", stream);
 	} else if (command->kind == OPERAND_DEED) {
 		fputs("\t\t\t\t':deed:(", stream);
 		print_deeds(stream, command->operands);
@@ -316,6 +322,10 @@ static void fish_operands(FILE *stream, const struct command *command)
 	if (command->kind == OPERAND_NONE)
 		return;
 	fish_condition(stream, command->name);
+	if (command->kind == OPERAND_FILE) {
+		fputs(" -F\n", stream);
+		return;
+	}
 	fputs(" -a '", stream);
 	if (command->kind == OPERAND_DEED) {
 		print_deeds(stream, command->operands);
