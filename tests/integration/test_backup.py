@@ -112,6 +112,17 @@ class RoundTrip(BackupTest):
                 self.assertLess(one["ttl_ms"], before[name]["ttl_ms"])
                 self.assertGreater(one["ttl_ms"], before[name]["ttl_ms"] - 60000)
 
+    def test_the_largest_outside_comes_back(self):
+        name = self.prefix + "n" * (255 - len(self.prefix))
+        tags = [word for i in range(16) for word in ("--tag", f"{i:064}={'v' * 256}")]
+        value = os.urandom(16384)
+        self.ok("set", name, *tags, stdin=value)
+        before = self.json("stat", name)[0]
+        self.back_up()
+        self.restore()
+        self.assertEqual(self.json("stat", name, **self.there)[0], before)
+        self.assertEqual(self.ok("get", name, **self.there), value)
+
     def test_what_ends_with_the_daemon_or_with_fetches_stays(self):
         self.ok("set", self.prefix + "kept", stdin=b"x")
         self.ok("set", self.prefix + "thrice", "--max-reads", "3", stdin=b"x")
@@ -422,6 +433,80 @@ class Refusals(BackupTest):
 
     def test_zeros_as_a_public_key_are_refused(self):
         self.fails(USAGE, "backup", "--recipient", "0" * 64, str(self.bundle))
+
+
+def memory_of(pid):
+    """What root can read of a process, region by region."""
+    with open(f"/proc/{pid}/maps", encoding="ascii") as maps, \
+            open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        for line in maps:
+            begin, end = (int(word, 16) for word in line.split()[0].split("-"))
+            if line.split()[1][0] != "r" or line.endswith(("[vvar]\n", "[vsyscall]\n")):
+                continue
+            try:
+                memory.seek(begin)
+                yield memory.read(end - begin)
+            except (OSError, OverflowError, ValueError):
+                pass
+
+
+@unittest.skipUnless(ROOT, "needs root, to read another process's memory")
+class Residue(BackupTest):
+    """On neither way is a value opened. What is sealed is found, so the look finds what is there."""
+
+    def looks(self, process, value, data_key, sealed):
+        found = {"value": 0, "key": 0, "sealed": 0}
+        for region in memory_of(process.pid):
+            found["value"] += region.count(value[:32]) + region.count(value[-32:])
+            found["key"] += region.count(data_key)
+            found["sealed"] += region.count(sealed[:32]) + region.count(sealed[-32:])
+        self.assertGreater(found.pop("sealed"), 0)
+        if b"memfd_secret" not in self.ok("status"):
+            found.pop("key")
+        self.assertEqual(set(found.values()), {0}, found)
+
+    def start(self, *words, **options):
+        return subprocess.Popen([MGCTL, *words], env={**self.environment, **self.there["env"]},
+                                **options)
+
+    def test_no_value_is_open_while_a_bundle_is_written(self):
+        value = os.urandom(16000)
+        with mgwire.Client(self.other.path) as client:
+            for i in range(40):
+                client.set(b"%02d" % i, value)
+            record = client.request(export=mgwire.pb.Export(after=b"07"))
+            client.send(record)
+            reply, chunks = client.answer(record)
+        # The pipe takes 64 KiB of it, the buffer as much again.
+        process = self.start("backup", "--recipient", self.recipient.hex(), "-",
+                             stdout=subprocess.PIPE)
+        try:
+            time.sleep(1)
+            self.assertIsNone(process.poll())
+            self.looks(process, value, reply.record.data_key, chunks[0])
+        finally:
+            process.kill()
+            process.communicate()
+
+    def test_no_value_is_open_while_a_bundle_is_read(self):
+        value = os.urandom(16000)
+        writer = Writer(recipient=self.recipient)
+        for i in range(40):
+            writer.secret(b"%02d" % i, value)
+        data = writer.end()
+        record, chunks = Reader(data, private_key=self.private_key).secrets[-1]
+        process = self.start("restore", "--key", str(self.key_file), "-", stdin=subprocess.PIPE)
+        try:
+            # All but the end: it waits for that, and has read the last secret.
+            process.stdin.write(data[:-20])
+            process.stdin.flush()
+            time.sleep(1)
+            self.assertIsNone(process.poll())
+            self.looks(process, value, record.data_key, chunks[0])
+        finally:
+            process.kill()
+            process.communicate()
+        self.assertEqual(self.names_there(), [])
 
 
 class Terminals(TerminalTest):

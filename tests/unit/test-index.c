@@ -557,6 +557,51 @@ START_TEST(names_that_differ_in_their_last_bit_are_two)
 }
 END_TEST
 
+/* Whatever others take and give back meanwhile. */
+START_TEST(what_was_promised_needs_no_memory)
+{
+	enum { OTHERS = 200, PROMISED = 1000 };
+	struct index *index = new_index(OTHERS + PROMISED + NAMES);
+	size_t inserted = 0;
+	uint64_t suspect;
+	char text[NAME_SIZE];
+
+	for (size_t i = 0; i < OTHERS + PROMISED + NAMES; i++) {
+		snprintf(text, sizeof(text), "%zu/%zu", i * 7919 % 1000, i);
+		store(i, span_text(text));
+	}
+	for (size_t i = 0; i < OTHERS; i++)
+		ck_assert_int_eq(index_insert(index, name(i), reference(i)), 0);
+	ration = 0;
+	ck_assert_int_eq(index_promise(index, PROMISED), -ENOMEM);
+	ration = 1;
+	ck_assert_int_eq(index_promise(index, PROMISED), -ENOMEM);
+	ration = -1;
+	ck_assert_int_eq(index_promise(index, PROMISED), 0);
+	ration = 0;
+	while (index_insert(index, name(OTHERS + PROMISED + inserted),
+		       reference(OTHERS + PROMISED + inserted)) == 0)
+		inserted++;
+	ck_assert_uint_lt(inserted, NAMES);
+	/* Down to nothing, and to the first of what was promised. */
+	for (size_t i = 0; i < OTHERS; i++)
+		index_remove(index, name(i), reference(i));
+	for (size_t i = 0; i < inserted; i++)
+		index_remove(index, name(OTHERS + PROMISED + i), reference(OTHERS + PROMISED + i));
+	index_insert_promised(index, name(OTHERS), reference(OTHERS));
+	index_remove(index, name(OTHERS), reference(OTHERS));
+	for (size_t i = OTHERS + 1; i < OTHERS + PROMISED - 1; i++)
+		index_insert_promised(index, name(i), reference(i));
+	index_withdraw(index, 1);
+	ration = -1;
+	ck_assert_uint_eq(index_count(index), PROMISED - 2);
+	for (size_t i = OTHERS + 1; i < OTHERS + PROMISED - 1; i++)
+		ck_assert_uint_eq(index_find(index, name(i), &suspect), reference(i));
+	ck_assert_uint_eq(count_in_order(index, span_of(NULL, 0)), index_count(index));
+	free_index(index);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *claims = tcase_create("index");
@@ -575,6 +620,7 @@ int main(void)
 	tcase_add_test(claims, clearing_forgets_everything);
 	tcase_add_test(claims, without_memory_nothing_is_half_inserted);
 	tcase_add_test(claims, without_memory_there_is_no_index);
+	tcase_add_test(claims, what_was_promised_needs_no_memory);
 	tcase_add_test(claims, an_overwritten_name_is_a_suspect_and_leads_no_other_astray);
 	tcase_add_test(claims, a_name_that_has_no_place_is_refused);
 	tcase_add_test(claims, names_that_differ_in_their_last_bit_are_two);

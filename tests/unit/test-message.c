@@ -139,6 +139,19 @@ START_TEST(every_other_verb_comes_back_as_it_was_written)
 			.wait_ms = 5,
 			.read = { 6, 7, 8 },
 			.acknowledge = true },
+		{ .id = 1, .verb = VERB_EXPORT, .name = span_text("e"), .after = span_text("e/x") },
+		{ .id = 1, .verb = VERB_COMMIT, .secrets = 1ull << 40, .numbered = true },
+		{ .id = 1,
+			.verb = VERB_STAGE,
+			.name = span_text("z"),
+			.key = key,
+			.size = 9,
+			.version = MESSAGE_VERSION_MAX,
+			.created_ms = 1,
+			.changed_ms = (int64_t)MESSAGE_VERSION_MAX,
+			.lifetime = { .ttl_ms = 1, .idle_ms = MESSAGE_SPAN_MAX },
+			.freeze = true,
+			.owner = 4294967294 },
 	};
 
 	for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
@@ -152,6 +165,10 @@ START_TEST(every_other_verb_comes_back_as_it_was_written)
 		ck_assert_uint_eq(back.version, requests[i].version);
 		ck_assert_uint_eq(back.wait_ms, requests[i].wait_ms);
 		ck_assert_uint_eq(back.target, requests[i].target);
+		ck_assert_uint_eq(back.secrets, requests[i].secrets);
+		ck_assert_uint_eq(back.owner, requests[i].owner);
+		ck_assert_int_eq(back.created_ms, requests[i].created_ms);
+		ck_assert_int_eq(back.changed_ms, requests[i].changed_ms);
 		ck_assert_uint_eq(back.limit, requests[i].limit);
 		ck_assert_uint_eq(back.size, requests[i].size);
 		ck_assert_int_eq(back.charset, requests[i].charset);
@@ -497,6 +514,21 @@ START_TEST(the_largest_set_leaves_room_for_a_chunk_on_the_bench)
 	ck_assert_ptr_nonnull(workbench_take(&rig.bench, ENCLAVE_KEY_SIZE));
 	ck_assert_ptr_nonnull(workbench_take(&rig.bench, ENCLAVE_CHUNK_SIZE));
 	workbench_wipe(&rig.bench);
+	/* One that is staged says more, but nothing of it is opened there. */
+	ck_assert_ptr_nonnull(workbench_take(&rig.bench, sizeof(struct channel_keys)));
+	ck_assert_ptr_nonnull(workbench_take(&rig.bench, OUTBOX_PLAIN_MAX));
+	ck_assert_ptr_nonnull(workbench_take(&rig.bench, FRAME_PLAIN_MAX));
+	request.verb = VERB_STAGE;
+	request.version = MESSAGE_VERSION_MAX;
+	request.size = MESSAGE_VALUE_MAX;
+	request.created_ms = request.changed_ms = (int64_t)MESSAGE_VERSION_MAX;
+	request.lifetime =
+		(struct lifetime){ .ttl_ms = MESSAGE_SPAN_MAX, .idle_ms = MESSAGE_SPAN_MAX };
+	request.owner = UINT32_MAX;
+	ck_assert_int_eq(trip(&request, &back, 0), 1);
+	ck_assert_ptr_null(back.fault);
+	ck_assert_ptr_nonnull(workbench_take(&rig.bench, ENCLAVE_KEY_SIZE));
+	workbench_wipe(&rig.bench);
 }
 END_TEST
 
@@ -522,6 +554,19 @@ START_TEST(the_largest_answer_fits_a_frame_of_answers)
 		tags[i].key = span_of(keys[i], MESSAGE_TAG_KEY_MAX);
 		tags[i].value = span_of(text, MESSAGE_TAG_VALUE_MAX);
 	}
+	ck_assert_int_eq(message_append_reply(plain, &used, OUTBOX_PLAIN_MAX, &reply), 0);
+	/* What goes into a bundle has less of a lifetime, and a key. */
+	reply.body = BODY_RECORD;
+	reply.info.created_ms = reply.info.changed_ms = (int64_t)MESSAGE_VERSION_MAX;
+	reply.info.version = MESSAGE_VERSION_MAX;
+	reply.info.size = MESSAGE_VALUE_MAX;
+	reply.info.left = (struct lifetime){ MESSAGE_SPAN_MAX, MESSAGE_SPAN_MAX, 0, 0, false };
+	reply.info.idle_left_ms = 0;
+	reply.chunked = true;
+	reply.chunks = (struct chunks){ .count = 1, .last = ENCLAVE_CHUNK_SIZE, .final = true };
+	reply.owner = UINT32_MAX;
+	reply.key = key;
+	used = 0;
 	ck_assert_int_eq(message_append_reply(plain, &used, OUTBOX_PLAIN_MAX, &reply), 0);
 }
 END_TEST

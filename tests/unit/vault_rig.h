@@ -18,12 +18,14 @@ static inline void *rationed_reallocarray(void *old, size_t count, size_t size);
 static int rationed_take(struct ledger *ledger, size_t size, uint64_t *offsetp);
 static int rationed_insert(struct index *index, struct span name, uint64_t reference);
 static int rationed_reserve(struct terms *terms);
+static int rationed_promise(struct index *index, uint64_t count);
 
 #define calloc rationed_calloc
 #define reallocarray rationed_reallocarray
 #define ledger_take rationed_take
 #define index_insert rationed_insert
 #define terms_reserve rationed_reserve
+#define index_promise rationed_promise
 #include "daemon/vault/vault.c"
 #include "daemon/vault/vault_adopt.c"
 #include "daemon/vault/vault_answer.c"
@@ -40,6 +42,7 @@ static int rationed_reserve(struct terms *terms);
 #undef ledger_take
 #undef index_insert
 #undef terms_reserve
+#undef index_promise
 
 #include <check.h>
 #include <signal.h>
@@ -85,6 +88,11 @@ static int rationed_take(struct ledger *ledger, size_t size, uint64_t *offsetp)
 static int rationed_insert(struct index *index, struct span name, uint64_t reference)
 {
 	return use_ration() ? index_insert(index, name, reference) : -ENOMEM;
+}
+
+static int rationed_promise(struct index *index, uint64_t count)
+{
+	return use_ration() ? index_promise(index, count) : -ENOMEM;
 }
 
 static int rationed_reserve(struct terms *terms)
