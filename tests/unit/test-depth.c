@@ -200,6 +200,25 @@ static void run_verify(void)
 	ck_assert_ptr_null(door.served.transfers.trials);
 }
 
+/* Over a name that is there, whose version goes on: another wrap. */
+static void run_restore(void)
+{
+	struct request request = with_value(VERB_STAGE, 0);
+
+	serve_one((struct request){ .verb = VERB_EXPORT }, span_of(NULL, 0));
+	request.numbered = false;
+	request.version = 1;
+	request.tags = (struct tags){ tags, MESSAGE_TAGS_MAX };
+	request.lifetime.ttl_ms = request.lifetime.idle_ms = 1000000;
+	serve_one(request, span_of(chunk, sizeof(chunk)));
+	ck_assert_ptr_nonnull(door.served.transfers.restore);
+	serve_one((struct request){ .verb = VERB_COMMIT, .numbered = true, .secrets = 1 },
+		span_of(NULL, 0));
+	serve_one((struct request){ .verb = VERB_STATUS }, span_of(NULL, 0));
+	ck_assert_ptr_null(door.served.transfers.restore);
+	ck_assert_uint_eq(vault_count(door.daemon.vault), 2);
+}
+
 /* A stream begins, is read while it goes on, and to its end. */
 static void run_stream(void)
 {
@@ -260,6 +279,7 @@ static const struct path {
 	{ "touch, freeze, melt", run_change },
 	{ "generate", run_generate },
 	{ "verify", run_verify },
+	{ "export, stage, commit", run_restore },
 	{ "stream write, read", run_stream },
 	{ "remove", run_remove },
 	{ "purge", run_purge },
