@@ -159,6 +159,7 @@ class Staging(RestoreTest):
         self.commit(self.client, 1)
         self.assertEqual(other.take_value(request), b"one")
 
+    @unittest.skipIf(os.environ.get("SANITIZED"), "the sanitizers take address space of their own")
     def test_memory_that_is_used_up_is_told_and_changes_nothing(self):
         with Daemon(wrap=["prlimit", "--as=300000000"]) as small:
             client = mgwire.Client(small.path)
