@@ -267,13 +267,27 @@ static int seal_header(struct vault *vault, const struct draft *draft)
 	return r < 0 ? r : record_tag(vault, header, header->block.tag);
 }
 
+/*
+ * Publishes a record and then ends the tombstone that its name has, if there is one: whoever adopts
+ * what is in between takes the later one. The name's place in the index is certain by then. Returns
+ * 0 or -ENOMEM.
+ */
+static int make_way(struct vault *vault, uint64_t offset, uint64_t tombstone)
+{
+	if (tombstone != 0 && index_reserve(vault->index, index_count(vault->index)) < 0)
+		return -ENOMEM;
+	block_set_kind(record_header(vault, offset), BLOCK_RECORD);
+	if (tombstone != 0)
+		vault_end_record(vault, tombstone);
+	return 0;
+}
+
 /* The one step that makes the new version the one that is found. */
 static int publish(struct vault *vault, const struct draft *draft)
 {
-	if (draft->tombstone != 0)
-		vault_end_record(vault, draft->tombstone);
 	promise_write(vault, draft->version, vault->sequence + 1, 0);
-	block_set_kind(record_header(vault, draft->offset), BLOCK_RECORD);
+	if (make_way(vault, draft->offset, draft->tombstone) < 0)
+		return STATUS_LIMIT;
 	if (draft->old)
 		index_replace(vault->index, draft->put->name, draft->old_offset, draft->offset);
 	else if (index_insert(vault->index, draft->put->name, draft->offset) < 0)
@@ -456,16 +470,17 @@ int vault_put_stream(
 
 	if (name.size == 0 || name.size > NAME_FILED_MAX)
 		return STATUS_INVALID;
-	if (vault_look_up(vault, name, &tombstone) == STATUS_GONE)
-		vault_end_record(vault, tombstone);
+	if (vault_look_up(vault, name, &tombstone) != STATUS_GONE)
+		tombstone = 0;
 	if (sequence > NUMBER_MAX ||
 		ledger_take(vault->ledger, sizeof(struct header) + name.size, offsetp) < 0)
 		return STATUS_LIMIT;
 	r = write_stream(vault, name, owner, sequence, *offsetp);
-	if (r == 0) {
-		block_set_kind(record_header(vault, *offsetp), BLOCK_RECORD);
-		r = index_insert(vault->index, name, *offsetp) < 0 ? STATUS_LIMIT : 0;
-	}
+	if (r == 0)
+		r = make_way(vault, *offsetp, tombstone) < 0 ||
+				index_insert(vault->index, name, *offsetp) < 0
+			? STATUS_LIMIT
+			: 0;
 	if (r != 0) {
 		vault_give(vault, *offsetp);
 		return r;
