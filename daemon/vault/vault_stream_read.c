@@ -118,18 +118,21 @@ static bool acknowledge_first(struct stream *stream, const struct stream_place *
 	struct segment *segment = stream->first;
 	bool whole = segment->number < place->segment;
 	bool told = whole && segment_is_broken(stream, segment);
+	uint64_t next = whole || place->next > segment->due ? segment->due : place->next;
 
 	if (segment->number > place->segment)
 		return false;
-	while (segment->first < segment->due && (whole || segment->first < place->next)) {
-		if (!whole && segment->first + 1 == segment->due && !segment->ended)
+	/* With its last chunk the segment goes: nobody waits for what has all been read. */
+	if (next == segment->due && (segment->ended || told)) {
+		stream_drop_first(stream);
+		return true;
+	}
+	while (segment->first < next) {
+		if (segment->first + 1 == segment->due)
 			segment_mark(stream, segment);
 		segment_drop_chunk(stream, segment);
 	}
-	if (segment->first < segment->due || !(segment->ended || told))
-		return false;
-	stream_drop_first(stream);
-	return true;
+	return false;
 }
 
 void stream_acknowledge(struct stream *stream, const struct stream_place *place)
