@@ -68,6 +68,12 @@ static uint64_t sequence_at(const struct vault *vault, uint64_t offset)
 	return get_number(record_header(vault, offset)->sequence);
 }
 
+/* It ends here and now: half wiped it would be taken for one that is not what was written. */
+static void end_older(struct vault *vault, uint64_t offset)
+{
+	block_set_kind(record_header(vault, offset), BLOCK_NOTHING);
+}
+
 static int add_record(struct adoption *adoption, uint64_t offset)
 {
 	struct vault *vault = adoption->vault;
@@ -80,8 +86,12 @@ static int add_record(struct adoption *adoption, uint64_t offset)
 		adoption->highest = sequence;
 	if (other == 0)
 		return index_insert(vault->index, name, offset);
-	if (sequence_at(vault, other) < sequence)
+	if (sequence_at(vault, other) < sequence) {
 		index_replace(vault->index, name, other, offset);
+		end_older(vault, other);
+	} else {
+		end_older(vault, offset);
+	}
 	return 0;
 }
 
@@ -100,8 +110,14 @@ static bool is_counted(const struct adoption *adoption, uint64_t offset)
 	if (ledger_block(vault->ledger, offset) < sizeof(struct header))
 		return false;
 	sequence = sequence_at(vault, offset);
-	return sequence <= adoption->given + 1 &&
+	return sequence > 0 && sequence <= adoption->given + 1 &&
 		get_number(record_header(vault, offset)->secret) <= sequence;
+}
+
+/* Every record has a name. The links of free runs are numbers and zeros behind them. */
+static bool could_be_record(const struct vault *vault, uint64_t offset)
+{
+	return record_fits(vault, offset) && record_name(record_header(vault, offset)).size > 0;
 }
 
 /* What claims to be a record. How far it reaches, if it is one. */
@@ -114,7 +130,7 @@ static int look_at_record(struct adoption *adoption, uint64_t offset, uint64_t *
 		*sizep = record_block_size(record_header(vault, offset));
 		return add_record(adoption, offset);
 	}
-	return counted || record_fits(vault, offset) ? suspect(adoption, offset) : 0;
+	return counted || could_be_record(vault, offset) ? suspect(adoption, offset) : 0;
 }
 
 /* A record whose kind alone was overwritten would vanish without a word. */
@@ -300,6 +316,9 @@ static int adopt(struct adoption *adoption)
 		r = streams_adopt(vault, &adoption->segments, &adoption->chunks);
 	if (r == 0)
 		r = answers_adopt(vault, &adoption->answers, adoption->highest);
+	if (r == 0)
+		r = adopt_tombstones(adoption);
+	/* Up to here nothing is lost, from here on nothing fails. */
 	if (r < 0)
 		return r;
 	vault->broken = count_suspects(adoption) + adoption->broken.count;
@@ -307,7 +326,8 @@ static int adopt(struct adoption *adoption)
 	take_out(vault, &adoption->over, true);
 	take_out(vault, &adoption->broken, false);
 	streams_settle(vault);
-	return adopt_tombstones(adoption);
+	tombstones_settle(vault);
+	return 0;
 }
 
 int vault_adopt(struct vault *vault)

@@ -326,6 +326,9 @@ void lifetime_tell(const struct vault *vault, const struct header *header, struc
 int lifetime_adopt(struct vault *vault, uint64_t offset);
 int tombstone_adopt(struct vault *vault, uint64_t offset);
 
+/* Once the ledger is settled: whoever ended while there was one too many has left it. */
+void tombstones_settle(struct vault *vault);
+
 /* -- answers (vault_answer.c) -------------------------------------------------------------- */
 
 /*

@@ -323,15 +323,25 @@ static int consume(struct vault *vault, uint64_t offset)
 int tombstone_adopt(struct vault *vault, uint64_t offset)
 {
 	const struct header *header = record_header(vault, offset);
-	struct owner *owner = take_owner(vault, bytes_get32(header->owner));
 	struct term_of of = { .deadline_ms = deadline_of(header) };
+	struct owner *owner;
 
-	if (!owner || terms_reserve(vault->terms) < 0)
+	if (terms_reserve(vault->terms) < 0)
+		return -ENOMEM;
+	owner = take_owner(vault, bytes_get32(header->owner));
+	if (!owner)
 		return -ENOMEM;
 	of.holders[BOND_OWNER] = owner->holder;
 	terms_add(vault->terms, offset, &of);
 	vault->consumed++;
 	return 0;
+}
+
+void tombstones_settle(struct vault *vault)
+{
+	for (struct owner *owner = vault->owners; owner; owner = owner->next)
+		while (holder_count(owner->holder) > TOMBSTONES_MAX)
+			vault_end_record(vault, holder_oldest(owner->holder));
 }
 
 void vault_forget_consumed(struct vault *vault, uint32_t uid)

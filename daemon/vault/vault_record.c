@@ -274,6 +274,9 @@ static void give_chunks(struct vault *vault, uint64_t place, uint64_t size)
 
 void vault_give(struct vault *vault, uint64_t offset)
 {
+	/* What could not be adopted is the next one's. */
+	if (ledger_is_adopted(vault->ledger))
+		return;
 	block_set_kind(ledger_at(vault->ledger, offset, sizeof(struct block)), BLOCK_NOTHING);
 	ledger_give(vault->ledger, offset);
 }

@@ -184,6 +184,32 @@ START_TEST(the_oldest_of_the_consumed_names_still_gives_way)
 }
 END_TEST
 
+/* Its process ended after the newest was consumed and before the oldest gave way. */
+START_TEST(one_consumed_name_too_many_gives_way_at_adoption)
+{
+	struct kept *kept = draw(10);
+	char name[16];
+	uint64_t tombstone;
+
+	for (int i = 0; i < TOMBSTONES_MAX; i++) {
+		snprintf(name, sizeof(name), "n/%d", i);
+		store_for(name, kept, &(struct lifetime){ .reads = 1 });
+		ck_assert_int_eq(record_use(vault, find(name)), 0);
+	}
+	store_for("n/more", kept, &(struct lifetime){ .reads = 1 });
+	ck_assert_int_eq(write_tombstone(vault, record_header(vault, offset_of("n/more")),
+				 boot_ms() + TOMBSTONE_MS, &tombstone),
+		0);
+	crash();
+	ck_assert_uint_eq(vault->consumed, TOMBSTONES_MAX);
+	ck_assert_int_eq(find_status("n/0"), STATUS_NOT_FOUND);
+	ck_assert_int_eq(find_status("n/1"), STATUS_GONE);
+	ck_assert_int_eq(find_status("n/more"), STATUS_GONE);
+	rise();
+	forget(kept);
+}
+END_TEST
+
 /* Process 5 lives, no other does. */
 static struct holder *of_five;
 
@@ -399,6 +425,24 @@ START_TEST(a_record_in_a_value_is_no_record)
 }
 END_TEST
 
+/* A free run leads to the next one by a number, which may look like a kind. */
+START_TEST(the_links_of_free_runs_are_no_record)
+{
+	static const uint64_t links[] = { BLOCK_RECORD, 0x10000 + BLOCK_RECORD };
+	struct kept *kept = store_new("a", 100);
+	uint64_t at = vault_bytes(vault) + LEDGER_UNIT;
+
+	for (size_t i = 0; i < COUNT_OF(links); i++)
+		bytes_put64(
+			ledger_at(vault->ledger, at + 4096 * (i + 1), sizeof(uint64_t)), links[i]);
+	crash();
+	ck_assert_uint_eq(vault_broken(vault), 0);
+	check_stored("a", kept);
+	rise();
+	forget(kept);
+}
+END_TEST
+
 START_TEST(records_from_the_future_are_not_believed)
 {
 	struct header *header;
@@ -475,13 +519,19 @@ END_TEST
 START_TEST(without_memory_nothing_is_adopted_and_nothing_lost)
 {
 	struct kept *kept = store_new("a", 100000);
-	struct remains *remains = remains_of_now();
+	struct kept *streamed = draw(3 * ENCLAVE_CHUNK_PLAIN);
+	struct kept *once = draw(10);
+	struct remains *remains;
 	struct vault *before = vault;
 	struct vault *adopted = NULL;
 	int failed = 0;
 	int r;
 
-	store_for("once", kept, &(struct lifetime){ .reads = 1 });
+	store_for("once", once, &(struct lifetime){ .reads = 1 });
+	ck_assert_int_eq(record_use(vault, find("once")), 0);
+	store_for("ttl", once, &(struct lifetime){ .ttl_ms = 50000, .pid = 5 });
+	write_in(begin_stream(streamed), streamed, 0, 3);
+	remains = remains_of_now();
 	for (int i = 0;; i++) {
 		ration = i;
 		r = adopt_remains(remains, &adopted);
@@ -491,13 +541,19 @@ START_TEST(without_memory_nothing_is_adopted_and_nothing_lost)
 		ck_assert_int_eq(r, -ENOMEM);
 		failed++;
 	}
-	ck_assert_int_gt(failed, 3);
+	ck_assert_int_gt(failed, 10);
 	vault = adopted;
 	check_stored("a", kept);
+	check_stored("ttl", once);
+	check_read(stream_there(), streamed, 0);
+	ck_assert_int_eq(find_status("once"), STATUS_GONE);
+	ck_assert_uint_eq(vault_broken(vault), 0);
 	vault_free(vault);
 	vault = before;
 	forget_remains(remains);
 	forget(kept);
+	forget(streamed);
+	forget(once);
 }
 END_TEST
 
@@ -513,11 +569,13 @@ int main(void)
 	tcase_add_test(claims, a_value_under_way_is_wiped);
 	tcase_add_test(claims, lives_go_on_where_they_were);
 	tcase_add_test(claims, the_oldest_of_the_consumed_names_still_gives_way);
+	tcase_add_test(claims, one_consumed_name_too_many_gives_way_at_adoption);
 	tcase_add_test(claims, what_hangs_on_a_process_does_so_again_or_ends);
 	tcase_add_loop_test(claims, a_stream_goes_on, 0, 5);
 	tcase_add_test(claims, a_writer_that_does_not_come_back_leaves_its_stream_incomplete);
 	tcase_add_test(claims, a_ledger_with_another_byte_is_never_served_from_wrongly);
 	tcase_add_test(claims, a_record_in_a_value_is_no_record);
+	tcase_add_test(claims, the_links_of_free_runs_are_no_record);
 	tcase_add_test(claims, records_from_the_future_are_not_believed);
 	tcase_add_test(claims, after_a_purge_nothing_comes_back);
 	tcase_add_test(claims, a_purge_that_was_interrupted_is_finished);
