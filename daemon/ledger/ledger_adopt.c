@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -36,12 +37,45 @@ static bool is_ours(const struct ledger *ledger)
 		bytes_get32(head->format) == LEDGER_FORMAT;
 }
 
+/* The name comes last, in one step: without it nothing was ever written. */
 void ledger_write_head(struct ledger *ledger)
 {
 	struct head *head = (struct head *)(void *)ledger->base;
+	uint64_t magic;
 
-	memcpy(head->magic, head_magic, sizeof(head_magic));
+	memcpy(&magic, head_magic, sizeof(magic));
 	bytes_put32(head->format, LEDGER_FORMAT);
+	atomic_store_explicit((_Atomic uint64_t *)(void *)head->magic, magic, memory_order_release);
+}
+
+bool ledger_written(const struct ledger *ledger, uint64_t offset, uint64_t *beginp, uint64_t *endp)
+{
+	off_t begin = lseek(ledger->fd, (off_t)offset, SEEK_DATA);
+	off_t end = begin < 0 ? begin : lseek(ledger->fd, begin, SEEK_HOLE);
+
+	if (begin < 0 || end < 0 || (uint64_t)begin >= ledger_mapped(ledger))
+		return false;
+	*beginp = (uint64_t)begin;
+	*endp = (uint64_t)end < ledger_mapped(ledger) ? (uint64_t)end : ledger_mapped(ledger);
+	return true;
+}
+
+/* Whether its maker ended before the head was there: nothing is in it then. */
+static bool is_blank(const struct ledger *ledger)
+{
+	const struct head *head = (const struct head *)(const void *)ledger->base;
+	uint64_t begin = 0;
+	uint64_t end = 0;
+
+	if (!sodium_is_zero((const uint8_t *)head->magic, sizeof(head->magic)))
+		return false;
+	while (ledger_written(ledger, end, &begin, &end)) {
+		if (begin == 0)
+			begin = LEDGER_UNIT;
+		if (!sodium_is_zero(ledger->base + begin, end - begin))
+			return false;
+	}
+	return true;
 }
 
 /* Maps what another process has left. */
@@ -60,19 +94,9 @@ int ledger_take_over(struct ledger *ledger, uint64_t size)
 		return r;
 	ledger->units = units;
 	ledger->adopted = true;
+	if (is_blank(ledger))
+		ledger_write_head(ledger);
 	return is_ours(ledger) ? 0 : -EBADMSG;
-}
-
-bool ledger_written(const struct ledger *ledger, uint64_t offset, uint64_t *beginp, uint64_t *endp)
-{
-	off_t begin = lseek(ledger->fd, (off_t)offset, SEEK_DATA);
-	off_t end = begin < 0 ? begin : lseek(ledger->fd, begin, SEEK_HOLE);
-
-	if (begin < 0 || end < 0 || (uint64_t)begin >= ledger_mapped(ledger))
-		return false;
-	*beginp = (uint64_t)begin;
-	*endp = (uint64_t)end < ledger_mapped(ledger) ? (uint64_t)end : ledger_mapped(ledger);
-	return true;
 }
 
 int ledger_claim(struct ledger *ledger, uint64_t offset, uint64_t size)

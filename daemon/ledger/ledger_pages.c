@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/memory/os_memory.h"
@@ -121,6 +122,19 @@ void ledger_free_fresh(struct ledger *ledger, uint64_t unit, uint64_t end)
 	}
 }
 
+/* It is that long already when what came next has failed once, and it cannot shrink. */
+static int lengthen(const struct ledger *ledger, uint64_t size)
+{
+	struct stat stat;
+
+	if (ledger->fd < 0)
+		return 0;
+	if (fstat(ledger->fd, &stat) < 0)
+		return -ENOMEM;
+	return (uint64_t)stat.st_size < size && ftruncate(ledger->fd, (off_t)size) < 0 ? -ENOMEM
+										       : 0;
+}
+
 /* Makes `size` more bytes writable. What is there already stays where it is. */
 static int widen(struct ledger *ledger, uint64_t size)
 {
@@ -128,11 +142,10 @@ static int widen(struct ledger *ledger, uint64_t size)
 	uint64_t end = unit + size / LEDGER_UNIT;
 	int r = ledger_widen_maps(ledger, end);
 
-	if (r < 0)
-		return r;
-	if (ledger->fd >= 0 && ftruncate(ledger->fd, (off_t)(end * LEDGER_UNIT)) < 0)
-		return -ENOMEM;
-	r = ledger_map(ledger, unit * LEDGER_UNIT, size);
+	if (r == 0)
+		r = lengthen(ledger, end * LEDGER_UNIT);
+	if (r == 0)
+		r = ledger_map(ledger, unit * LEDGER_UNIT, size);
 	if (r < 0)
 		return r;
 	ledger->units = end;
