@@ -499,6 +499,194 @@ START_TEST(a_process_killed_while_it_remasks_leaves_the_masters)
 }
 END_TEST
 
+/* -- adopting ------------------------------------------------------------------------------ */
+
+static struct coffer next;
+static _Alignas(16) uint8_t next_view[256];
+static struct guard next_guard;
+
+/* What another process makes of the parts: it has a guard of its own. */
+static int adopt(uint8_t *found, size_t prekey)
+{
+	guard_init(&next_guard);
+	return coffer_adopt(&next, found, prekey, next_view, &next_guard);
+}
+
+START_TEST(masters_are_the_same_for_the_next_process)
+{
+	struct masters before;
+	struct masters after;
+
+	set_up_in(keys, prekeys[_i]);
+	for (int i = 0; i < 3; i++) {
+		before = masters_of(&coffer);
+		ck_assert_int_eq(adopt(keys, prekeys[_i]), 0);
+		after = masters_of(&next);
+		ck_assert_mem_eq(&after, &before, sizeof(after));
+		/* It goes on with them, and so does whoever comes after it. */
+		coffer_remask(&next);
+		coffer_replace(&next, COFFER_CHANNEL);
+		after = masters_of(&next);
+		ck_assert(same(&after, &before, COFFER_VAULT));
+		ck_assert(!same(&after, &before, COFFER_CHANNEL));
+	}
+	ck_assert(!holds_a_window(next_view, sizeof(next_view), &after));
+}
+END_TEST
+
+START_TEST(where_nobody_has_drawn_there_is_nothing_to_adopt)
+{
+	static const uint8_t none[KEYS_MAX];
+
+	memset(keys, 0, sizeof(keys));
+	ck_assert_int_eq(adopt(keys, PREKEY_MAX), -ENODATA);
+	ck_assert_mem_eq(keys, none, sizeof(keys));
+	ck_assert(!coffer_alive(&next));
+	ck_assert_ptr_null(coffer_view(&next));
+	/* Nor is there where they were destroyed. */
+	set_up();
+	coffer_destroy(&coffer);
+	ck_assert_int_eq(adopt(keys, PREKEY_MAX), -ENODATA);
+}
+END_TEST
+
+static void overwrite_format(void)
+{
+	coffer.keys->format++;
+}
+
+static void overwrite_index(void)
+{
+	coffer.keys->index = GENERATIONS;
+}
+
+static void overwrite_before_the_first(void)
+{
+	left_of(&coffer, 0)[-1] ^= 1;
+}
+
+static void overwrite_behind_the_first(void)
+{
+	left_of(&coffer, 0)[LEFT_SIZE] ^= 1;
+}
+
+static void overwrite_before_the_second(void)
+{
+	left_of(&coffer, 1)[-GUARD_SIZE] ^= 0x80;
+}
+
+static void overwrite_behind_the_second(void)
+{
+	left_of(&coffer, 1)[LEFT_SIZE + GUARD_SIZE - 1] ^= 0x80;
+}
+
+static void (*const overwrites[])(void) = { overwrite_format, overwrite_index,
+	overwrite_before_the_first, overwrite_behind_the_first, overwrite_before_the_second,
+	overwrite_behind_the_second };
+#define OVERWRITES (sizeof(overwrites) / sizeof(overwrites[0]))
+
+START_TEST(parts_that_were_overwritten_are_refused_and_left_alone)
+{
+	static uint8_t found[KEYS_MAX];
+
+	overwrites[_i]();
+	memcpy(found, keys, sizeof(found));
+	ck_assert_int_eq(adopt(keys, PREKEY_MAX), -EBADMSG);
+	ck_assert_mem_eq(keys, found, sizeof(found));
+	ck_assert(!coffer_alive(&next));
+	ck_assert_ptr_null(coffer_view(&next));
+	ck_assert_ptr_null(coffer_notes(&next));
+}
+END_TEST
+
+static void do_replace_channel(void)
+{
+	coffer_replace(&coffer, COFFER_CHANNEL);
+}
+
+static void (*const changes[])(void) = { do_remask, do_replace, do_replace_channel };
+
+START_TEST(what_a_change_has_left_half_done_is_finished)
+{
+	static _Alignas(16) uint8_t found[KEYS_MAX];
+	struct masters before = masters_of(&coffer);
+	struct masters after;
+	size_t half = 0;
+
+	picture_all(changes[_i]);
+	after = masters_of(&coffer);
+	for (size_t i = 0; i < picture_count; i++) {
+		struct masters now;
+		uint32_t idle;
+
+		memcpy(found, pictures[i], sizeof(found));
+		idle = !((struct coffer_keys *)(void *)found)->index;
+		half += !sodium_is_zero(found + (1 + idle) * PREKEY_MAX, PREKEY_MAX);
+		ck_assert_int_eq(adopt(found, PREKEY_MAX), 0);
+		ck_assert_uint_eq(current(&next), !idle);
+		ck_assert(sodium_is_zero(left_of(&next, idle), LEFT_SIZE));
+		ck_assert(sodium_is_zero(right_of(&next, idle), PREKEY_MAX));
+		now = masters_of(&next);
+		ck_assert(memcmp(&now, &before, sizeof(now)) == 0 ||
+			memcmp(&now, &after, sizeof(now)) == 0);
+	}
+	/* Some pictures do show two generations. */
+	ck_assert_uint_gt(half, 3);
+}
+END_TEST
+
+/* Whoever ends while he draws has drawn nothing: what he leaves is no masters, or all of them. */
+START_TEST(masters_that_were_being_drawn_are_none_or_whole)
+{
+	static _Alignas(16) uint8_t found[KEYS_MAX];
+	struct masters after;
+	size_t none = 0;
+
+	coffer.keys = (struct coffer_keys *)(void *)keys;
+	picture_all(set_up);
+	after = masters_of(&coffer);
+	for (size_t i = 0; i < picture_count; i++) {
+		struct masters now;
+		int r;
+
+		memcpy(found, pictures[i], sizeof(found));
+		r = adopt(found, PREKEY_MAX);
+		none += r == -ENODATA;
+		if (r == -ENODATA)
+			continue;
+		ck_assert_int_eq(r, 0);
+		now = masters_of(&next);
+		ck_assert_mem_eq(&now, &after, sizeof(now));
+	}
+	ck_assert_uint_gt(none, 3);
+	ck_assert_uint_lt(none, picture_count);
+}
+END_TEST
+
+START_TEST(notes_live_as_long_as_the_masters)
+{
+	struct coffer_notes *notes = coffer_notes(&coffer);
+
+	ck_assert_ptr_nonnull(notes);
+	ck_assert_uint_eq(atomic_load(&notes->number), 0);
+	ck_assert_uint_eq(atomic_load(&notes->purging), 0);
+	atomic_store(&notes->number, UINT64_C(1) << 47);
+	atomic_store(&notes->purging, 1);
+	coffer_remask(&coffer);
+	coffer_replace(&coffer, COFFER_VAULT);
+	ck_assert_int_eq(adopt(keys, PREKEY_MAX), 0);
+	notes = coffer_notes(&next);
+	ck_assert_ptr_nonnull(notes);
+	ck_assert_uint_eq(atomic_load(&notes->number), UINT64_C(1) << 47);
+	ck_assert_uint_eq(atomic_load(&notes->purging), 1);
+	/* Who draws anew begins anew. */
+	set_up();
+	ck_assert_uint_eq(atomic_load(&coffer_notes(&coffer)->number), 0);
+	coffer_destroy(&coffer);
+	ck_assert_ptr_null(coffer_notes(&coffer));
+}
+END_TEST
+
 /* -- deaths -------------------------------------------------------------------------------- */
 
 /* Breaks a canary of the first left, the second left or the view, on either side. */
@@ -581,6 +769,21 @@ static TCase *crash_case(void)
 	return tc;
 }
 
+static TCase *adopting_case(void)
+{
+	TCase *tc = tcase_create("adopting");
+
+	tcase_add_checked_fixture(tc, set_up, NULL);
+	tcase_add_loop_test(tc, masters_are_the_same_for_the_next_process, 0, 3);
+	tcase_add_test(tc, where_nobody_has_drawn_there_is_nothing_to_adopt);
+	tcase_add_loop_test(
+		tc, parts_that_were_overwritten_are_refused_and_left_alone, 0, OVERWRITES);
+	tcase_add_loop_test(tc, what_a_change_has_left_half_done_is_finished, 0, 3);
+	tcase_add_test(tc, masters_that_were_being_drawn_are_none_or_whole);
+	tcase_add_test(tc, notes_live_as_long_as_the_masters);
+	return tc;
+}
+
 int main(void)
 {
 	Suite *suite = suite_create("coffer");
@@ -591,6 +794,7 @@ int main(void)
 		return EXIT_FAILURE;
 	suite_add_tcase(suite, masters_case());
 	suite_add_tcase(suite, crash_case());
+	suite_add_tcase(suite, adopting_case());
 	runner = srunner_create(suite);
 	srunner_set_fork_status(runner, CK_FORK);
 	srunner_run_all(runner, CK_NORMAL);
