@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "common/memory/os_memory.h"
-#include "tests/unit/claims.h"
+#include "tests/unit/ledger_rig.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define UNLIMITED 1
@@ -26,48 +26,6 @@
 #ifndef UNLIMITED
 #define UNLIMITED 0 /* the sanitizer's shadow is larger than any limit of address space */
 #endif
-
-#define MIB (UINT64_C(1) << 20)
-#define BLOCKS 500
-#define STEPS 60000
-
-/* What is known of a block from the outside. */
-struct block {
-	uint64_t offset; /* 0: not taken */
-	size_t size;
-	uint8_t fill;
-};
-
-static struct ledger *new_ledger(void)
-{
-	struct ledger *ledger = NULL;
-
-	ck_assert_int_eq(ledger_new(&ledger, -1), 0);
-	return ledger;
-}
-
-static uint64_t take(struct ledger *ledger, size_t size)
-{
-	uint64_t offset = 0;
-
-	ck_assert_int_eq(ledger_take(ledger, size, &offset), 0);
-	ck_assert_uint_ne(offset, 0);
-	ck_assert_uint_eq(offset % LEDGER_UNIT, 0);
-	return offset;
-}
-
-static void fill(struct ledger *ledger, struct block *block)
-{
-	block->fill = (uint8_t)(1 + randombytes_uniform(255));
-	memset(ledger_at(ledger, block->offset, block->size), block->fill, block->size);
-}
-
-static bool is_filled(struct ledger *ledger, const struct block *block)
-{
-	const uint8_t *bytes = ledger_at(ledger, block->offset, block->size);
-
-	return bytes[0] == block->fill && memcmp(bytes, bytes + 1, block->size - 1) == 0;
-}
 
 /* Everything that is mapped, but the first unit. */
 static const uint8_t *all(const struct ledger *ledger, size_t *sizep)
@@ -82,46 +40,6 @@ static bool is_anywhere(const struct ledger *ledger, const void *part, size_t si
 	const uint8_t *bytes = all(ledger, &all_size);
 
 	return memmem(bytes, all_size, part, size) != NULL;
-}
-
-/* Small sizes mostly, as secrets are; now and then a whole extent of a value, or more. */
-static size_t some_size(void)
-{
-	switch (randombytes_uniform(16)) {
-	case 0:
-		return 1 + randombytes_uniform(300000);
-	case 1:
-		return 1 + randombytes_uniform(20000);
-	default:
-		return 1 + randombytes_uniform(400);
-	}
-}
-
-static uint64_t rounded(size_t size)
-{
-	return (size + LEDGER_UNIT - 1) / LEDGER_UNIT * LEDGER_UNIT;
-}
-
-static void step(struct ledger *ledger, struct block *block, uint64_t *usedp)
-{
-	if (block->offset == 0) {
-		block->size = some_size();
-		block->offset = take(ledger, block->size);
-		fill(ledger, block);
-		*usedp += rounded(block->size);
-		return;
-	}
-	ck_assert(is_filled(ledger, block));
-	ck_assert_uint_eq(ledger_block(ledger, block->offset), rounded(block->size));
-	*usedp -= rounded(block->size);
-	if (block->size > 64 && randombytes_uniform(4) == 0) {
-		block->size -= 1 + randombytes_uniform((uint32_t)block->size / 2);
-		ledger_trim(ledger, block->offset, block->size);
-		*usedp += rounded(block->size);
-		return;
-	}
-	ledger_give(ledger, block->offset);
-	block->offset = 0;
 }
 
 START_TEST(blocks_never_overlap_and_keep_what_is_in_them)
@@ -243,15 +161,6 @@ static uint64_t resident(const struct ledger *ledger)
 		count += present[i] & 1;
 	free(present);
 	return count * os_memory_page();
-}
-
-static uint64_t take_filled(struct ledger *ledger, size_t size)
-{
-	struct block block = { .size = size };
-
-	ck_assert_int_eq(ledger_take(ledger, size, &block.offset), 0);
-	fill(ledger, &block);
-	return block.offset;
 }
 
 START_TEST(the_pages_of_large_blocks_go_back_to_the_kernel)
@@ -515,7 +424,7 @@ START_TEST(without_address_space_there_is_no_ledger)
 	}
 	limit = at_most(address_space() + 32 * MIB);
 	ck_assert_int_eq(setrlimit(RLIMIT_AS, &limit), 0);
-	ck_assert_int_eq(ledger_new(&ledger, -1), -ENOMEM);
+	ck_assert_int_eq(ledger_new(&ledger, ledger_fd), -ENOMEM);
 	ck_assert_ptr_null(ledger);
 }
 END_TEST
@@ -558,13 +467,15 @@ START_TEST(no_core_file_holds_the_ledger)
 }
 END_TEST
 
-int main(void)
-{
-	TCase *claims = tcase_create("ledger");
+/* -- all together -------------------------------------------------------------------------- */
 
-	if (sodium_init() < 0)
-		return EXIT_FAILURE;
+/* What is claimed of every ledger, wherever it lies. */
+static TCase *claims_of(const char *name, void (*set_up)(void))
+{
+	TCase *claims = tcase_create(name);
+
 	tcase_set_timeout(claims, 60);
+	tcase_add_checked_fixture(claims, set_up, NULL);
 	tcase_add_test(claims, blocks_never_overlap_and_keep_what_is_in_them);
 	tcase_add_test(claims, what_was_given_back_in_pieces_is_whole_again);
 	tcase_add_test(claims, growing_moves_nothing_that_is_mapped);
@@ -582,8 +493,27 @@ int main(void)
 	tcase_add_test_raise_signal(claims, reaching_for_nothing_kills, SIGABRT);
 	tcase_add_test(claims, a_size_that_no_block_has_is_refused);
 	tcase_add_test(claims, when_the_address_space_is_used_up_what_is_there_stays);
-	tcase_add_test(claims, when_memory_is_used_up_what_is_there_stays);
 	tcase_add_test(claims, without_address_space_there_is_no_ledger);
 	tcase_add_test(claims, no_core_file_holds_the_ledger);
-	return claims_run(claims, "ledger");
+	return claims;
+}
+
+int main(void)
+{
+	TCase *memory = claims_of("in memory", in_memory);
+	Suite *suite = suite_create("ledger");
+	SRunner *runner;
+	int failed;
+
+	if (sodium_init() < 0)
+		return EXIT_FAILURE;
+	/* The limit is one of a process's own memory: a file is not. */
+	tcase_add_test(memory, when_memory_is_used_up_what_is_there_stays);
+	suite_add_tcase(suite, memory);
+	suite_add_tcase(suite, claims_of("in a file", in_a_file));
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
