@@ -21,6 +21,11 @@ static void add(struct index *index, struct span name, uint64_t reference)
 	index_tree_add(index, name, unit_of(reference));
 }
 
+int index_reserve(struct index *index, uint64_t count)
+{
+	return count > index->count ? reserve(index, count - index->count) : 0;
+}
+
 int index_insert(struct index *index, struct span name, uint64_t reference)
 {
 	int r;

@@ -45,6 +45,9 @@ uint64_t index_bytes(const struct index *index);
  */
 uint64_t index_find(const struct index *index, struct span name, uint64_t *suspectp);
 
+/* Makes room for so many names in all. Returns 0, or -ENOMEM; nothing is lost then. */
+int index_reserve(struct index *index, uint64_t count);
+
 /* Adds a name that is not there. Returns 0, or -ENOMEM; nothing is changed then. */
 int index_insert(struct index *index, struct span name, uint64_t reference);
 

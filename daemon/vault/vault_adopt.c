@@ -24,7 +24,7 @@ struct adoption {
 	uint64_t given;   /* sequence numbers that were given away; one more may have been */
 	uint64_t highest; /* that was found */
 	unsigned looked;  /* under this view */
-	int result;
+	struct offsets records;
 	struct offsets suspects;
 	struct offsets over;       /* records that end here */
 	struct offsets broken;     /* records that lead to what is not theirs */
@@ -52,6 +52,7 @@ int offsets_add(struct offsets *offsets, uint64_t offset)
 
 static void finish(struct adoption *adoption)
 {
+	free(adoption->records.at);
 	free(adoption->suspects.at);
 	free(adoption->over.at);
 	free(adoption->broken.at);
@@ -74,16 +75,13 @@ static void end_older(struct vault *vault, uint64_t offset)
 	block_set_kind(record_header(vault, offset), BLOCK_NOTHING);
 }
 
-static int add_record(struct adoption *adoption, uint64_t offset)
+static int index_record(struct vault *vault, uint64_t offset)
 {
-	struct vault *vault = adoption->vault;
 	struct span name = record_name(record_header(vault, offset));
 	uint64_t sequence = sequence_at(vault, offset);
 	uint64_t suspect;
 	uint64_t other = index_find(vault->index, name, &suspect);
 
-	if (sequence > adoption->highest)
-		adoption->highest = sequence;
 	if (other == 0)
 		return index_insert(vault->index, name, offset);
 	if (sequence_at(vault, other) < sequence) {
@@ -93,6 +91,25 @@ static int add_record(struct adoption *adoption, uint64_t offset)
 		end_older(vault, offset);
 	}
 	return 0;
+}
+
+/* All of them at once, so that the index grows once. */
+static int index_records(struct vault *vault, const struct offsets *records)
+{
+	int r = index_reserve(vault->index, records->count);
+
+	for (size_t i = 0; i < records->count && r == 0; i++)
+		r = index_record(vault, records->at[i]);
+	return r;
+}
+
+static int add_record(struct adoption *adoption, uint64_t offset)
+{
+	uint64_t sequence = sequence_at(adoption->vault, offset);
+
+	if (sequence > adoption->highest)
+		adoption->highest = sequence;
+	return offsets_add(&adoption->records, offset);
 }
 
 static int suspect(struct adoption *adoption, uint64_t offset)
@@ -201,6 +218,7 @@ static int find_blocks(struct adoption *adoption)
 			rest(adoption);
 		}
 	}
+	coffer_forget(adoption->vault->coffer);
 	return r;
 }
 
@@ -240,21 +258,31 @@ static int sort_in(struct adoption *adoption, uint64_t offset)
 	return lifetime_adopt(adoption->vault, offset);
 }
 
-static void claim_record(void *context, uint64_t offset)
+static int claim_record(struct adoption *adoption, uint64_t offset)
 {
-	struct adoption *adoption = context;
 	struct vault *vault = adoption->vault;
 	const struct header *header = record_header(vault, offset);
 
-	if (adoption->result < 0)
-		return;
 	if (ledger_claim(vault->ledger, offset, record_block_size(header)) < 0)
 		/* It lies in what another record has a better right to: no name leads there. */
-		adoption->result = suspect(adoption, offset);
-	else if (claim_extents(vault, header) < 0)
-		adoption->result = offsets_add(&adoption->broken, offset);
-	else
-		adoption->result = sort_in(adoption, offset);
+		return suspect(adoption, offset);
+	if (claim_extents(vault, header) < 0)
+		return offsets_add(&adoption->broken, offset);
+	return sort_in(adoption, offset);
+}
+
+/* In the order in which they lie, which costs far less than that of the index. */
+static int claim_records(struct adoption *adoption)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < adoption->records.count && r == 0; i++) {
+		uint64_t offset = adoption->records.at[i];
+
+		if (block_kind(record_header(adoption->vault, offset)) == BLOCK_RECORD)
+			r = claim_record(adoption, offset);
+	}
+	return r;
 }
 
 /* -- the end ------------------------------------------------------------------------------- */
@@ -308,10 +336,10 @@ static int adopt(struct adoption *adoption)
 	struct vault *vault = adoption->vault;
 	int r = find_blocks(adoption);
 
-	if (r == 0) {
-		index_each(vault->index, claim_record, adoption);
-		r = adoption->result;
-	}
+	if (r == 0)
+		r = index_records(vault, &adoption->records);
+	if (r == 0)
+		r = claim_records(adoption);
 	if (r == 0)
 		r = streams_adopt(vault, &adoption->segments, &adoption->chunks);
 	if (r == 0)
