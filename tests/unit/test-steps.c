@@ -1,0 +1,589 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/unit/steps_rig.h"
+
+/*
+ * A process may end at any instruction. At each that changes the ledger or the keys, what the next
+ * process would adopt is looked at: it is the state before the operation or the one after it, and
+ * never the one before again once it was the one after.
+ */
+
+/* -- the operations ------------------------------------------------------------------------ */
+
+static struct value *sent;
+static struct kept *going;
+static struct stream *stream;
+static struct record *used;
+static const uint8_t number[MESSAGE_NUMBER_SIZE] = { 9 };
+static const int writer;
+
+static void publish_sent(const char *name)
+{
+	struct vault_put put = put_of(name, going);
+
+	ck_assert_int_eq(vault_put(vault, &sent, &put, &going->version), 0);
+}
+
+static void send_to_a(void)
+{
+	sent = new_value(going);
+	publish_sent("a");
+}
+
+static void prepare_short(void)
+{
+	store_known("b", 100);
+	going = draw_known(100);
+}
+
+static void prepare_long(void)
+{
+	store_known("b", 100);
+	going = draw_known(17 * ENCLAVE_CHUNK_PLAIN);
+}
+
+static void prepare_short_over_long(void)
+{
+	prepare_long();
+	send_to_a();
+	going = draw_known(300);
+}
+
+static void prepare_long_over_short(void)
+{
+	store_known("a", 100);
+	going = draw_known(17 * ENCLAVE_CHUNK_PLAIN);
+}
+
+static void use_a(void)
+{
+	ck_assert_int_eq(record_use(vault, used), 0);
+}
+
+static void prepare_reads(uint32_t reads)
+{
+	store_known("b", 100);
+	store_for("a", 17 * ENCLAVE_CHUNK_PLAIN, &(struct lifetime){ .reads = reads });
+	used = find("a");
+}
+
+static void prepare_two_reads(void)
+{
+	prepare_reads(2);
+}
+
+static void prepare_last_read(void)
+{
+	prepare_reads(1);
+}
+
+static void prepare_consumed(void)
+{
+	prepare_last_read();
+	use_a();
+	going = draw_known(40000);
+}
+
+static void prepare_a(void)
+{
+	store_known("b", 100);
+	store_known("a", 17 * ENCLAVE_CHUNK_PLAIN);
+}
+
+static void remove_a(void)
+{
+	ck_assert_int_eq(remove_name("a"), 0);
+}
+
+static void freeze(bool frozen)
+{
+	static const struct conditions none;
+	uint64_t version;
+
+	ck_assert_int_eq(vault_freeze(vault, span_text("a"), frozen, &none, &version), 0);
+}
+
+static void freeze_a(void)
+{
+	freeze(true);
+}
+
+static void melt_a(void)
+{
+	freeze(false);
+}
+
+static void prepare_frozen(void)
+{
+	prepare_a();
+	freeze_a();
+}
+
+static void touch_a(void)
+{
+	static const struct conditions none;
+	uint64_t version;
+
+	ck_assert_int_eq(vault_touch(vault, span_text("a"), 5000, &none, &version), 0);
+}
+
+/* What is over does not show, whether it is there or not: it is looked at before it was over. */
+static void prepare_over(void)
+{
+	store_known("b", 100);
+	store_for("a", 40000, &(struct lifetime){ .ttl_ms = 50000 });
+}
+
+static void expire_a(void)
+{
+	vault->now = an_hour_later;
+	ck_assert(vault_expire(vault));
+	vault->now = stopped;
+}
+
+static void remask(void)
+{
+	coffer_remask(&rig.coffer);
+}
+
+static void replace_channel(void)
+{
+	coffer_replace(&rig.coffer, COFFER_CHANNEL);
+}
+
+static void purge(void)
+{
+	vault_purge(vault);
+}
+
+/* No room is left: whatever comes makes the file grow. The blocks lead nowhere. */
+static void prepare_full(void)
+{
+	uint64_t mapped = ledger_mapped(vault->ledger);
+	uint64_t offset;
+
+	prepare_short();
+	ck_assert_int_eq(ledger_take(vault->ledger, mapped - 65536, &offset), 0);
+	while (mapped - ledger_used(vault->ledger) > 128)
+		ck_assert_int_eq(ledger_take(vault->ledger, 64, &offset), 0);
+}
+
+static void put_and_grow(void)
+{
+	uint64_t mapped = ledger_mapped(vault->ledger);
+
+	send_to_a();
+	ck_assert_uint_gt(ledger_mapped(vault->ledger), mapped);
+}
+
+/* -- of streams */
+
+static void begin_segment(void)
+{
+	uint8_t other[MESSAGE_NUMBER_SIZE] = { (uint8_t)(10 + stream->segments) };
+
+	ck_assert_int_eq(
+		stream_begin(stream, stream->segments ? other : number, going->key, &writer), 0);
+}
+
+static void make_stream(void)
+{
+	ck_assert_int_eq(stream_make(vault, span_text("s"), 1000, &stream), 0);
+	begin_segment();
+}
+
+static void prepare_stream(void)
+{
+	store_known("b", 100);
+	going = draw_known(4 * ENCLAVE_CHUNK_PLAIN - 16000);
+}
+
+static void append_to_stream(void)
+{
+	uint64_t chunk = stream_due(stream);
+
+	ck_assert_int_eq(stream_append(stream, chunk_of(going, chunk), chunk + 1 == going->chunks,
+				 going->key),
+		0);
+}
+
+static void prepare_stream_of(uint64_t chunks)
+{
+	prepare_stream();
+	make_stream();
+	for (uint64_t i = 0; i < chunks; i++)
+		append_to_stream();
+}
+
+static void prepare_stream_of_2(void)
+{
+	prepare_stream_of(2);
+}
+
+static void prepare_stream_of_3(void)
+{
+	prepare_stream_of(3);
+}
+
+static void acknowledge_next(void)
+{
+	stream_acknowledge(stream,
+		&(struct stream_place){ .stream = stream->id,
+			.segment = stream->first->number,
+			.next = stream->first->first + 1 });
+}
+
+/* The reader has had all there is, and a mark says so. */
+static void prepare_marked(void)
+{
+	prepare_stream_of(1);
+	acknowledge_next();
+}
+
+static void prepare_marked_and_more(void)
+{
+	prepare_marked();
+	append_to_stream();
+}
+
+static void prepare_last_of_stream(void)
+{
+	prepare_stream_of(4);
+	for (int i = 0; i < 3; i++)
+		acknowledge_next();
+}
+
+static void prepare_second_segment(void)
+{
+	prepare_stream_of(4);
+	going = draw_known(2 * ENCLAVE_CHUNK_PLAIN);
+}
+
+static void prepare_last_of_first_segment(void)
+{
+	prepare_last_of_stream();
+	going = draw_known(2 * ENCLAVE_CHUNK_PLAIN);
+	begin_segment();
+	append_to_stream();
+}
+
+static void prepare_empty_second_segment(void)
+{
+	prepare_second_segment();
+	begin_segment();
+}
+
+static void leave_stream(void)
+{
+	stream_leave(stream, &writer, true);
+}
+
+static void remove_stream(void)
+{
+	ck_assert_int_eq(remove_name("s"), 0);
+}
+
+static void prepare_consumed_stream_name(void)
+{
+	store_for("s", 100, &(struct lifetime){ .reads = 1 });
+	used = find("s");
+	use_a();
+	going = draw_known(100);
+}
+
+/* One that has not begun is none for the next process, and nothing was consumed any more. */
+static void make_stream_only(void)
+{
+	ck_assert_int_eq(stream_make(vault, span_text("s"), 1000, &stream), 0);
+}
+
+/* -- of processes: 5 lives, 6 does not */
+
+static struct holder *of_five;
+
+static int find_process(void *context, uint32_t pid, uint64_t started, struct holder **holderp)
+{
+	(void)context;
+	ck_assert_uint_eq(started, 77);
+	*holderp = pid == 5 ? of_five : NULL;
+	return 0;
+}
+
+static void prepare_bound(void)
+{
+	store_for("a", 17 * ENCLAVE_CHUNK_PLAIN, &(struct lifetime){ .pid = 6 });
+	store_for("b", 100, &(struct lifetime){ .pid = 5 });
+	of_five = holder_new(NULL, NULL);
+	/* As adoption leaves them. */
+	ck_assert_int_eq(offsets_add(&vault->bound, offset_of("b")), 0);
+	ck_assert_int_eq(offsets_add(&vault->bound, offset_of("a")), 0);
+}
+
+static void bind_all(void)
+{
+	ck_assert_int_eq(vault_bind(vault, find_process, NULL), 0);
+}
+
+static const struct operation {
+	const char *name;
+	void (*prepare)(void);
+	void (*run)(void);
+	bool still; /* nothing of it shows */
+} operations[] = {
+	{ "a new name", prepare_short, send_to_a, false },
+	{ "a new name with a table", prepare_long, send_to_a, false },
+	{ "a version of one extent after one of two", prepare_short_over_long, send_to_a, false },
+	{ "a version of two extents after one of one", prepare_long_over_short, send_to_a, false },
+	{ "a new value under a consumed name", prepare_consumed, send_to_a, false },
+	{ "growth", prepare_full, put_and_grow, false },
+	{ "remove", prepare_a, remove_a, false },
+	{ "freeze", prepare_a, freeze_a, false },
+	{ "melt", prepare_frozen, melt_a, false },
+	{ "touch", prepare_a, touch_a, false },
+	{ "touch again", prepare_over, touch_a, false },
+	{ "a read that is counted", prepare_two_reads, use_a, false },
+	{ "the last read", prepare_last_read, use_a, false },
+	{ "the end of a life", prepare_over, expire_a, false },
+	{ "the processes are looked for", prepare_bound, bind_all, false },
+	{ "remask", prepare_a, remask, true },
+	{ "another channel master", prepare_a, replace_channel, false },
+	{ "purge", prepare_a, purge, false },
+	{ "purge of a stream", prepare_marked_and_more, purge, false },
+	{ "a stream begins", prepare_stream, make_stream, false },
+	{ "a stream under a consumed name", prepare_consumed_stream_name, make_stream_only, false },
+	{ "a chunk", prepare_stream_of_2, append_to_stream, false },
+	{ "the final chunk", prepare_stream_of_3, append_to_stream, false },
+	{ "a chunk after a mark", prepare_marked, append_to_stream, false },
+	{ "a chunk is acknowledged", prepare_stream_of_2, acknowledge_next, false },
+	{ "a mark after a mark", prepare_marked_and_more, acknowledge_next, false },
+	{ "the last chunk is acknowledged", prepare_last_of_stream, acknowledge_next, false },
+	{ "a segment is over, another begun", prepare_last_of_first_segment, acknowledge_next,
+		false },
+	{ "another segment", prepare_second_segment, begin_segment, false },
+	{ "a segment without a chunk goes", prepare_empty_second_segment, leave_stream, false },
+	{ "a stream is removed", prepare_marked_and_more, remove_stream, false },
+};
+
+static bool can_step(const char *name)
+{
+	if (!CAN_STEP)
+		printf("SKIP: %s: this build cannot be stopped at each store\n", name);
+	return CAN_STEP;
+}
+
+START_TEST(at_each_step_it_is_the_state_before_or_the_one_after)
+{
+	const struct operation *operation = &operations[_i];
+	struct account *account;
+
+	if (!can_step(operation->name))
+		return;
+	operation->prepare();
+	account = account_of(operation->run);
+	if (account->complaint[0] != '\0')
+		ck_abort_msg("%s: %s", operation->name, account->complaint);
+	/* It does happen in steps, and changes something. */
+	ck_assert_uint_gt(account->steps, 3);
+	ck_assert_uint_gt(account->after, 0);
+	ck_assert(operation->still == (account->before == account->after + 1));
+	if (getenv("STEPS_TELL"))
+		fprintf(stderr, "# %s: %llu stores, %llu adopted, %llu before\n", operation->name,
+			(unsigned long long)account->steps, (unsigned long long)account->adopted,
+			(unsigned long long)account->before);
+	free(account);
+}
+END_TEST
+
+/* -- the first process, and the next -------------------------------------------------------- */
+
+/* Makes a vault over a file and the next process's keys, and looks at each of its steps. */
+static struct account *account_of_opening(struct scene *scene)
+{
+	struct account *account = calloc(1, sizeof(*account));
+	struct remains *remains = remains_of(scene);
+	struct vault *opened = NULL;
+	struct scene *end;
+
+	ck_assert_ptr_nonnull(account);
+	memcpy(next_keys, scene->keys, KEYS_SIZE);
+	watch_begin(remains->fd, NULL, 0, next_keys);
+	ck_assert_int_eq(
+		coffer_adopt(&remains->coffer, next_keys, 512, remains->view, &rig.guard), 0);
+	ck_assert_int_eq(vault_new(&opened, &remains->coffer, remains->fd), 0);
+	watch_end();
+	end = scene_of(remains->fd, next_keys);
+	account->steps = watch.count;
+	judge_steps(account, scene, end);
+	if (account->complaint[0] == '\0')
+		check_account(scene, end);
+	vault_free(opened);
+	forget_remains(remains);
+	free(end);
+	return account;
+}
+
+START_TEST(a_vault_that_is_half_made_is_a_vault)
+{
+	struct scene *scene;
+	struct account *account;
+
+	if (!can_step("a_vault_that_is_half_made_is_a_vault"))
+		return;
+	scene = calloc(1, sizeof(*scene));
+	ck_assert_ptr_nonnull(scene);
+	memcpy(scene->keys, keys, KEYS_SIZE);
+	account = account_of_opening(scene);
+	if (account->complaint[0] != '\0')
+		ck_abort_msg("%s", account->complaint);
+	ck_assert_uint_gt(account->steps, 3);
+	free(account);
+	free(scene);
+}
+END_TEST
+
+static struct scene *scene_after(const struct scene *start, uint64_t steps)
+{
+	struct scene *scene = malloc(sizeof(*scene));
+
+	ck_assert_ptr_nonnull(scene);
+	*scene = *start;
+	for (uint64_t i = 0; i < steps; i++)
+		scene_apply(scene, &watch.steps[i]);
+	return scene;
+}
+
+/* How many steps it takes until it is another state. */
+static uint64_t find_turn(const struct scene *start)
+{
+	uint64_t low = 0;
+	uint64_t high = watch.count;
+	struct picture before = { "" };
+
+	ck_assert_ptr_null(adopt_scene(start, &before));
+	while (low + 1 < high) {
+		uint64_t middle = (low + high) / 2;
+		struct scene *scene = scene_after(start, middle);
+		struct picture found = { "" };
+
+		ck_assert_ptr_null(adopt_scene(scene, &found));
+		if (strcmp(found.text, before.text) == 0)
+			low = middle;
+		else
+			high = middle;
+		free(scene);
+	}
+	return high;
+}
+
+static void check_opening(const char *name, struct scene *scene)
+{
+	struct account *account = account_of_opening(scene);
+
+	if (account->complaint[0] != '\0')
+		ck_abort_msg("after %s: %s", name, account->complaint);
+	free(account);
+	free(scene);
+}
+
+/* The operation has just been done, and then half of what it has to wipe is wiped. */
+START_TEST(whoever_adopts_may_end_at_any_step_too)
+{
+	const struct operation *operation = &operations[_i];
+	struct scene *start;
+	struct scene *halfway;
+	struct scene *done;
+	uint64_t turn;
+
+	if (!can_step(operation->name))
+		return;
+	operation->prepare();
+	start = scene_of(ledger_fd, keys);
+	watch_vault();
+	operation->run();
+	watch_end();
+	turn = find_turn(start);
+	done = scene_after(start, turn);
+	halfway = scene_after(start, (turn + watch.count) / 2);
+	check_opening(operation->name, done);
+	check_opening(operation->name, halfway);
+	free(start);
+}
+END_TEST
+
+/* -- the control --------------------------------------------------------------------------- */
+
+/* The record's kind comes before its key and its tag. */
+static void put_too_early(void)
+{
+	struct vault_put put = put_of("a", going);
+	struct draft draft = { .put = &put };
+	uint64_t version;
+
+	sent = new_value(going);
+	ck_assert_int_eq(begin_draft(vault, &draft, &version), 0);
+	ck_assert_int_eq(take_blocks(vault, sent, &draft), 0);
+	write_header(vault, sent, &draft);
+	block_set_kind(record_header(vault, draft.offset), BLOCK_RECORD);
+	ck_assert_int_eq(seal_header(vault, &draft), 0);
+	ck_assert_int_eq(publish(vault, &draft), 0);
+	value_drop(vault, sent);
+}
+
+/* The old version is gone before the new one is there. */
+static void put_too_late(void)
+{
+	remove_a();
+	send_to_a();
+}
+
+static const struct fault {
+	void (*prepare)(void);
+	void (*run)(void);
+	const char *complaint;
+} faults[] = {
+	{ prepare_short, put_too_early, "a record is called broken" },
+	{ prepare_short_over_long, put_too_late, "it is neither" },
+};
+
+START_TEST(what_is_done_in_the_wrong_order_is_seen)
+{
+	struct account *account;
+
+	if (!can_step("what_is_done_in_the_wrong_order_is_seen"))
+		return;
+	faults[_i].prepare();
+	account = account_of(faults[_i].run);
+	if (!strstr(account->complaint, faults[_i].complaint))
+		ck_abort_msg("it was not seen, but: %s", account->complaint);
+	free(account);
+}
+END_TEST
+
+/* The C library copies and wipes in stores that can be told apart, not in one instruction. */
+static void in_plain_stores(char **arguments)
+{
+	if (getenv("GLIBC_TUNABLES"))
+		return;
+	setenv("GLIBC_TUNABLES",
+		"glibc.cpu.x86_rep_movsb_threshold=0x10000000:"
+		"glibc.cpu.x86_rep_stosb_threshold=0x10000000",
+		1);
+	execv("/proc/self/exe", arguments);
+}
+
+int main(int count, char **arguments)
+{
+	TCase *claims = tcase_create("steps");
+
+	(void)count;
+	if (CAN_STEP)
+		in_plain_stores(arguments);
+	tcase_set_timeout(claims, 100);
+	tcase_add_checked_fixture(claims, set_up_steps, tear_down_steps);
+	tcase_add_loop_test(claims, at_each_step_it_is_the_state_before_or_the_one_after, 0,
+		COUNT_OF(operations));
+	tcase_add_test(claims, a_vault_that_is_half_made_is_a_vault);
+	tcase_add_loop_test(
+		claims, whoever_adopts_may_end_at_any_step_too, 0, COUNT_OF(operations));
+	tcase_add_loop_test(claims, what_is_done_in_the_wrong_order_is_seen, 0, COUNT_OF(faults));
+	return claims_run(claims, "a process that ends at any step");
+}
