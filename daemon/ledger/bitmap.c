@@ -14,13 +14,17 @@ uint64_t bits_after(const uint64_t *words, uint64_t from, uint64_t end)
 {
 	uint64_t word = from / BITMAP_WORD;
 	uint64_t bits;
+	uint64_t unit;
 
 	if (from >= end)
 		return end;
 	bits = words[word] & UINT64_MAX << (from % BITMAP_WORD);
 	while (bits == 0 && ++word < words_for(end))
 		bits = words[word];
-	return bits == 0 ? end : word * BITMAP_WORD + (uint64_t)__builtin_ctzll(bits);
+	if (bits == 0)
+		return end;
+	unit = word * BITMAP_WORD + (uint64_t)__builtin_ctzll(bits);
+	return unit < end ? unit : end;
 }
 
 /* The last set bit at `from` or before it. There is one: the caller knows. */
