@@ -155,27 +155,20 @@ static int adopt_chunk(struct stream *stream, struct segment *segment, const str
 	return 0;
 }
 
-static struct segment *segment_of(const struct stream *stream, uint64_t number)
-{
-	struct segment *segment = stream ? stream->first : NULL;
-
-	while (segment && segment->number != number)
-		segment = segment->next;
-	return segment;
-}
-
 static int adopt_segments(struct vault *vault, const struct piece *pieces, size_t count)
 {
+	struct stream *stream = NULL;
 	int r = 0;
 
 	for (size_t i = 0; i < count && r == 0; i++) {
-		struct stream *stream = stream_of_id(vault, pieces[i].stream);
-
+		if (!stream || stream->id != pieces[i].stream)
+			stream = stream_of_id(vault, pieces[i].stream);
 		r = stream ? adopt_segment(stream, &pieces[i]) : 0;
 	}
 	return r;
 }
 
+/* Both segments and pieces are in order: however many there are, none is passed twice. */
 static int adopt_chunks(struct vault *vault, const struct piece *pieces, size_t count)
 {
 	struct stream *stream = NULL;
@@ -183,12 +176,14 @@ static int adopt_chunks(struct vault *vault, const struct piece *pieces, size_t 
 	int r = 0;
 
 	for (size_t i = 0; i < count && r == 0; i++) {
-		if (!stream || stream->id != pieces[i].stream)
+		if (!stream || stream->id != pieces[i].stream) {
 			stream = stream_of_id(vault, pieces[i].stream);
-		if (!segment || i == 0 || pieces[i].stream != pieces[i - 1].stream ||
-			segment->number != pieces[i].segment)
-			segment = segment_of(stream, pieces[i].segment);
-		r = segment ? adopt_chunk(stream, segment, &pieces[i]) : 0;
+			segment = stream ? stream->first : NULL;
+		}
+		while (segment && segment->number < pieces[i].segment)
+			segment = segment->next;
+		if (segment && segment->number == pieces[i].segment)
+			r = adopt_chunk(stream, segment, &pieces[i]);
 	}
 	return r;
 }
