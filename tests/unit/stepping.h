@@ -36,7 +36,12 @@ static int stepping_ftruncate(int fd, off_t size);
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__x86_64__)
 #define CAN_STEP false
-#else
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define CAN_STEP false
+#endif
+#endif
+#ifndef CAN_STEP
 #define CAN_STEP true
 #endif
 

@@ -94,6 +94,35 @@ static void remove_a(void)
 	ck_assert_int_eq(remove_name("a"), 0);
 }
 
+static void prepare_one_read_pinned(void)
+{
+	prepare_last_read();
+	record_pin(used);
+}
+
+/* Its reader goes on with what he has pinned, and is done with it. */
+static void use_and_let_go(void)
+{
+	use_a();
+	record_unpin(vault, used);
+}
+
+static void prepare_found(void)
+{
+	prepare_a();
+	used = find("a");
+}
+
+static void purge_found(void)
+{
+	vault_purge_record(vault, used);
+}
+
+static void send_and_give_up(void)
+{
+	value_free(vault, new_value(going));
+}
+
 static void freeze(bool frozen)
 {
 	static const struct conditions none;
@@ -252,6 +281,18 @@ static void prepare_last_of_stream(void)
 		acknowledge_next();
 }
 
+static void prepare_whole_stream(void)
+{
+	prepare_stream_of(4);
+}
+
+/* Up to the end, that is one step. */
+static void acknowledge_all(void)
+{
+	stream_acknowledge(
+		stream, &(struct stream_place){ .stream = stream->id, .segment = 1, .next = 4 });
+}
+
 static void prepare_second_segment(void)
 {
 	prepare_stream_of(4);
@@ -342,11 +383,14 @@ static const struct operation {
 	{ "touch again", prepare_over, touch_a, false },
 	{ "a read that is counted", prepare_two_reads, use_a, false },
 	{ "the last read", prepare_last_read, use_a, false },
+	{ "the last read of what is pinned", prepare_one_read_pinned, use_and_let_go, false },
+	{ "a value that is given up", prepare_long, send_and_give_up, true },
 	{ "the end of a life", prepare_over, expire_a, false },
 	{ "the processes are looked for", prepare_bound, bind_all, false },
 	{ "remask", prepare_a, remask, true },
 	{ "another channel master", prepare_a, replace_channel, false },
 	{ "purge", prepare_a, purge, false },
+	{ "purge of one record", prepare_found, purge_found, false },
 	{ "purge of a stream", prepare_marked_and_more, purge, false },
 	{ "a stream begins", prepare_stream, make_stream, false },
 	{ "a stream under a consumed name", prepare_consumed_stream_name, make_stream_only, false },
@@ -356,6 +400,7 @@ static const struct operation {
 	{ "a chunk is acknowledged", prepare_stream_of_2, acknowledge_next, false },
 	{ "a mark after a mark", prepare_marked_and_more, acknowledge_next, false },
 	{ "the last chunk is acknowledged", prepare_last_of_stream, acknowledge_next, false },
+	{ "all chunks are acknowledged", prepare_whole_stream, acknowledge_all, false },
 	{ "a segment is over, another begun", prepare_last_of_first_segment, acknowledge_next,
 		false },
 	{ "another segment", prepare_second_segment, begin_segment, false },
@@ -528,6 +573,25 @@ static void put_too_early(void)
 	value_drop(vault, sent);
 }
 
+START_TEST(what_is_left_of_what_is_gone_is_seen)
+{
+	struct scene *scene;
+	uint64_t end;
+	uint64_t unit;
+
+	prepare_a();
+	remove_a();
+	scene = scene_of(ledger_fd, keys);
+	ck_assert(is_free_clean(vault->ledger, scene));
+	for (unit = 1; !run_is_free(vault->ledger, unit); unit = end)
+		end = run_end(vault->ledger, unit);
+	vault->ledger->base[(unit + 1) * LEDGER_UNIT] = 1;
+	scene_mark(scene, unit * LEDGER_UNIT, (unit + 2) * LEDGER_UNIT, true);
+	ck_assert(!is_free_clean(vault->ledger, scene));
+	free(scene);
+}
+END_TEST
+
 /* The old version is gone before the new one is there. */
 static void put_too_late(void)
 {
@@ -584,6 +648,7 @@ int main(int count, char **arguments)
 	tcase_add_test(claims, a_vault_that_is_half_made_is_a_vault);
 	tcase_add_loop_test(
 		claims, whoever_adopts_may_end_at_any_step_too, 0, COUNT_OF(operations));
+	tcase_add_test(claims, what_is_left_of_what_is_gone_is_seen);
 	tcase_add_loop_test(claims, what_is_done_in_the_wrong_order_is_seen, 0, COUNT_OF(faults));
 	return claims_run(claims, "a process that ends at any step");
 }
