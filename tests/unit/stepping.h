@@ -109,6 +109,16 @@ static void shut(int protection)
 		abort();
 }
 
+/* One store goes to one place. */
+static void shut_one(int protection)
+{
+	bool of_keys = watch.fault >= watch.keys && watch.fault < watch.keys + KEYS_ROOM;
+
+	if (mprotect(of_keys ? watch.keys : watch.ledger, of_keys ? KEYS_ROOM : watch.ledger_size,
+		    protection) < 0)
+		abort();
+}
+
 static bool is_in(const uint8_t *at, const uint8_t *base, size_t size)
 {
 	return base && at >= base && at < base + size;
@@ -129,7 +139,7 @@ static void on_fault(int signal_number, siginfo_t *info, void *context)
 		return;
 	}
 	watch.fault = at;
-	shut(PROT_READ | PROT_WRITE);
+	shut_one(PROT_READ | PROT_WRITE);
 	registers[REG_EFL] |= TRAP_FLAG;
 }
 
@@ -142,7 +152,7 @@ static void on_trap(int signal_number, siginfo_t *info, void *context)
 		put_down(STEP_KEYS, watch.keys, KEYS_SIZE);
 	else
 		put_down(STEP_LEDGER, watch.ledger, watch.ledger_size);
-	shut(PROT_READ);
+	shut_one(PROT_READ);
 }
 #else
 static void on_fault(int signal_number, siginfo_t *info, void *context)

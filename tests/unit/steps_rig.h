@@ -12,7 +12,7 @@
  */
 
 /* A long copy or wipe, which goes on at full width, is looked at once in so many stores. */
-#define TURNS 32
+#define TURNS 64
 
 #define KNOWN_MAX 8
 

@@ -62,7 +62,7 @@ static void use_a(void)
 static void prepare_reads(uint32_t reads)
 {
 	store_known("b", 100);
-	store_for("a", 17 * ENCLAVE_CHUNK_PLAIN, &(struct lifetime){ .reads = reads });
+	store_for("a", 20000, &(struct lifetime){ .reads = reads });
 	used = find("a");
 }
 
@@ -80,13 +80,13 @@ static void prepare_consumed(void)
 {
 	prepare_last_read();
 	use_a();
-	going = draw_known(40000);
+	going = draw_known(20000);
 }
 
 static void prepare_a(void)
 {
 	store_known("b", 100);
-	store_known("a", 17 * ENCLAVE_CHUNK_PLAIN);
+	store_known("a", 20000);
 }
 
 static void remove_a(void)
@@ -159,7 +159,7 @@ static void touch_a(void)
 static void prepare_over(void)
 {
 	store_known("b", 100);
-	store_for("a", 40000, &(struct lifetime){ .ttl_ms = 50000 });
+	store_for("a", 20000, &(struct lifetime){ .ttl_ms = 50000 });
 }
 
 static void expire_a(void)
@@ -351,7 +351,7 @@ static int find_process(void *context, uint32_t pid, uint64_t started, struct ho
 
 static void prepare_bound(void)
 {
-	store_for("a", 17 * ENCLAVE_CHUNK_PLAIN, &(struct lifetime){ .pid = 6 });
+	store_for("a", 20000, &(struct lifetime){ .pid = 6 });
 	store_for("b", 100, &(struct lifetime){ .pid = 5 });
 	of_five = holder_new(NULL, NULL);
 	/* As adoption leaves them. */
@@ -377,6 +377,7 @@ static const struct operation {
 	{ "a new value under a consumed name", prepare_consumed, send_to_a, false },
 	{ "growth", prepare_full, put_and_grow, false },
 	{ "remove", prepare_a, remove_a, false },
+	{ "remove with a table", prepare_short_over_long, remove_a, false },
 	{ "freeze", prepare_a, freeze_a, false },
 	{ "melt", prepare_frozen, melt_a, false },
 	{ "touch", prepare_a, touch_a, false },
@@ -384,7 +385,7 @@ static const struct operation {
 	{ "a read that is counted", prepare_two_reads, use_a, false },
 	{ "the last read", prepare_last_read, use_a, false },
 	{ "the last read of what is pinned", prepare_one_read_pinned, use_and_let_go, false },
-	{ "a value that is given up", prepare_long, send_and_give_up, true },
+	{ "a value that is given up", prepare_short, send_and_give_up, true },
 	{ "the end of a life", prepare_over, expire_a, false },
 	{ "the processes are looked for", prepare_bound, bind_all, false },
 	{ "remask", prepare_a, remask, true },
