@@ -48,6 +48,9 @@ uint64_t index_find(const struct index *index, struct span name, uint64_t *suspe
 /* Makes room for so many names in all. Returns 0, or -ENOMEM; nothing is lost then. */
 int index_reserve(struct index *index, uint64_t count);
 
+/* A name that will be looked for before long: its place is fetched from memory meanwhile. */
+void index_expect(const struct index *index, struct span name);
+
 /* Adds a name that is not there. Returns 0, or -ENOMEM; nothing is changed then. */
 int index_insert(struct index *index, struct span name, uint64_t reference);
 

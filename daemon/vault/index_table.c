@@ -76,6 +76,11 @@ void index_table_shrink(struct index *index)
 		(void)index_table_resize(index, capacity);
 }
 
+void index_expect(const struct index *index, struct span name)
+{
+	__builtin_prefetch(&index->slots[home(hash_of(index, name), index->capacity)], 1);
+}
+
 /* The slot that holds a unit under a hash; it is there. */
 static uint64_t slot_at(const struct index *index, uint32_t hash, uint32_t unit)
 {

@@ -19,6 +19,9 @@
 /* Records that are not what was written, remembered until it is known what they lie in. */
 #define SUSPECTS_MAX 65536
 
+/* So many names later a place in the index has come out of memory. */
+#define NAMES_AHEAD 8
+
 struct adoption {
 	struct vault *vault;
 	uint64_t given;   /* sequence numbers that were given away; one more may have been */
@@ -93,13 +96,17 @@ static int index_record(struct vault *vault, uint64_t offset)
 	return 0;
 }
 
-/* All of them at once, so that the index grows once. */
+/* All of them at once, so that the index grows once; memory is asked for what comes next. */
 static int index_records(struct vault *vault, const struct offsets *records)
 {
 	int r = index_reserve(vault->index, records->count);
 
-	for (size_t i = 0; i < records->count && r == 0; i++)
+	for (size_t i = 0; i < records->count && r == 0; i++) {
+		if (records->count - i > NAMES_AHEAD)
+			index_expect(vault->index,
+				record_name(record_header(vault, records->at[i + NAMES_AHEAD])));
 		r = index_record(vault, records->at[i]);
+	}
 	return r;
 }
 
