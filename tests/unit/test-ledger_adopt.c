@@ -39,6 +39,17 @@ START_TEST(a_file_that_is_longer_than_it_need_be_is_grown_into)
 }
 END_TEST
 
+/* Ledgers whose processes have ended, as it were: who frees a ledger wipes it. */
+static struct ledger *ended[4];
+static size_t ended_count;
+
+/* The next one's ledger over the same file. */
+static struct ledger *next_after(struct ledger *ledger)
+{
+	ended[ended_count++] = ledger;
+	return new_ledger();
+}
+
 /* Blocks of a ledger whose process has ended, and the next one's ledger over its file. */
 static struct ledger *adopted_after(struct block *blocks, size_t count)
 {
@@ -50,7 +61,7 @@ static struct ledger *adopted_after(struct block *blocks, size_t count)
 		fill(ledger, &blocks[i]);
 	}
 	ck_assert(!ledger_is_adopted(ledger));
-	ledger = new_ledger();
+	ledger = next_after(ledger);
 	ck_assert(ledger_is_adopted(ledger));
 	return ledger;
 }
@@ -153,7 +164,7 @@ START_TEST(holes_stay_holes)
 	last.offset = take(ledger, last.size);
 	fill(ledger, &last);
 	ck_assert_uint_lt(bytes_on_file(), MIB);
-	ledger = new_ledger();
+	ledger = next_after(ledger);
 	while (ledger_written(ledger, end, &begin, &end)) {
 		ck_assert_uint_lt(begin, end);
 		written += end - begin;
@@ -176,7 +187,7 @@ START_TEST(what_nobody_claimed_gives_its_pages_back)
 	for (int i = 0; i < 12; i++)
 		take_filled(ledger, 4 * MIB);
 	ck_assert_uint_ge(bytes_on_file(), 48 * MIB);
-	ledger = new_ledger();
+	ledger = next_after(ledger);
 	ledger_settle(ledger);
 	ck_assert_uint_lt(bytes_on_file(), MIB);
 	ck_assert_uint_eq(ledger_used(ledger), 0);
@@ -258,7 +269,7 @@ START_TEST(a_file_of_zeros_is_an_empty_ledger)
 	ck_assert_uint_eq(ledger_used(ledger), 0);
 	block.offset = take(ledger, block.size);
 	fill(ledger, &block);
-	ledger = new_ledger();
+	ledger = next_after(ledger);
 	claim(ledger, &block);
 	ledger_settle(ledger);
 	ck_assert(is_filled(ledger, &block));
