@@ -29,6 +29,7 @@ static int rationed_promise(struct index *index, uint64_t count);
 #include "daemon/vault/vault.c"
 #include "daemon/vault/vault_adopt.c"
 #include "daemon/vault/vault_answer.c"
+#include "daemon/vault/vault_life.c"
 #include "daemon/vault/vault_lifetime.c"
 #include "daemon/vault/vault_record.c"
 #include "daemon/vault/vault_restore.c"

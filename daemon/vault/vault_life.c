@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "common/status.h"
+#include "daemon/vault/vault_inside.h"
+
+/* -- what the index asks for --------------------------------------------------------------- */
+
+static struct span index_name(void *context, uint64_t reference)
+{
+	const struct vault *vault = context;
+
+	if (!record_well_formed(vault, reference))
+		return span_of(NULL, 0);
+	return record_name(record_header(vault, reference));
+}
+
+static bool index_sound(void *context, uint64_t reference)
+{
+	return record_shows(context, reference);
+}
+
+/* -- its life ------------------------------------------------------------------------------ */
+
+static uint64_t boot_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+int vault_new(struct vault **vaultp, struct coffer *coffer, int fd)
+{
+	struct vault *vault = calloc(1, sizeof(*vault));
+	struct index_source source = { .name = index_name, .sound = index_sound };
+	int r;
+
+	if (!vault)
+		return -ENOMEM;
+	vault->coffer = coffer;
+	vault->now = boot_ms;
+	source.context = vault;
+	r = terms_new(&vault->terms);
+	if (r == 0)
+		r = streams_new(vault);
+	if (r == 0)
+		r = ledger_new(&vault->ledger, fd);
+	if (r == 0)
+		r = index_new(&vault->index, &source);
+	if (r == 0 && ledger_is_adopted(vault->ledger))
+		r = vault_adopt(vault);
+	if (r < 0) {
+		vault_leave(vault);
+		return r;
+	}
+	*vaultp = vault;
+	return 0;
+}
+
+static void free_pinned(struct vault *vault)
+{
+	for (size_t i = 0; i < PIN_CHAINS; i++)
+		while (vault->pinned[i]) {
+			struct record *record = vault->pinned[i];
+
+			vault->pinned[i] = record->next;
+			free(record);
+		}
+}
+
+void vault_leave(struct vault *vault)
+{
+	if (!vault)
+		return;
+	while (vault->values)
+		value_drop(vault, vault->values);
+	streams_leave(vault);
+	free_pinned(vault);
+	free(vault->spare);
+	terms_free(vault->terms);
+	index_free(vault->index);
+	free(vault->bound.at);
+	free(vault->answers.at);
+	ledger_leave(vault->ledger);
+	free(vault);
+}
+
+void vault_free(struct vault *vault)
+{
+	if (!vault)
+		return;
+	while (vault->values)
+		value_free(vault, vault->values);
+	batches_free(vault);
+	streams_free(vault);
+	ledger_free(vault->ledger);
+	vault->ledger = NULL;
+	vault_leave(vault);
+}
+
+void vault_watch(
+	struct vault *vault, void (*on_change)(void *context, struct span name), void *context)
+{
+	vault->on_change = on_change;
+	vault->context = context;
+}
+
+uint64_t vault_broken(const struct vault *vault)
+{
+	return vault->broken;
+}
+
+uint64_t vault_count(const struct vault *vault)
+{
+	return index_count(vault->index) - vault->consumed;
+}
+
+uint64_t vault_bytes(const struct vault *vault)
+{
+	return ledger_used(vault->ledger) - vault->held;
+}
