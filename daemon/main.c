@@ -105,11 +105,13 @@ static int init_daemon(struct process *process)
 static void tell_adopted(const struct vault *vault)
 {
 	uint64_t broken = vault_broken(vault);
+	uint64_t count = vault_count(vault);
 
 	if (broken > 0)
 		log_error("%llu of the secrets were not what was written: they are lost",
 			(unsigned long long)broken);
-	log_notice("serves again, with %llu secrets", (unsigned long long)vault_count(vault));
+	log_notice("serves again, with %llu secret%s", (unsigned long long)count,
+		count == 1 ? "" : "s");
 }
 
 static void on_ready(void *context)

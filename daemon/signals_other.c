@@ -17,10 +17,9 @@ static void on_signal(int number)
 	errno = before;
 }
 
-int signals_open(void)
+static int open_for(sigset_t set)
 {
 	struct sigaction action = { .sa_handler = on_signal };
-	sigset_t set = signals_set();
 
 	if (pipe(ends) < 0)
 		return -errno;
@@ -33,6 +32,19 @@ int signals_open(void)
 			sigaction(number, &action, NULL);
 	sigprocmask(SIG_UNBLOCK, &set, NULL);
 	return ends[0];
+}
+
+int signals_open(void)
+{
+	return open_for(signals_set());
+}
+
+int signals_open_with_children(void)
+{
+	sigset_t set = signals_set();
+
+	sigaddset(&set, SIGCHLD);
+	return open_for(set);
 }
 
 int signals_read(int fd)
