@@ -19,7 +19,7 @@
 
 #define PREFER MG_MEMORY_PREFER_LOCK
 #define PREKEY 512
-#define LEFT (8 + GUARD_SIZE) /* where the masked key begins */
+#define LEFT (48 + GUARD_SIZE) /* where the masked key begins: behind the notes */
 
 static _Alignas(64) uint8_t keys[3 * PREKEY], view[256], other_keys[3 * PREKEY];
 static struct guard guard;
