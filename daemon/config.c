@@ -151,17 +151,17 @@ static const struct {
 	const char *alone; /* what it means without a value on the command line; NULL: nothing */
 } keys[CONFIG_KEYS] = {
 	[CONFIG_SOCKET] = { "socket", read_socket, "PATH",
-		"listen here (root: " ENDPOINT_SYSTEM "; others: a place of their own)" },
+		"listen here (root: " ENDPOINT_SYSTEM "; others: a place of their own)", NULL },
 	[CONFIG_SOCKET_MODE] = { "socket-mode", read_socket_mode, "MODE",
-		"rights of the socket file, octal" },
+		"rights of the socket file, octal", NULL },
 	[CONFIG_SOCKET_GROUP] = { "socket-group", read_socket_group, "GROUP",
-		"group of the socket file, name or number" },
+		"group of the socket file, name or number", NULL },
 	[CONFIG_MEMORY] = { "memory", read_memory, "NEED",
-		"prefer-lock, require-lock or require-secretmem" },
+		"prefer-lock, require-lock or require-secretmem", NULL },
 	[CONFIG_MAX_VALUE] = { "max-value", read_max_value, "SIZE",
-		"largest value that is stored (1m)" },
+		"largest value that is stored (1m)", NULL },
 	[CONFIG_REKEY_INTERVAL] = { "rekey-interval", read_rekey, "TIME",
-		"time between two re-masks of the masters (500ms)" },
+		"time between two re-masks of the masters (500ms)", NULL },
 	[CONFIG_KEEP] = { "keep", read_keep, "", "a crash of the daemon loses nothing (yes or no)",
 		"yes" },
 };
