@@ -30,6 +30,17 @@ def accepts(path):
     return True
 
 
+def descriptors(pid):
+    """What the descriptors of a process refer to; one that is closed meanwhile is left out."""
+    links = []
+    for entry in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            links.append(os.readlink(entry))
+        except FileNotFoundError:
+            pass
+    return links
+
+
 class Daemon:
     """Runs while the block does. `wrap` goes before the program's name."""
 

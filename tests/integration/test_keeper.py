@@ -8,7 +8,7 @@ import subprocess
 import time
 import unittest
 
-from daemon import Daemon, MEMGUARDD, wait_for
+from daemon import Daemon, MEMGUARDD, descriptors, wait_for
 from mgwire import Client, Refused, pb
 
 DENY = os.environ.get("DENY", "")
@@ -237,24 +237,23 @@ class Processes(KeeperTest):
         self.client().set(b"a", b"x")
         self.next_worker()
         for pid in self.daemon.pid, self.worker():
-            folder = pathlib.Path(f"/proc/{pid}/fd")
             try:
-                links = [os.readlink(entry) for entry in folder.iterdir()]
+                links = descriptors(pid)
             except PermissionError:
                 self.skipTest("only root may look at the descriptors of a process like ours")
             self.assertFalse([link for link in links if "secretmem" in link])
             self.assertEqual(sum("memguardd-ledger" in link for link in links), 1)
 
     def test_nobody_gathers_descriptors_or_memory(self):
-        def descriptors():
+        def count():
             return len(os.listdir(f"/proc/{self.daemon.pid}/fd"))
         if os.getuid() != 0:
             self.skipTest("only root may look at the descriptors of a process like ours")
         self.next_worker()
-        before = descriptors()
+        before = count()
         for _ in range(10):
             self.next_worker()
-        self.assertEqual(descriptors(), before)
+        self.assertEqual(count(), before)
 
     def test_a_keeper_waits_without_work(self):
         def used():

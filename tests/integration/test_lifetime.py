@@ -8,7 +8,7 @@ import sys
 import time
 import unittest
 
-from daemon import wait_for
+from daemon import descriptors, wait_for
 from mgctl_case import (CONFLICT, FROZEN, GONE, MGCTL, NOT_FOUND, OK, USAGE, MgctlTest, StrangerTest)
 
 
@@ -161,9 +161,7 @@ class Process(MgctlTest):
     @unittest.skipIf(os.geteuid() != 0, "needs root, to see the daemon's descriptors")
     def test_a_process_is_watched_once_and_no_longer_than_something_hangs_on_it(self):
         def watched():
-            links = (os.readlink(entry.path)
-                     for entry in os.scandir(f"/proc/{self.daemon.pid}/fd"))
-            return sum("pidfd" in link for link in links)
+            return sum("pidfd" in link for link in descriptors(self.daemon.pid))
 
         before, process, other = watched(), self.sleeper(), self.sleeper()
         for i in range(5):
