@@ -127,8 +127,12 @@ class KernelCores:
         status = process.wait(PATIENCE)
         if status != -number:
             raise RuntimeError("signal %d, and it ends with %d" % (number, status))
-        path = os.path.join(folder, "core.%d" % process.pid)
-        part = os.path.join(folder, "part.%d" % process.pid)
+        return self.core_of(process.pid, folder)
+
+    def core_of(self, pid, folder):
+        """Of a process that has ended."""
+        path = os.path.join(folder, "core.%d" % pid)
+        part = os.path.join(folder, "part.%d" % pid)
         end = time.monotonic() + GRACE
         while time.monotonic() < end or os.path.exists(part):
             if os.path.exists(path):
@@ -152,6 +156,20 @@ class KernelCores:
             scan = Scan(self.settings, daemon, load, "--routes", "none", "--core", path) \
                 if path else None
             return self.words(path, lifted), scan
+
+    def end_kept(self, number, folder):
+        """A worker, and, when the next one serves, the keeper: who, what to say, its core file."""
+        with Daemon(self.settings, keep=True) as daemon:
+            with Load(self.settings, daemon, 1 << 16) as load:
+                load.rounds(1)
+                worker = daemon.worker()
+                lifted = self.lift_limit(worker)
+                daemon.next_worker(number)
+                path = self.core_of(worker, folder)
+                yield "worker", self.words(path, lifted), path
+            lifted = self.lift_limit(daemon.pid)
+            path = self.end(daemon.process, number, folder)
+            yield "keeper", self.words(path, lifted), path
 
     def end_mgctl(self, number, folder):
         """With the rest of a value in its hands that nobody takes."""
@@ -179,6 +197,8 @@ class KernelCores:
         name = "core by %s, %s" % (signal.Signals(number).name, kind)
         faults = self.clean(name, *self.end_daemon(number, None, folder))
         faults += self.clean(name + ", mgctl", *self.end_mgctl(number, folder))
+        for who, words, core in self.end_kept(number, folder):
+            faults += self.clean(name + ", " + who, words, core)
         faults += self.found(name, *self.end_daemon(number, "dumpable", folder))
         cores = [entry for entry in os.listdir(folder) if entry.startswith("core.")]
         if len(cores) > 1 and not faults:

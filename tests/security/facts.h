@@ -14,7 +14,7 @@
  * it. A text file, a fact a line, bytes in hexadecimal.
  */
 #define FACTS_VALUES_MAX 16
-#define FACTS_SESSIONS_MAX 4
+#define FACTS_SESSIONS_MAX 32
 #define FACTS_FRAMES_MAX 8
 #define FACTS_NAME_MAX 64
 #define FACTS_FRAME_MAX 512

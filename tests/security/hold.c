@@ -4,6 +4,7 @@
 #if defined(__x86_64__)
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/syscall.h>
@@ -20,15 +21,14 @@ void hold(const uint8_t bytes[static HOLD_SIZE])
 }
 
 /* The registers are loaded as the last thing before the kernel is entered. */
-static long wait_holding(
-	int fd, struct epoll_event *events, int room, int timeout, const sigset_t *signals)
+static long enter_holding(long number, const long arguments[6])
 {
 	static const uint8_t mask[HOLD_SIZE / 2] = { MASK, MASK, MASK, MASK, MASK, MASK, MASK, MASK,
 		MASK, MASK, MASK, MASK, MASK, MASK, MASK, MASK };
-	register long r10 __asm__("r10") = timeout;
-	register const sigset_t *r8 __asm__("r8") = signals;
-	register long r9 __asm__("r9") = SIGNALS_SIZE;
-	long r = SYS_epoll_pwait;
+	register long r10 __asm__("r10") = arguments[3];
+	register long r8 __asm__("r8") = arguments[4];
+	register long r9 __asm__("r9") = arguments[5];
+	long r = number;
 
 	__asm__ volatile("movdqu (%[held]), %%xmm8\n\t"
 			 "movdqu 16(%[held]), %%xmm9\n\t"
@@ -37,28 +37,37 @@ static long wait_holding(
 			 "pxor %%xmm10, %%xmm9\n\t"
 			 "syscall"
 			 : "+a"(r)
-			 : [held] "b"(held), [mask] "r"(mask), "D"((long)fd), "S"(events),
-			 "d"((long)room), "r"(r10), "r"(r8), "r"(r9)
+			 : [held] "b"(held), [mask] "r"(mask), "D"(arguments[0]), "S"(arguments[1]),
+			 "d"(arguments[2]), "r"(r10), "r"(r8), "r"(r9)
 			 : "rcx", "r11", "memory", "xmm8", "xmm9", "xmm10");
-	return r;
+	if (r >= 0)
+		return r;
+	errno = (int)-r;
+	return -1;
 }
 
 /* In front of the C library's, for libuv too: it calls one of the two, as its version has it. */
 __attribute__((visibility("default"))) int epoll_pwait(
 	int fd, struct epoll_event *events, int room, int timeout, const sigset_t *signals)
 {
-	long r = wait_holding(fd, events, room, timeout, signals);
-
-	if (r >= 0)
-		return (int)r;
-	errno = (int)-r;
-	return -1;
+	return (int)enter_holding(SYS_epoll_pwait,
+		(const long[]){ fd, (long)events, room, timeout, (long)signals, SIGNALS_SIZE });
 }
 
 __attribute__((visibility("default"))) int epoll_wait(
 	int fd, struct epoll_event *events, int room, int timeout)
 {
 	return epoll_pwait(fd, events, room, timeout, NULL);
+}
+
+/* This is how a keeper waits. By another name: the C library's header may have one inline. */
+__attribute__((visibility("default"))) int poll_holding(
+	struct pollfd *polls, nfds_t count, int timeout) __asm__("poll");
+
+int poll_holding(struct pollfd *polls, nfds_t count, int timeout)
+{
+	return (int)enter_holding(
+		SYS_poll, (const long[]){ (long)polls, (long)count, timeout, 0, 0, 0 });
 }
 
 #else

@@ -6,6 +6,7 @@ import argparse
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -15,7 +16,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 PATIENCE = 60  # seconds for anything that should take less than one
 TRACING = ("ptrace", "registers")
-ROUTES = ("ptrace", "mem", "vm", "stack", "registers", "fd")
+ROUTES = ("ptrace", "mem", "vm", "stack", "registers", "fd", "machine")
 
 
 class Skip(Exception):
@@ -73,9 +74,10 @@ class Settings:
 
 
 class Daemon:
-    """A daemon in a folder of its own."""
+    """A daemon in a folder of its own; with a keeper, two processes."""
 
-    def __init__(self, settings, program=None, leak=None, fallback=False):
+    def __init__(self, settings, program=None, leak=None, fallback=False, keep=False):
+        self.keep = keep
         self.folder = tempfile.mkdtemp(prefix="memguardd-scan.")
         self.socket = os.path.join(self.folder, "socket")
         self.log = open(os.path.join(self.folder, "log"), "w+b")
@@ -83,6 +85,7 @@ class Daemon:
         with open(config, "w", encoding="ascii"):
             pass  # all defaults, whatever the machine's own file says
         command = [program or settings.daemon, "--config", config, "--socket", self.socket]
+        command += ["--keep"] if keep else []
         if fallback:
             command = [settings.deny, "memfd_secret", "--"] + command
         environment = dict(os.environ)
@@ -124,22 +127,44 @@ class Daemon:
         return True
 
     def words(self):
-        self.log.seek(0)
-        return self.log.read().decode(errors="replace").strip()
+        with open(self.log.name, "rb") as log:
+            return log.read().decode(errors="replace").strip()
+
+    def worker(self):
+        """The process that serves behind a keeper; 0 between two of them."""
+        with open("/proc/%d/task/%d/children" % (self.pid, self.pid), encoding="ascii") as file:
+            children = file.read().split()
+        return int(children[0]) if children else 0
+
+    def pids(self):
+        """What is looked at: the process that is started, and who serves behind it."""
+        return [self.pid, self.worker()] if self.keep else [self.pid]
+
+    def next_worker(self, number=signal.SIGKILL):
+        """Ends the worker, whatever it does; the next one serves when this returns."""
+        before, served = self.worker(), self.words().count("serves again")
+        os.kill(before, number)
+        end = time.monotonic() + PATIENCE
+        while self.worker() in (0, before) or self.words().count("serves again") == served:
+            if self.process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError("no other worker serves: " + self.words())
+            time.sleep(0.01)
 
     def path(self, name):
         return os.path.join(self.folder, name)
 
 
 class Load:
-    """The client that keeps the daemon busy, and tells the scan what it stored."""
+    """The client that keeps the daemon busy, and tells the scan what it stored. A second one of
+    the same daemon goes on with what the first one has stored."""
 
     def __init__(self, settings, daemon, large):
         self.facts = daemon.path("facts")
         self.daemon = daemon
         self.process = subprocess.Popen(
             [settings.tool("load"), daemon.socket, self.facts, str(large)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=daemon.log, text=True,
+            bufsize=1)
 
     def __enter__(self):
         self.expect("ready")
@@ -168,6 +193,11 @@ class Load:
 
     def begin(self):
         self.say("loop")
+
+    def lost(self):
+        """Who served it was killed, and it ends."""
+        if self.process.wait(PATIENCE) == 0:
+            raise RuntimeError("the load has not noticed that it is not served any more")
 
     def end(self):
         """Whatever comes next ends the loop."""

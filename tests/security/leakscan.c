@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * leakscan --pid PID --facts FILE [OPTION...]: looks for known values and unknown keys in a
- * process, from outside. README.md describes the routes and what is looked for.
+ * leakscan --pid PID... --facts FILE [OPTION...]: looks for known values and unknown keys in
+ * processes, from outside. README.md describes the routes and what is looked for. Several processes
+ * are one whole: what is found in one is tried on what is found in another.
  *
- *   --routes LIST   of ptrace, mem, vm, stack, registers, fd (default: all of them)
- *   --core FILE     also a core file of the process
+ *   --routes LIST   of ptrace, mem, vm, stack, registers, fd, machine (default: all of them)
+ *   --core FILE     also a core file of one of them
  *   --for SECONDS   goes on and begins anew until the time is over
  *   --thorough      every byte offset, and the pages that are the same as on disk
  *   --values-only   keys that are found are counted, but are no leak
- *   --live          the process is at work: keys in its registers are counted apart
- *   --no-secret     the process is not expected to have secret memory
+ *   --live PID      this one is at work: keys in its registers are counted apart
+ *   --no-secret     they are not expected to have secret memory
  *
  * A line a route, and one for each of the first finds. Exit status: 0 nothing found, 1 a leak, 2
  * the scan could not see what it must see.
@@ -37,15 +38,18 @@
 /* Finds of a kind on a route that are told one by one. */
 #define SHOWN_MAX 3
 
+#define PROCESSES_MAX 8
+
 struct options {
-	pid_t pid;
+	pid_t pids[PROCESSES_MAX];
+	size_t processes;
 	const char *facts;
 	const char *core;
 	const char *routes;
 	unsigned long seconds;
 	bool thorough;
 	bool values_only;
-	bool live;
+	pid_t live; /* 0: none */
 	bool no_secret;
 };
 
@@ -58,8 +62,10 @@ struct result {
 	uint64_t descriptors;
 	uint64_t broken;   /* secret pages that could be read, or were refused in another way */
 	uint64_t mappable; /* secret memory that a descriptor gives away */
+	pid_t bare;        /* a process that has no secret memory; 0: all have */
 	uint64_t leaks;    /* finds that must not be */
-	uint64_t excused;  /* finds that may be: keys in the fallback, registers at work */
+	uint64_t leaks_in[PROCESSES_MAX]; /* of those, by process */
+	uint64_t excused; /* finds that may be: keys in the fallback, registers at work */
 	uint64_t finds[FINDS];
 	int error;
 };
@@ -71,59 +77,31 @@ struct scan {
 	struct hunt hunt;
 };
 
-static int read_core(struct sources *sources, const struct options *options)
-{
-	return sources_read_core(sources, options->core);
-}
-
-static int read_mem(struct sources *sources, const struct options *options)
-{
-	return sources_read_mem(sources, options->pid);
-}
-
-static int read_vm(struct sources *sources, const struct options *options)
-{
-	return sources_read_vm(sources, options->pid);
-}
-
-static int read_stack(struct sources *sources, const struct options *options)
-{
-	return sources_read_stack(sources, options->pid);
-}
-
-static int read_ptrace(struct sources *sources, const struct options *options)
-{
-	return sources_read_ptrace(sources, options->pid);
-}
-
-static int read_registers(struct sources *sources, const struct options *options)
-{
-	return sources_read_registers(sources, options->pid);
-}
-
-static int read_descriptors(struct sources *sources, const struct options *options)
-{
-	return sources_read_descriptors(sources, options->pid);
-}
-
-/* Every way in, beside what it must have seen to count as a look. */
+/* Every way in, beside what it must have seen of each process to count as a look. */
 static const struct route {
 	const char *name;
-	int (*read)(struct sources *sources, const struct options *options);
+	int (*read)(struct sources *sources, pid_t pid); /* NULL: the core file */
 	bool sees_mappings; /* the secret ones too, and is refused there */
 	bool sees_ciphertext;
-	bool once; /* the same bytes each time */
 } routes[] = {
-	{ "ptrace", read_ptrace, true, true, false }, /* first: others touch every page */
-	{ "mem", read_mem, true, true, false },
-	{ "vm", read_vm, true, true, false },
-	{ "stack", read_stack, false, false, false },
-	{ "registers", read_registers, false, false, false },
-	{ "fd", read_descriptors, false, false, false },
-	{ "core", read_core, false, false, true },
+	{ "ptrace", sources_read_ptrace, true, true }, /* first: others touch every page */
+	{ "mem", sources_read_mem, true, true },
+	{ "vm", sources_read_vm, true, true },
+	{ "stack", sources_read_stack, false, false },
+	{ "registers", sources_read_registers, false, false },
+	{ "fd", sources_read_descriptors, false, false },
+	{ "machine", sources_read_machine, false, false },
+	{ "core", NULL, false, false },
 };
 
 #define ROUTES (sizeof(routes) / sizeof(routes[0]))
+
+static void count_leak(const struct scan *scan, pid_t pid)
+{
+	scan->result->leaks++;
+	for (size_t i = 0; i < scan->options->processes; i++)
+		scan->result->leaks_in[i] += scan->options->pids[i] == pid;
+}
 
 /*
  * Which of the finds is a leak and which is not, and tells the first ones. Keys are used on set and
@@ -133,18 +111,20 @@ static void on_find(struct hunt *hunt, enum find what, const struct source *sour
 	const char *words)
 {
 	struct scan *scan = hunt->context;
-	bool excused = what != FIND_VALUE &&
-		((scan->options->live && source->registers) || scan->options->values_only);
+	const struct options *options = scan->options;
+	/* A core file does not tell whose it is. */
+	bool live = options->live > 0 && (source->pid == options->live || source->pid == 0);
+	bool excused = what != FIND_VALUE && ((live && source->registers) || options->values_only);
 
 	if (excused)
 		scan->result->excused++;
 	else
-		scan->result->leaks++;
+		count_leak(scan, source->pid);
 	if (scan->result->finds[what]++ >= SHOWN_MAX)
 		return;
-	printf("%s %s %s at %#" PRIx64 " in %s: %s\n", excused ? "excused" : "leak", scan->route,
-		find_name(what), source->address + offset,
-		source->name[0] ? source->name : "anonymous memory", words);
+	printf("%s %s %s at %#" PRIx64 " in %s of %d: %s\n", excused ? "excused" : "leak",
+		scan->route, find_name(what), source->address + offset,
+		source->name[0] ? source->name : "anonymous memory", (int)source->pid, words);
 }
 
 /* -- rounds -------------------------------------------------------------------------------- */
@@ -154,7 +134,7 @@ static bool wanted(const struct options *options, const struct route *route)
 	const char *at = options->routes;
 	size_t size = strlen(route->name);
 
-	if (route->once)
+	if (!route->read)
 		return options->core != NULL;
 	for (; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
 		if (strncmp(at, route->name, size) == 0 && (at[size] == ',' || at[size] == '\0'))
@@ -173,10 +153,36 @@ static void add_up(struct result *result, const struct sources *sources)
 	result->mappable += sources->secret_mappable;
 }
 
+static int read_process(
+	struct sources *sources, const struct route *route, pid_t pid, struct result *result)
+{
+	size_t count = sources->count;
+	size_t secret_pages = sources->secret_pages;
+	int r = route->read(sources, pid);
+
+	for (; count < sources->count; count++)
+		sources->items[count].pid = pid;
+	if (r == 0 && route->sees_mappings && sources->secret_pages == secret_pages)
+		result->bare = pid;
+	return r;
+}
+
+static int read_route(struct sources *sources, const struct route *route,
+	const struct options *options, struct result *result)
+{
+	int r = 0;
+
+	if (!route->read)
+		return sources_read_core(sources, options->core);
+	for (size_t i = 0; r == 0 && i < options->processes; i++)
+		r = read_process(sources, route, options->pids[i], result);
+	return r;
+}
+
 static void run_route(struct scan *scan, const struct route *route, struct result *result)
 {
 	struct sources sources = { 0 };
-	int r = route->read(&sources, scan->options);
+	int r = read_route(&sources, route, scan->options, result);
 
 	scan->route = route->name;
 	scan->result = result;
@@ -204,7 +210,7 @@ static void run_routes(struct scan *scan, struct result results[ROUTES])
 
 	do {
 		for (size_t i = 0; i < ROUTES; i++)
-			if (wanted(scan->options, &routes[i]) && (first || !routes[i].once) &&
+			if (wanted(scan->options, &routes[i]) && (first || routes[i].read) &&
 				results[i].error == 0)
 				run_route(scan, &routes[i], &results[i]);
 		first = false;
@@ -244,8 +250,8 @@ static int judge_secrecy(
 			route->name, result->broken);
 	if (result->mappable > 0 || result->broken > 0)
 		return EXIT_LEAK;
-	if (route->sees_mappings && !scan->options->no_secret && result->secret_pages == 0) {
-		printf("leak %s there is no secret memory\n", route->name);
+	if (result->bare != 0 && !scan->options->no_secret) {
+		printf("leak %s there is no secret memory in %d\n", route->name, (int)result->bare);
 		return EXIT_LEAK;
 	}
 	return EXIT_CLEAN;
@@ -262,6 +268,8 @@ static int judge_route(
 		result->unreadable, result->descriptors, result->leaks, result->excused);
 	for (int what = 0; what < FINDS; what++)
 		printf(" %s=%" PRIu64, find_name((enum find)what), result->finds[what]);
+	for (size_t i = 0; i < scan->options->processes; i++)
+		printf(" leaks-in-%d=%" PRIu64, (int)scan->options->pids[i], result->leaks_in[i]);
 	putchar('\n');
 	if (result->leaks > 0)
 		status = EXIT_LEAK;
@@ -327,17 +335,26 @@ static const struct option long_options[] = {
 	{ "for", required_argument, NULL, OPTION_FOR },
 	{ "thorough", no_argument, NULL, OPTION_THOROUGH },
 	{ "values-only", no_argument, NULL, OPTION_VALUES },
-	{ "live", no_argument, NULL, OPTION_LIVE },
+	{ "live", required_argument, NULL, OPTION_LIVE },
 	{ "no-secret", no_argument, NULL, OPTION_NO_SECRET },
 	{ NULL, 0, NULL, 0 },
 };
+
+static bool add_process(struct options *options, const char *number)
+{
+	pid_t pid = (pid_t)strtol(number, NULL, 10);
+
+	if (pid <= 0 || options->processes == PROCESSES_MAX)
+		return false;
+	options->pids[options->processes++] = pid;
+	return true;
+}
 
 static bool take_option(struct options *options, int letter)
 {
 	switch (letter) {
 	case OPTION_PID:
-		options->pid = (pid_t)strtol(optarg, NULL, 10);
-		return options->pid > 0;
+		return add_process(options, optarg);
 	case OPTION_FACTS:
 		options->facts = optarg;
 		return true;
@@ -355,7 +372,8 @@ static bool take_option(struct options *options, int letter)
 	case OPTION_VALUES:
 		return options->values_only = true;
 	case OPTION_LIVE:
-		return options->live = true;
+		options->live = (pid_t)strtol(optarg, NULL, 10);
+		return options->live > 0;
 	case OPTION_NO_SECRET:
 		return options->no_secret = true;
 	default:
@@ -367,11 +385,11 @@ static bool parse(struct options *options, int argc, char **argv)
 {
 	int letter;
 
-	*options = (struct options){ .routes = "ptrace,mem,vm,stack,registers,fd" };
+	*options = (struct options){ .routes = "ptrace,mem,vm,stack,registers,fd,machine" };
 	while ((letter = getopt_long(argc, argv, "", long_options, NULL)) != -1)
 		if (!take_option(options, letter))
 			return false;
-	return optind == argc && options->pid > 0 && options->facts;
+	return optind == argc && options->processes > 0 && options->facts;
 }
 
 int main(int argc, char **argv)
@@ -384,7 +402,7 @@ int main(int argc, char **argv)
 	int r;
 
 	if (!parse(&options, argc, argv)) {
-		fputs("usage: leakscan --pid PID --facts FILE [OPTION...]\n", stderr);
+		fputs("usage: leakscan --pid PID... --facts FILE [OPTION...]\n", stderr);
 		return EXIT_BLIND;
 	}
 	if (sodium_init() < 0)

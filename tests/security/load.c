@@ -5,7 +5,8 @@
  * It opens two sessions, writes what it knows to FACTS, says "ready", and then does what stdin
  * says, a line at a time: "rounds N" stores, overwrites and fetches every value N times and says
  * "done"; "loop" does so until the next line comes. It ends with stdin. LARGE is the size of the
- * largest value in bytes, 1 MiB when not given.
+ * largest value in bytes, 1 MiB when not given. Where FACTS is there already, a load before this
+ * one was cut off: this one goes on with the values that it had, over sessions of its own.
  *
  * One session is the anchor: it has exchanged one frame each way and then keeps still, so that its
  * counters tell where the daemon keeps it. The value named "anchor" is stored once.
@@ -357,6 +358,8 @@ static struct client *client_new(const char *path, struct facts *facts)
 	connect_to(client, path);
 	greet(client, facts);
 	ping(client, facts);
+	if (facts->session_count == FACTS_SESSIONS_MAX)
+		fail("too many sessions to know");
 	facts->sessions[facts->session_count++] = client->keys;
 	return client;
 }
@@ -368,6 +371,22 @@ static void draw_values(struct facts *facts, size_t large)
 			if (facts_draw(facts, kinds[i].name, kinds[i].size ? kinds[i].size : large,
 				    kinds[i].anchor) < 0)
 				fail("out of memory");
+}
+
+/*
+ * Draws them, or takes them from a load before this one. The sessions whose frames that one has
+ * captured have ended: their keys are still looked for, and nothing else can open those frames.
+ */
+static bool know_values(struct facts *facts, const char *path, size_t large)
+{
+	int r = facts_read(facts, path);
+
+	if (r == -ENOENT)
+		draw_values(facts, large);
+	else if (r < 0)
+		fail("%s cannot be read: %s", path, strerror(-r));
+	facts->frame_count = 0;
+	return r == 0;
 }
 
 /*
@@ -418,6 +437,7 @@ int main(int argc, char **argv)
 	size_t large = argc > 3 ? strtoul(argv[3], NULL, 10) : LARGE_DEFAULT;
 	struct client *anchor;
 	struct client *busy;
+	bool again;
 
 	if (argc < 3 || large == 0)
 		fail("usage: load SOCKET FACTS [LARGE]");
@@ -426,12 +446,15 @@ int main(int argc, char **argv)
 	/* Lines are read with poll in between: what stdio has read ahead would not be seen. */
 	setvbuf(stdin, NULL, _IONBF, 0);
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	draw_values(&facts, large);
+	again = know_values(&facts, argv[2], large);
 	anchor = client_new(argv[1], &facts);
 	busy = client_new(argv[1], &facts);
-	for (size_t i = 0; i < facts.value_count; i++)
-		if (facts.values[i].anchor)
+	for (size_t i = 0; i < facts.value_count; i++) {
+		if (facts.values[i].anchor && !again)
 			store(busy, &facts.values[i]);
+		if (facts.values[i].anchor)
+			fetch(busy, &facts.values[i]);
+	}
 	if (facts_write(&facts, argv[2]) < 0)
 		fail("%s cannot be written", argv[2]);
 	puts("ready");

@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/memory/coffer.h"
@@ -21,6 +22,9 @@
 #include "common/memory/locked_stack.h"
 #include "common/memory/os_memory_platform.h"
 #include "common/wire/channel.h"
+#include "daemon/daemon.h"
+#include "daemon/keeper.h"
+#include "daemon/notify.h"
 #include "daemon/vault/vault.h"
 #include "tests/security/hold.h"
 
@@ -43,6 +47,16 @@ void __real_coffer_init(
 	struct coffer *coffer, void *keys, size_t prekey, void *view, const struct guard *guard);
 void __wrap_coffer_init(
 	struct coffer *coffer, void *keys, size_t prekey, void *view, const struct guard *guard);
+int __real_coffer_adopt(
+	struct coffer *coffer, void *keys, size_t prekey, void *view, const struct guard *guard);
+int __wrap_coffer_adopt(
+	struct coffer *coffer, void *keys, size_t prekey, void *view, const struct guard *guard);
+int __real_daemon_map_keys(struct os_memory *keys, enum os_memory_need need);
+int __wrap_daemon_map_keys(struct os_memory *keys, enum os_memory_need need);
+int __real_keeper_run(const struct keeper_options *options);
+int __wrap_keeper_run(const struct keeper_options *options);
+int __real_notify_take(int fd);
+int __wrap_notify_take(int fd);
 void __real_locked_stack_call(struct locked_stack *stack, void (*function)(void *), void *argument);
 void __wrap_locked_stack_call(struct locked_stack *stack, void (*function)(void *), void *argument);
 int __real_os_platform_secret(size_t size);
@@ -155,6 +169,42 @@ static void plant_plain(const uint8_t *value)
 	plant(value, VALUE_MAX);
 }
 
+/*
+ * For the keeper, which has neither: on a page that it shares with its workers, under a mask, so
+ * that they are found only where the keeper takes it off.
+ */
+struct shared {
+	uint8_t value[VALUE_MAX];
+	uint8_t key[ENCLAVE_KEY_SIZE];
+	bool there;
+};
+
+static struct shared *shared;
+
+#define MASK 0x5a
+
+/* Byte by byte: a vector register would keep what is meant to lie elsewhere. */
+static void put_mask(volatile uint8_t *out, const volatile uint8_t *bytes, size_t size)
+{
+	for (size_t i = 0; i < size; i++)
+		out[i] = bytes[i] ^ MASK;
+}
+
+static void share_value(const uint8_t *value)
+{
+	if (shared)
+		put_mask(shared->value, value, VALUE_MAX);
+}
+
+/* The first key that is asked for is the anchor's, as below. */
+static void share_key(const uint8_t *key)
+{
+	if (shared && !shared->there)
+		put_mask(shared->key, key, ENCLAVE_KEY_SIZE);
+	if (shared)
+		shared->there = true;
+}
+
 /* What leaks the beginning of each value that is fetched, and how. */
 static const struct value_leak {
 	const char *name;
@@ -169,6 +219,8 @@ static const struct value_leak {
 	{ "pipe", plant_piped },
 	{ "file", plant_filed },
 	{ "system-call", plant_call },
+	{ "keeper-value", share_value },
+	{ "keeper-stack", share_value },
 };
 
 #define VALUE_LEAKS (sizeof(value_leaks) / sizeof(value_leaks[0]))
@@ -217,6 +269,7 @@ int __wrap_record_key(struct vault *vault, const struct record *record, uint8_t 
 	if (leaks("overrun") && record_size(record) == OVERRUN_SIZE)
 		key[ENCLAVE_KEY_SIZE] ^= 1;
 	plant_register(key);
+	share_key(key);
 	if (leaks_values())
 		plant_value(vault, record, key);
 	return r;
@@ -265,6 +318,76 @@ void __wrap_coffer_init(
 	plant_if("halves", keys, coffer_keys_size(prekey));
 }
 
+/* What another worker has left, by whoever takes it over. */
+int __wrap_coffer_adopt(
+	struct coffer *coffer, void *keys, size_t prekey, void *view, const struct guard *guard)
+{
+	int r = __real_coffer_adopt(coffer, keys, prekey, view, guard);
+
+	if (r == 0)
+		plant_if("adopted", keys, coffer_keys_size(prekey));
+	return r;
+}
+
+/* -- in the keeper ------------------------------------------------------------------------- */
+
+static const struct os_memory *kept_keys;
+static volatile uint8_t *keeper_frame;
+
+int __wrap_daemon_map_keys(struct os_memory *keys, enum os_memory_need need)
+{
+	void *page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (page == MAP_FAILED)
+		abort();
+	shared = page;
+	kept_keys = keys;
+	return __real_daemon_map_keys(keys, need);
+}
+
+/* The keeper's frame is there as long as it is. */
+int __wrap_keeper_run(const struct keeper_options *options)
+{
+	volatile uint8_t frame[VALUE_MAX] = { 0 };
+
+	keeper_frame = frame;
+	return __real_keeper_run(options);
+}
+
+static void hold_in_keeper(void)
+{
+	uint8_t key[ENCLAVE_KEY_SIZE];
+
+	put_mask(key, shared->key, sizeof(key));
+	hold(key);
+	sodium_memzero(key, sizeof(key));
+}
+
+/* A worker that has adopted what there is has told its keeper. */
+static void plant_in_keeper(void)
+{
+	uint8_t *copy;
+
+	if (leaks("keeper"))
+		plant(kept_keys->regions[0].data, kept_keys->regions[0].size);
+	copy = leaks("keeper-value") ? plant(shared->value, VALUE_MAX) : NULL;
+	if (copy)
+		put_mask(copy, copy, VALUE_MAX);
+	if (leaks("keeper-stack"))
+		put_mask(keeper_frame, shared->value, VALUE_MAX);
+	if (leaks("keeper-register"))
+		hold_in_keeper();
+}
+
+int __wrap_notify_take(int fd)
+{
+	int state = __real_notify_take(fd);
+
+	if (state == NOTIFY_READY && shared->there)
+		plant_in_keeper();
+	return state;
+}
+
 /* -- where all of it happens --------------------------------------------------------------- */
 
 void __wrap_locked_stack_call(struct locked_stack *stack, void (*function)(void *), void *argument)
@@ -275,12 +398,45 @@ void __wrap_locked_stack_call(struct locked_stack *stack, void (*function)(void 
 		__real_locked_stack_call(stack, function, argument);
 }
 
+/* Until the daemon has ended, which alone has the other end. */
+static void sit_on(int fd, int end)
+{
+	char byte;
+
+	while (read(end, &byte, 1) != 0)
+		;
+	close(fd);
+	_exit(0);
+}
+
+/* Into a process that is no child of ours, and that maps nothing of it. */
+static void hand_out(int fd)
+{
+	int ends[2];
+	pid_t child;
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		abort();
+	child = fork();
+	if (child == 0) {
+		close(ends[1]);
+		if (fork() == 0)
+			sit_on(fd, ends[0]);
+		_exit(0);
+	}
+	close(ends[0]);
+	if (child < 0 || waitpid(child, NULL, 0) != child)
+		abort();
+}
+
 int __wrap_os_platform_secret(size_t size)
 {
 	int fd = __real_os_platform_secret(size);
 
 	if (fd >= 0 && leaks("descriptor") && dup(fd) < 0)
 		abort();
+	if (fd >= 0 && leaks("handed-out"))
+		hand_out(fd);
 	return fd;
 }
 

@@ -47,6 +47,8 @@ class Report:
                 seen += ", %d secret pages refused" % found["secret-pages"]
             if found["descriptors"]:
                 seen += ", %d descriptors" % found["descriptors"]
+            if route == "machine" and found["unreadable"]:
+                seen += ", %d processes closed to us" % found["unreadable"]
             hits = str(found["leaks"])
             if found["excused"]:
                 hits += " (+%d excused)" % found["excused"]

@@ -28,20 +28,21 @@ CONTROLS = [
     ("ledger-key", "ledger-key", MEMORY),
     ("halves", "split-key", MEMORY),
     ("register", "data-key", ("ptrace", "registers")),
-    ("descriptor", "split-key", ("fd",)),
+    ("descriptor", "split-key", ("fd", "machine")),
+    ("handed-out", "split-key", ("machine",)),
     ("file", "value", ("fd",)),
     ("socket", "value", ("fd",)),
     ("pipe", "value", ("fd",)),
 ]
 
 
-def take_core(daemon, name):
-    """A core file of the running daemon, by gdb."""
+def take_core(daemon, name, pid=None):
+    """A core file of the running daemon, or of one of its processes, by gdb."""
     if not shutil.which("gdb"):
         raise Skip("no gdb here")
     path = daemon.path(name)
     done = subprocess.run(
-        ["gdb", "-nx", "-batch", "-iex", "set debuginfod enabled off", "-p", str(daemon.pid),
+        ["gdb", "-nx", "-batch", "-iex", "set debuginfod enabled off", "-p", str(pid or daemon.pid),
          "-ex", "gcore " + path],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         env=dict(os.environ, DEBUGINFOD_URLS=""), timeout=PATIENCE, check=False)
@@ -51,11 +52,18 @@ def take_core(daemon, name):
     return path
 
 
+def at_work(daemon):
+    """Who serves has keys in its registers; a keeper never has."""
+    return ["--live", str(daemon.pids()[-1])]
+
+
 class Scan:
     """One run of leakscan, taken apart."""
 
     def __init__(self, settings, daemon, load, *options, thorough=True):
-        command = [settings.tool("leakscan"), "--pid", str(daemon.pid), "--facts", load.facts]
+        command = [settings.tool("leakscan"), "--facts", load.facts]
+        for pid in daemon.pids():
+            command += ["--pid", str(pid)]
         command += ["--routes", ",".join(settings.routes)]
         command += (settings.scan if thorough else []) + list(options)
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
@@ -86,7 +94,11 @@ class Scan:
             return found.get("leaks", 0) > 0
         if what in found:
             return found["leaks"] > 0 and found[what] > 0
-        return (route + " " + what) in self.leaks
+        return any(leak.startswith(route + " " + what) for leak in self.leaks)
+
+    def leaked_in(self, route, pid):
+        """Whether it was found in this process."""
+        return self.routes.get(route, {}).get("leaks-in-%d" % pid, 0) > 0
 
 
 class Cases:
@@ -118,8 +130,8 @@ class Cases:
             load.rounds(20)
             load.begin()
             faults = self.judge(name + ", at work", Scan(
-                self.settings, daemon, load, "--for", str(self.settings.loop_seconds), "--live",
-                *options))
+                self.settings, daemon, load, "--for", str(self.settings.loop_seconds),
+                *at_work(daemon), *options))
             load.end()
             time.sleep(REMASK_PAUSE)
             faults += self.judge(name + ", at rest", Scan(self.settings, daemon, load, *options))
@@ -136,7 +148,7 @@ class Cases:
             for number in range(5 if self.settings.full else 1):
                 core = take_core(daemon, "core-at-work-%d" % number)
                 faults += self.judge("gcore at work", self.scan_core(
-                    daemon, load, core, "--live", *options))
+                    daemon, load, core, *at_work(daemon), *options))
             load.end()
             time.sleep(REMASK_PAUSE)
             core = take_core(daemon, "core-at-rest")

@@ -103,10 +103,19 @@ struct mapping {
 	uint64_t begin;
 	uint64_t end;
 	uint64_t offset; /* in the file */
+	uint64_t inode;
 	bool readable;
 	bool writable;
 	uint64_t present; /* KiB in memory or swapped out */
 	char name[128];
+};
+
+#define FILES_MAX 16
+
+/* Files of secret memory, by their numbers. */
+struct files {
+	uint64_t inodes[FILES_MAX];
+	size_t count;
 };
 
 /* How a route reads, and what it says to secret memory. */
@@ -115,6 +124,7 @@ struct reader {
 	int refusal; /* errno */
 	int fd;
 	pid_t pid;
+	struct files *files; /* of a route that gathers these, and no bytes */
 };
 
 static ssize_t read_mem(const struct reader *reader, void *out, size_t size, uint64_t address)
@@ -151,14 +161,17 @@ static bool parse_mapping(struct mapping *mapping, const char *line)
 	unsigned long long begin;
 	unsigned long long end;
 	unsigned long long offset;
+	unsigned long long inode;
 	char access[5];
 	int at = 0;
 
-	if (sscanf(line, "%llx-%llx %4s %llx %*s %*s %n", &begin, &end, access, &offset, &at) < 4)
+	if (sscanf(line, "%llx-%llx %4s %llx %*s %llu %n", &begin, &end, access, &offset, &inode,
+		    &at) < 5)
 		return false;
 	*mapping = (struct mapping){ .begin = begin,
 		.end = end,
 		.offset = offset,
+		.inode = inode,
 		.readable = access[0] == 'r',
 		.writable = access[1] == 'w' };
 	snprintf(mapping->name, sizeof(mapping->name), "%.*s", (int)strcspn(line + at, "\n"),
@@ -289,6 +302,7 @@ static int read_mappings(struct sources *sources, const struct reader *reader, t
 	struct mapping mapping = { 0 };
 	char path[64];
 	size_t room = 0;
+	size_t count = 0;
 	int r = 0;
 
 	snprintf(path, sizeof(path), "/proc/%d/smaps", (int)reader->pid);
@@ -300,10 +314,12 @@ static int read_mappings(struct sources *sources, const struct reader *reader, t
 			continue;
 		parse_detail(&mapping, line);
 		/* The last line of each entry. */
-		if (strncmp(line, "VmFlags:", 8) == 0)
-			r = take(sources, reader, &mapping);
+		if (strncmp(line, "VmFlags:", 8) != 0)
+			continue;
+		count++;
+		r = take(sources, reader, &mapping);
 	}
-	return r == 0 && sources->count == 0 ? -ESRCH : r;
+	return r == 0 && count == 0 ? -ESRCH : r;
 }
 
 static int read_through_mem(struct sources *sources, pid_t pid, take_fn take)
@@ -327,7 +343,10 @@ int sources_read_mem(struct sources *sources, pid_t pid)
 
 int sources_read_stack(struct sources *sources, pid_t pid)
 {
-	return read_through_mem(sources, pid, read_stack);
+	size_t count = sources->count;
+	int r = read_through_mem(sources, pid, read_stack);
+
+	return r == 0 && sources->count == count ? -ENODATA : r;
 }
 
 int sources_read_vm(struct sources *sources, pid_t pid)
@@ -495,7 +514,12 @@ static int take_descriptor(struct sources *sources, int process, const char *num
 	return S_ISFIFO(status.st_mode) ? take_pipe(sources, fd) : 0;
 }
 
-int sources_read_descriptors(struct sources *sources, pid_t pid)
+typedef int (*take_descriptor_fn)(struct sources *sources, int process, const char *number,
+	const char *link, const struct files *files);
+
+/* One after the other, each with what it says it is. */
+static int read_descriptors(
+	struct sources *sources, pid_t pid, const struct files *files, take_descriptor_fn take)
 {
 	cleanup(closedirp) DIR *folder = NULL;
 	cleanup(closep) int process = (int)syscall(SYS_pidfd_open, pid, 0);
@@ -509,10 +533,103 @@ int sources_read_descriptors(struct sources *sources, pid_t pid)
 	folder = opendir(path);
 	if (!folder)
 		return -errno;
-	while (r == 0 && (entry = readdir(folder)))
-		if (entry->d_name[0] != '.')
-			r = take_descriptor(sources, process, entry->d_name);
+	while (r == 0 && (entry = readdir(folder))) {
+		char link[sizeof(SECRET_NAME)];
+		ssize_t size;
+
+		if (entry->d_name[0] == '.')
+			continue;
+		size = readlinkat(dirfd(folder), entry->d_name, link, sizeof(link) - 1);
+		if (size < 0) {
+			/* Closed meanwhile. */
+			r = errno == ENOENT ? 0 : -errno;
+			continue;
+		}
+		link[size] = '\0';
+		r = take(sources, process, entry->d_name, link, files);
+	}
 	return r;
+}
+
+static int take_any(struct sources *sources, int process, const char *number, const char *link,
+	const struct files *files)
+{
+	(void)link;
+	(void)files;
+	return take_descriptor(sources, process, number);
+}
+
+int sources_read_descriptors(struct sources *sources, pid_t pid)
+{
+	size_t count = sources->descriptors;
+	int r = read_descriptors(sources, pid, NULL, take_any);
+
+	return r == 0 && sources->descriptors == count ? -ENODATA : r;
+}
+
+/* -- descriptors of all processes ---------------------------------------------------------- */
+
+static int gather_file(
+	struct sources *sources, const struct reader *reader, const struct mapping *mapping)
+{
+	struct files *files = reader->files;
+
+	(void)sources;
+	if (strcmp(mapping->name, SECRET_NAME) != 0)
+		return 0;
+	if (files->count == FILES_MAX)
+		return -E2BIG;
+	files->inodes[files->count++] = mapping->inode;
+	return 0;
+}
+
+/* Secret memory of others is their affair: what is mapped and what is opened have one number. */
+static int take_if_ours(struct sources *sources, int process, const char *number, const char *link,
+	const struct files *files)
+{
+	cleanup(closep) int fd = -1;
+	struct stat status;
+
+	sources->descriptors++;
+	if (strcmp(link, SECRET_NAME) != 0)
+		return 0;
+	fd = (int)syscall(SYS_pidfd_getfd, process, (int)strtol(number, NULL, 10), 0);
+	if (fd < 0)
+		return errno == EBADF ? 0 : -errno;
+	if (fstat(fd, &status) < 0)
+		return -errno;
+	for (size_t i = 0; i < files->count; i++)
+		if (files->inodes[i] == status.st_ino)
+			return take_file(sources, fd, &status, true);
+	return 0;
+}
+
+/* Some end meanwhile; some have more rights than this root, who then gets nothing from them. */
+static int read_other(struct sources *sources, pid_t pid, const struct files *files)
+{
+	int r = read_descriptors(sources, pid, files, take_if_ours);
+
+	if (r == -EACCES || r == -EPERM)
+		sources->unreadable++;
+	return r == -EACCES || r == -EPERM || r == -ENOENT || r == -ESRCH ? 0 : r;
+}
+
+int sources_read_machine(struct sources *sources, pid_t pid)
+{
+	cleanup(closedirp) DIR *folder = opendir("/proc");
+	struct files files = { .count = 0 };
+	struct reader reader = { .pid = pid, .files = &files };
+	size_t count = sources->descriptors;
+	struct dirent *entry;
+	int r = folder ? read_mappings(sources, &reader, gather_file) : -errno;
+
+	while (r == 0 && (entry = readdir(folder))) {
+		pid_t other = (pid_t)strtol(entry->d_name, NULL, 10);
+
+		if (other > 0)
+			r = read_other(sources, other, &files);
+	}
+	return r == 0 && sources->descriptors == count ? -ENODATA : r;
 }
 
 /* -- core files ---------------------------------------------------------------------------- */

@@ -13,6 +13,7 @@
 
 /* A run of bytes. */
 struct source {
+	pid_t pid;        /* where it was read; 0 where that is not known */
 	uint64_t address; /* in the process; 0 where there is none */
 	uint8_t *bytes;   /* owned */
 	size_t size;
@@ -28,7 +29,7 @@ struct sources {
 	size_t secret_pages;    /* of mappings that say they are secret memory */
 	size_t secret_readable; /* of those, pages that could be read all the same */
 	size_t secret_wrong;    /* of those, pages that were refused with another error */
-	size_t unreadable;      /* other pages that could not be read */
+	size_t unreadable;      /* other pages, or other processes, that could not be read */
 	size_t descriptors;     /* that were taken out of the process and looked at */
 	size_t secret_mappable; /* of those, secret memory that could be mapped */
 };
@@ -39,6 +40,8 @@ int sources_read_vm(struct sources *sources, pid_t pid);
 int sources_read_stack(struct sources *sources, pid_t pid); /* many looks, one after the other */
 int sources_read_peek(struct sources *sources, pid_t pid);  /* which is stopped under ptrace */
 int sources_read_descriptors(struct sources *sources, pid_t pid);
+
+int sources_read_machine(struct sources *sources, pid_t pid);
 int sources_read_core(struct sources *sources, const char *path);
 
 /* A further source of zeros, for a route of its own kind; NULL when memory is used up. */

@@ -23,6 +23,7 @@ class Trace:
 
     def __init__(self, path):
         self.calls = 0
+        self.pids = set()
         self.bytes = 0
         self.lines = []
         with open(path, "rb") as trace:
@@ -34,6 +35,7 @@ class Trace:
         if not match:
             return
         self.calls += 1
+        self.pids.add(int(match.group(1)))
         data = [bytes.fromhex(text.replace(b"\\x", b"").decode())
                 for text in STRING.findall(line)]
         self.bytes += sum(len(piece) for piece in data)
@@ -55,20 +57,22 @@ class Trace:
 
 
 class Strace:
-    """strace on a running process, for as long as the block lasts."""
+    """strace on running processes, and on those that they fork, for as long as the block lasts."""
 
     OPTIONS = ["-f", "-v", "-xx", "-s", "4194304", "-e", "signal=none"]
 
-    def __init__(self, pid, path):
+    def __init__(self, pids, path):
+        self.pids = pids
         self.process = subprocess.Popen(
-            ["strace"] + self.OPTIONS + ["-o", path, "-p", str(pid)],
+            ["strace"] + self.OPTIONS + ["-o", path, "-p", ",".join(str(pid) for pid in pids)],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
     def __enter__(self):
-        line = self.process.stderr.readline().decode(errors="replace")
-        if "attached" not in line:
-            self.__exit__()
-            raise Skip("strace: " + line.strip())
+        for _ in self.pids:
+            line = self.process.stderr.readline().decode(errors="replace")
+            if "attached" not in line:
+                self.__exit__()
+                raise Skip("strace: " + line.strip())
         return self
 
     def __exit__(self, *_):
@@ -122,7 +126,7 @@ class Traced:
             path = daemon.path("daemon.trace")
             values = [os.urandom(size) for size in self.SIZES]
             windows = set().union(*(windows_of(value) for value in values))
-            with Strace(daemon.pid, path):
+            with Strace(daemon.pids(), path):
                 for value in values:
                     faults += self.one_value(daemon, value, windows)
             faults += self.judge("daemon", Trace(path), windows, (), 0)
@@ -145,15 +149,34 @@ class Traced:
         self.need_strace()
         with Daemon(self.settings) as daemon, Load(self.settings, daemon, 1 << 16) as load:
             path = daemon.path("daemon.trace")
-            with Strace(daemon.pid, path):
+            with Strace(daemon.pids(), path):
                 load.rounds(2)
             return self.judge_load(daemon, load, path)
+
+    def of_kept(self):
+        """Keeper and worker, and the worker that takes over in the midst of it."""
+        self.need_strace()
+        with Daemon(self.settings, keep=True) as daemon:
+            path = daemon.path("daemon.trace")
+            with Load(self.settings, daemon, 1 << 16) as load:
+                with Strace(daemon.pids(), path):
+                    load.rounds(1)
+                    pids = daemon.pids()
+                    daemon.next_worker()
+                    with Load(self.settings, daemon, 1 << 16) as again:
+                        again.rounds(2)
+                    pids += daemon.pids()[1:]
+                faults = self.judge_load(daemon, load, path)
+            if not Trace(path).pids.issuperset(pids):
+                faults.append("a process of the daemon is not in the trace")
+        return faults
 
     def judge_load(self, daemon, load, path):
         """What the client knows must be in no call; its ciphertext, all of it, in some."""
         secrets, size = facts_of(load.facts)
         trace = Trace(path)
-        faults = self.judge("daemon under load", trace, secrets, (), 0)
+        faults = self.judge("daemon with a keeper" if daemon.keep else "daemon under load", trace,
+                            secrets, (), 0)
         if trace.bytes < size:
             faults.append("less than the load is in the trace: it is blind")
         return faults
@@ -163,7 +186,7 @@ class Traced:
         with Daemon(self.settings, self.settings.planted, "system-call") as daemon, \
                 Load(self.settings, daemon, 1 << 16) as load:
             path = daemon.path("daemon.trace")
-            with Strace(daemon.pid, path):
+            with Strace(daemon.pids(), path):
                 load.rounds(1)
             hits = len(Trace(path).hits(facts_of(load.facts)[0])[1])
         self.report.row("  planted: system call", "by strace", "", str(hits),
