@@ -164,6 +164,22 @@ static void plant_call(const uint8_t *value)
 	close(fd);
 }
 
+static void plant_on_disk(const uint8_t *value)
+{
+	const char *path = getenv("LEAK_FILE");
+	int fd = path ? open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600) : -1;
+
+	if (fd < 0 || write(fd, value, VALUE_MAX) != VALUE_MAX)
+		abort();
+	close(fd);
+}
+
+static void plant_logged(const uint8_t *value)
+{
+	if (write(STDERR_FILENO, value, VALUE_MAX) != VALUE_MAX)
+		abort();
+}
+
 static void plant_plain(const uint8_t *value)
 {
 	plant(value, VALUE_MAX);
@@ -219,6 +235,8 @@ static const struct value_leak {
 	{ "pipe", plant_piped },
 	{ "file", plant_filed },
 	{ "system-call", plant_call },
+	{ "disk", plant_on_disk },
+	{ "log", plant_logged },
 	{ "keeper-value", share_value },
 	{ "keeper-stack", share_value },
 };
