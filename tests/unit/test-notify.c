@@ -2,12 +2,18 @@
 #include <check.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -326,6 +332,419 @@ START_TEST(no_descriptor_stays_open)
 }
 END_TEST
 
+/* -- the store, the main process, the queue ------------------------------------------------ */
+
+/* The next datagram is exactly this, with one descriptor beside it, which is the caller's now. */
+static int hears_with_one(const char *expected)
+{
+	union {
+		struct cmsghdr header;
+		char room[CMSG_SPACE(4 * sizeof(int))];
+	} control;
+	char text[1024];
+	struct iovec part = { .iov_base = text, .iov_len = sizeof(text) };
+	struct msghdr message = { .msg_iov = &part,
+		.msg_iovlen = 1,
+		.msg_control = control.room,
+		.msg_controllen = sizeof(control.room) };
+	ssize_t size = recvmsg(manager, &message, MSG_CMSG_CLOEXEC);
+	int fd;
+
+	ck_assert_int_eq(size, (ssize_t)strlen(expected));
+	ck_assert_mem_eq(text, expected, strlen(expected));
+	ck_assert_int_eq(message.msg_flags & (MSG_TRUNC | MSG_CTRUNC), 0);
+	ck_assert_uint_ge(message.msg_controllen, sizeof(struct cmsghdr));
+	ck_assert_int_eq(control.header.cmsg_level, SOL_SOCKET);
+	ck_assert_int_eq(control.header.cmsg_type, SCM_RIGHTS);
+	ck_assert_uint_eq(control.header.cmsg_len, CMSG_LEN(sizeof(int)));
+	memcpy(&fd, CMSG_DATA(&control.header), sizeof(fd));
+	return fd;
+}
+
+static void must_be_the_same(int a, int b)
+{
+	struct stat one, other;
+
+	ck_assert_int_ne(a, b);
+	ck_assert_int_eq(fstat(a, &one), 0);
+	ck_assert_int_eq(fstat(b, &other), 0);
+	ck_assert_uint_eq(one.st_dev, other.st_dev);
+	ck_assert_uint_eq(one.st_ino, other.st_ino);
+}
+
+/* A file without a name, which no other descriptor of ours leads to. */
+static int some_file(void)
+{
+	int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+	if (fd < 0) {
+		char name[PATH_SIZE + 16];
+
+		snprintf(name, sizeof(name), "%s.file", path);
+		fd = open(name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
+		unlink(name);
+	}
+	ck_assert_int_ge(fd, 0);
+	return fd;
+}
+
+/* Everything that is said with a descriptor or a name, in the order of a restart. */
+static void stores_all(void)
+{
+	int fd = some_file(), other = some_file();
+	int got;
+
+	ck_assert_int_eq(notify_drop("memguardd-ledger-7"), 0);
+	hears("FDSTOREREMOVE=1\nFDNAME=memguardd-ledger-7");
+	ck_assert_int_eq(notify_push("memguardd-ledger-8", fd), 0);
+	got = hears_with_one("FDSTORE=1\nFDNAME=memguardd-ledger-8\nFDPOLL=0");
+	must_be_the_same(fd, got);
+	close(got);
+	ck_assert_int_eq(notify_push("k", other), 0);
+	got = hears_with_one("FDSTORE=1\nFDNAME=k\nFDPOLL=0");
+	must_be_the_same(other, got);
+	close(got);
+	/* What was given is still ours. */
+	ck_assert_int_ge(fcntl(fd, F_GETFD), 0);
+	ck_assert_int_eq(notify_main(4321), 0);
+	hears("MAINPID=4321");
+	ck_assert_int_eq(notify_main(1), 0);
+	hears("MAINPID=1");
+	hears_nothing();
+	close(fd);
+	close(other);
+}
+
+START_TEST(the_store_is_reached_by_a_path)
+{
+	listen_at(path, strlen(path), SOCK_DGRAM);
+	begin(path);
+	stores_all();
+}
+END_TEST
+
+START_TEST(the_store_is_reached_by_an_abstract_name)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "@memguardd-store-%ld", (long)getpid());
+	name[0] = '\0';
+	listen_at(name, 1 + strlen(name + 1), SOCK_DGRAM);
+	name[0] = '@';
+	begin(name);
+	stores_all();
+}
+END_TEST
+
+START_TEST(a_name_that_cannot_be_one_is_never_sent)
+{
+	static const char *const wrong[] = { "", ":", "a:b", "a\nREADY=1", "a\n", "\t", "a\x7f",
+		"a\x1f", "a\x80", "\xc3\xa4" };
+	char longest[NOTIFY_NAME_MAX + 2], said[512];
+	int fd = some_file();
+
+	listen_at(path, strlen(path), SOCK_DGRAM);
+	begin(path);
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		ck_assert_int_eq(notify_push(wrong[i], fd), -EINVAL);
+		ck_assert_int_eq(notify_drop(wrong[i]), -EINVAL);
+	}
+	memset(longest, 'n', sizeof(longest));
+	longest[256] = '\0';
+	ck_assert_int_eq(notify_push(longest, fd), -EINVAL);
+	ck_assert_int_eq(notify_drop(longest), -EINVAL);
+	hears_nothing();
+	longest[255] = '\0';
+	ck_assert_int_eq(notify_push(longest, fd), 0);
+	snprintf(said, sizeof(said), "FDSTORE=1\nFDNAME=%s\nFDPOLL=0", longest);
+	close(hears_with_one(said));
+	ck_assert_int_eq(notify_drop(longest), 0);
+	snprintf(said, sizeof(said), "FDSTOREREMOVE=1\nFDNAME=%s", longest);
+	hears(said);
+	/* All that may be in one. */
+	ck_assert_int_eq(notify_drop(" !\"=-./09;AZ~"), 0);
+	hears("FDSTOREREMOVE=1\nFDNAME= !\"=-./09;AZ~");
+	close(fd);
+}
+END_TEST
+
+START_TEST(what_is_no_descriptor_or_no_process_is_never_sent)
+{
+	int fd = some_file();
+
+	listen_at(path, strlen(path), SOCK_DGRAM);
+	begin(path);
+	close(fd);
+	ck_assert_int_eq(notify_push("a", fd), -EBADF);
+	ck_assert_int_eq(notify_push("a", -1), -EBADF);
+	ck_assert_int_eq(notify_main(0), -EINVAL);
+	ck_assert_int_eq(notify_main(-1), -EINVAL);
+	hears_nothing();
+}
+END_TEST
+
+START_TEST(without_a_manager_nothing_is_stored)
+{
+	static const char *const none[] = { NULL, "", "/", "@", "notify", "vsock:2:1234" };
+	int fd = some_file();
+
+	for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
+		begin(none[i]);
+		ck_assert_int_eq(notify_push("a", fd), 0);
+		ck_assert_int_eq(notify_drop("a"), 0);
+		ck_assert_int_eq(notify_main(getpid()), 0);
+		/* Nobody is waited for. */
+		ck_assert_int_eq(notify_barrier(600000), 0);
+		ck_assert_ptr_null(notify_socket());
+		ck_assert(!notify_store_is_private());
+		ck_assert_int_eq(unsetenv("NOTIFY_SOCKET"), 0);
+	}
+	close(fd);
+}
+END_TEST
+
+START_TEST(a_manager_that_is_gone_is_an_error)
+{
+	int fd = some_file();
+
+	begin(path);
+	ck_assert_int_eq(notify_push("a", fd), -ENOENT);
+	ck_assert_int_eq(notify_drop("a"), -ENOENT);
+	ck_assert_int_eq(notify_main(getpid()), -ENOENT);
+	ck_assert_int_eq(notify_barrier(600000), -ENOENT);
+	close(fd);
+}
+END_TEST
+
+START_TEST(the_address_is_given_back_as_it_was)
+{
+	char longest[PATH_SIZE];
+
+	begin(path);
+	ck_assert_str_eq(notify_socket(), path);
+	begin("@some-name");
+	ck_assert_str_eq(notify_socket(), "@some-name");
+	memset(longest, 'n', sizeof(longest));
+	longest[0] = '@';
+	longest[sizeof(longest) - 1] = '\0';
+	begin(longest);
+	ck_assert_str_eq(notify_socket(), longest);
+	begin(NULL);
+	ck_assert_ptr_null(notify_socket());
+}
+END_TEST
+
+/* -- a barrier ----------------------------------------------------------------------------- */
+
+static void on_alarm(int number)
+{
+	(void)number;
+}
+
+/* Signals come all the time while it waits. */
+static void be_disturbed(void)
+{
+	struct sigaction action = { .sa_handler = on_alarm };
+	struct itimerval often = { .it_interval = { .tv_usec = 2000 },
+		.it_value = { .tv_usec = 2000 } };
+
+	ck_assert_int_eq(sigaction(SIGALRM, &action, NULL), 0);
+	ck_assert_int_eq(setitimer(ITIMER_REAL, &often, NULL), 0);
+}
+
+/* Another process is the manager, and takes its time. It leaves a byte before it answers. */
+static pid_t answer_late(int told)
+{
+	pid_t child = fork();
+
+	ck_assert_int_ge(child, 0);
+	if (child == 0) {
+		struct pollfd there = { .fd = manager, .events = POLLIN };
+		int fd;
+
+		poll(&there, 1, -1);
+		fd = hears_with_one("BARRIER=1");
+		usleep(50000);
+		if (write(told, "x", 1) != 1)
+			_exit(1);
+		close(fd);
+		_exit(0);
+	}
+	return child;
+}
+
+static void waits_for_a_late_answer(void)
+{
+	struct itimerval never = { 0 };
+	int told[2];
+	char byte;
+	int status;
+	pid_t child;
+
+	listen_at(path, strlen(path), SOCK_DGRAM);
+	begin(path);
+	ck_assert_int_eq(pipe2(told, O_CLOEXEC | O_NONBLOCK), 0);
+	child = answer_late(told[1]);
+	ck_assert_int_eq(notify_barrier(600000), 0);
+	ck_assert_int_eq(setitimer(ITIMER_REAL, &never, NULL), 0);
+	/* It was answered before we went on. */
+	ck_assert_int_eq(read(told[0], &byte, 1), 1);
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert_int_eq(status, 0);
+	close(told[0]);
+	close(told[1]);
+}
+
+START_TEST(a_barrier_waits_for_its_answer)
+{
+	waits_for_a_late_answer();
+}
+END_TEST
+
+START_TEST(a_barrier_waits_although_signals_come)
+{
+	be_disturbed();
+	waits_for_a_late_answer();
+}
+END_TEST
+
+START_TEST(a_barrier_is_not_waited_for_without_end)
+{
+	struct itimerval never = { 0 };
+	struct timespec before, behind;
+	int fd;
+
+	listen_at(path, strlen(path), SOCK_DGRAM);
+	begin(path);
+	ck_assert_int_eq(notify_barrier(0), -ETIMEDOUT);
+	fd = hears_with_one("BARRIER=1");
+	/* A manager that has read it and never comes to its end. */
+	be_disturbed();
+	clock_gettime(CLOCK_MONOTONIC, &before);
+	ck_assert_int_eq(notify_barrier(60), -ETIMEDOUT);
+	clock_gettime(CLOCK_MONOTONIC, &behind);
+	ck_assert_int_eq(setitimer(ITIMER_REAL, &never, NULL), 0);
+	ck_assert_int_ge((behind.tv_sec - before.tv_sec) * 1000 +
+			(behind.tv_nsec - before.tv_nsec) / 1000000,
+		59);
+	close(hears_with_one("BARRIER=1"));
+	close(fd);
+	hears_nothing();
+}
+END_TEST
+
+START_TEST(a_manager_that_goes_away_ends_a_barrier)
+{
+	pid_t child;
+
+	listen_at(path, strlen(path), SOCK_DGRAM);
+	begin(path);
+	child = fork();
+	ck_assert_int_ge(child, 0);
+	if (child == 0) {
+		struct pollfd there = { .fd = manager, .events = POLLIN };
+
+		poll(&there, 1, -1);
+		_exit(0);
+	}
+	close(manager);
+	manager = -1;
+	ck_assert_int_eq(notify_barrier(600000), 0);
+	ck_assert_int_eq(waitpid(child, NULL, 0), child);
+}
+END_TEST
+
+START_TEST(the_store_leaves_no_descriptor_open)
+{
+	int fd = some_file();
+	size_t before;
+
+	listen_at(path, strlen(path), SOCK_DGRAM);
+	begin(path);
+	before = count_descriptors();
+	for (int i = 0; i < 5; i++) {
+		ck_assert_int_eq(notify_push("a", fd), 0);
+		close(hears_with_one("FDSTORE=1\nFDNAME=a\nFDPOLL=0"));
+		ck_assert_int_eq(notify_barrier(0), -ETIMEDOUT);
+		close(hears_with_one("BARRIER=1"));
+	}
+	ck_assert_int_eq(unlink(path), 0);
+	ck_assert_int_eq(notify_push("a", fd), -ENOENT);
+	ck_assert_int_eq(notify_barrier(0), -ENOENT);
+	ck_assert_uint_eq(count_descriptors(), before);
+	close(fd);
+}
+END_TEST
+
+/* -- whose store it is --------------------------------------------------------------------- */
+
+START_TEST(a_store_is_private_when_its_socket_is_roots_file)
+{
+	if (geteuid() != 0) {
+		puts("SKIP: a_store_is_private_when_its_socket_is_roots_file: only root can make "
+		     "such a socket");
+		return;
+	}
+	listen_at(path, strlen(path), SOCK_DGRAM);
+	begin(path);
+	ck_assert(notify_store_is_private());
+	/* It is looked at each time. */
+	ck_assert_int_eq(chown(path, 65534, 0), 0);
+	ck_assert(!notify_store_is_private());
+	ck_assert_int_eq(chown(path, 0, 65534), 0);
+	ck_assert(notify_store_is_private());
+	ck_assert_int_eq(unlink(path), 0);
+	ck_assert(!notify_store_is_private());
+	/* Nobody listens at a file of root's that is none. */
+	close(open(path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600));
+	ck_assert(!notify_store_is_private());
+}
+END_TEST
+
+START_TEST(a_store_of_a_user_is_not_private)
+{
+	listen_at(path, strlen(path), SOCK_DGRAM);
+	if (geteuid() == 0)
+		ck_assert_int_eq(chown(path, 65534, 65534), 0);
+	begin(path);
+	ck_assert(!notify_store_is_private());
+}
+END_TEST
+
+START_TEST(a_store_behind_an_abstract_name_is_not_private)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "@memguardd-private-%ld", (long)getpid());
+	name[0] = '\0';
+	listen_at(name, 1 + strlen(name + 1), SOCK_DGRAM);
+	name[0] = '@';
+	begin(name);
+	ck_assert(!notify_store_is_private());
+	ck_assert_int_eq(notify_drop("a"), 0);
+	hears("FDSTOREREMOVE=1\nFDNAME=a");
+}
+END_TEST
+
+static void add_store(TCase *claims)
+{
+	tcase_add_test(claims, the_store_is_reached_by_a_path);
+	tcase_add_test(claims, the_store_is_reached_by_an_abstract_name);
+	tcase_add_test(claims, a_name_that_cannot_be_one_is_never_sent);
+	tcase_add_test(claims, what_is_no_descriptor_or_no_process_is_never_sent);
+	tcase_add_test(claims, without_a_manager_nothing_is_stored);
+	tcase_add_test(claims, a_manager_that_is_gone_is_an_error);
+	tcase_add_test(claims, the_address_is_given_back_as_it_was);
+	tcase_add_test(claims, a_barrier_waits_for_its_answer);
+	tcase_add_test(claims, a_barrier_waits_although_signals_come);
+	tcase_add_test(claims, a_barrier_is_not_waited_for_without_end);
+	tcase_add_test(claims, a_manager_that_goes_away_ends_a_barrier);
+	tcase_add_test(claims, the_store_leaves_no_descriptor_open);
+	tcase_add_test(claims, a_store_is_private_when_its_socket_is_roots_file);
+	tcase_add_test(claims, a_store_of_a_user_is_not_private);
+	tcase_add_test(claims, a_store_behind_an_abstract_name_is_not_private);
+}
+
 int main(void)
 {
 	TCase *claims = tcase_create("notify");
@@ -346,5 +765,6 @@ int main(void)
 	tcase_add_test(claims, a_stream_socket_is_no_manager);
 	tcase_add_test(claims, a_state_goes_over_another_process);
 	tcase_add_test(claims, no_descriptor_stays_open);
+	add_store(claims);
 	return claims_run(claims, "notify");
 }
