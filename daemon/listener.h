@@ -2,6 +2,7 @@
 #pragma once
 
 #include "daemon/config.h"
+#include "daemon/inherited.h"
 
 #include <stdbool.h>
 #include <sys/stat.h>
@@ -23,16 +24,15 @@ struct listener {
 };
 
 /*
- * Takes the first inherited listener (LISTEN_PID, LISTEN_FDS; all others are closed and said so in
- * the log) or binds the configured one: makes the last folder of a default place (0700, or 0755 for
- * the system's) when it is missing, refuses a folder in which others may replace our socket
- * (writable by group or others and not sticky, or owned by neither root nor us), replaces a stale
- * socket file, and refuses to stand beside a daemon that serves. Returns 0; -EADDRINUSE when
- * another daemon serves this socket; -EPERM for an unsafe folder; or a negative errno. `fault` says
- * what and where.
+ * Takes the first inherited socket (all others are closed and said so in the log) or binds the
+ * configured one: makes the last folder of a default place (0700, or 0755 for the system's) when it
+ * is missing, refuses a folder in which others may replace our socket (writable by group or others
+ * and not sticky, or owned by neither root nor us), replaces a stale socket file, and refuses to
+ * stand beside a daemon that serves. Returns 0; -EADDRINUSE when another daemon serves this socket;
+ * -EPERM for an unsafe folder; or a negative errno. `fault` says what and where.
  */
-int listener_open(
-	struct listener *listener, const struct config *config, struct config_fault *fault);
+int listener_open(struct listener *listener, const struct config *config,
+	struct inherited *inherited, struct config_fault *fault);
 
 /* Closes, and unlinks our own socket and lock file; the struct may be closed twice. */
 void listener_close(struct listener *listener);

@@ -14,11 +14,6 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
-#include "daemon/log.h"
-
-/* Where the service manager's descriptors begin (sd_listen_fds(3)). */
-#define FIRST_INHERITED 3
-#define INHERITED_MAX 1024
 
 #define BACKLOG 1024
 
@@ -54,21 +49,6 @@ static bool is_socket_option(int fd, int option, int wanted)
 	int value;
 
 	return getsockopt(fd, SOL_SOCKET, option, &value, &size) == 0 && value == wanted;
-}
-
-/* How many descriptors are ours; the words that say so are for nobody behind us. */
-static int inherited_count(void)
-{
-	const char *pid = getenv("LISTEN_PID");
-	const char *fds = getenv("LISTEN_FDS");
-	long count = 0;
-
-	if (pid && fds && strtol(pid, NULL, 10) == (long)getpid())
-		count = strtol(fds, NULL, 10);
-	unsetenv("LISTEN_PID");
-	unsetenv("LISTEN_FDS");
-	unsetenv("LISTEN_FDNAMES");
-	return count < 0 || count > INHERITED_MAX ? 0 : (int)count;
 }
 
 static int inherit(struct listener *listener, int fd, struct config_fault *fault)
@@ -288,20 +268,14 @@ static int make_own(
 	return r == 0 ? bind_own(listener, config, fault) : r;
 }
 
-int listener_open(
-	struct listener *listener, const struct config *config, struct config_fault *fault)
+int listener_open(struct listener *listener, const struct config *config,
+	struct inherited *inherited, struct config_fault *fault)
 {
-	int count = inherited_count();
+	int fd = inherited_take_socket(inherited);
 	int r;
 
 	*listener = (struct listener){ .fd = -1, .lock = -1 };
-	for (int i = 1; i < count; i++) {
-		log_warning(
-			"descriptor %d of the service manager is not used", FIRST_INHERITED + i);
-		close(FIRST_INHERITED + i);
-	}
-	r = count > 0 ? inherit(listener, FIRST_INHERITED, fault)
-		      : make_own(listener, config, fault);
+	r = fd >= 0 ? inherit(listener, fd, fault) : make_own(listener, config, fault);
 	if (r < 0)
 		listener_close(listener);
 	return r;

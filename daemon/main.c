@@ -10,6 +10,7 @@
 #include "daemon/config.h"
 #include "daemon/daemon.h"
 #include "daemon/harden.h"
+#include "daemon/inherited.h"
 #include "daemon/keeper.h"
 #include "daemon/ledger/ledger.h"
 #include "daemon/listener.h"
@@ -34,6 +35,7 @@ struct process {
 	struct config_fault fault;
 	struct reload reload;
 	struct companion companion;
+	struct inherited inherited;
 	struct listener listener;
 	struct daemon daemon;
 	struct os_memory keys; /* the keeper's: of the daemon after this one, too */
@@ -154,8 +156,10 @@ static int run(struct process *process)
 
 static int open_listener(struct process *process)
 {
-	int r = listener_open(&process->listener, &process->config, &process->fault);
+	int r = listener_open(
+		&process->listener, &process->config, &process->inherited, &process->fault);
 
+	inherited_close_rest(&process->inherited);
 	if (r < 0)
 		return fail(
 			r == -EADDRINUSE ? EXIT_TAKEN : EXIT_CONFIGURATION, process->fault.text);
@@ -279,6 +283,8 @@ int main(int argc, char **argv)
 		return status;
 	if (companion_start(&process.companion, &process.config, &process.fault) < 0)
 		return fail(EXIT_INTERNAL, process.fault.text);
+	if (inherited_init(&process.inherited) < 0)
+		return fail(EXIT_INTERNAL, "out of memory");
 	/* The service manager that a command runs under is the command's to tell. */
 	if (!process.config.command)
 		notify_init();

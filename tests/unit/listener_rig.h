@@ -63,6 +63,18 @@ static inline void tear_down(void)
 	ck_assert_int_eq(nftw(home, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
 }
 
+/* As the daemon does: what the service manager has handed over comes first. */
+static inline int open_listener(struct listener *one)
+{
+	struct inherited inherited;
+	int r = inherited_init(&inherited);
+
+	if (r == 0)
+		r = listener_open(one, &config, &inherited, &fault);
+	inherited_close_rest(&inherited);
+	return r;
+}
+
 static inline bool is_there(const char *path)
 {
 	struct stat status;

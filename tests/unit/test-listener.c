@@ -96,7 +96,7 @@ static void must_still_say(const char *path, const char *text)
 
 static void must_open(void)
 {
-	ck_assert_msg(listener_open(&listener, &config, &fault) == 0, "%s", fault.text);
+	ck_assert_msg(open_listener(&listener) == 0, "%s", fault.text);
 }
 
 /* Refused with `error` and words about `word`; the listener holds nothing. */
@@ -106,7 +106,7 @@ static void must_refuse(int error, const char *word)
 	int r;
 
 	memset(&fault, 0, sizeof(fault));
-	r = listener_open(&refused, &config, &fault);
+	r = open_listener(&refused);
 	ck_assert_msg(r == error, "%d, not %d: %s", r, error, fault.text);
 	ck_assert_msg(strstr(fault.text, word) != NULL, "'%s' without '%s'", fault.text, word);
 	ck_assert_int_eq(refused.fd, -1);
@@ -351,7 +351,7 @@ START_TEST(what_a_killed_daemon_leaves_is_replaced)
 
 	ck_assert_int_ge(child, 0);
 	if (child == 0)
-		_exit(listener_open(&listener, &config, &fault) == 0 ? 0 : 1);
+		_exit(open_listener(&listener) == 0 ? 0 : 1);
 	ck_assert_int_eq(waitpid(child, &status, 0), child);
 	ck_assert_int_eq(status, 0);
 	ck_assert(is_there(place) && is_there(lock));
@@ -553,7 +553,7 @@ START_TEST(another_daemon_in_our_place_keeps_its_socket_and_its_lock)
 	must_open();
 	ck_assert_int_eq(unlink(place), 0);
 	ck_assert_int_eq(unlink(lock), 0);
-	ck_assert_int_eq(listener_open(&other, &config, &fault), 0);
+	ck_assert_int_eq(open_listener(&other), 0);
 	listener_close(&listener);
 	ck_assert_int_eq(try_connect(place), 0);
 	ck_assert(is_there(lock));
@@ -584,7 +584,7 @@ END_TEST
 static void come_and_go(atomic_int *holders, atomic_int *taken)
 {
 	for (int i = 0; i < ROUNDS;) {
-		int r = listener_open(&listener, &config, &fault);
+		int r = open_listener(&listener);
 
 		MUST(r == 0 || r == -EADDRINUSE || r == -EAGAIN);
 		if (r < 0) {

@@ -1,66 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
-#include <sys/wait.h>
 
-#include "tests/unit/listener_rig.h"
+#include "tests/unit/started.h"
 
 /* A listener that the service manager made, and hands over as sd_listen_fds(3) says. */
-
-#define FIRST 3
-
-typedef void claim_fn(void);
-
-/* What the next process is started with. */
-static struct {
-	int fds[4];
-	size_t count;
-	const char *pid;  /* NULL: its own */
-	const char *said; /* LISTEN_FDS; NULL: as many as there are */
-} start;
-
-/* Descriptors as the service manager hands them over: from 3 on, whoever used those numbers. */
-static void become_started(void)
-{
-	char text[16];
-	int high[4];
-
-	for (size_t i = 0; i < start.count; i++) {
-		high[i] = fcntl(start.fds[i], F_DUPFD, 100);
-		MUST(high[i] >= 0);
-	}
-	for (size_t i = 0; i < start.count; i++) {
-		MUST(dup2(high[i], FIRST + (int)i) == FIRST + (int)i);
-		close(high[i]);
-	}
-	snprintf(text, sizeof(text), "%ld", (long)getpid());
-	MUST(setenv("LISTEN_PID", start.pid ? start.pid : text, 1) == 0);
-	snprintf(text, sizeof(text), "%zu", start.count);
-	MUST(setenv("LISTEN_FDS", start.said ? start.said : text, 1) == 0);
-	MUST(setenv("LISTEN_FDNAMES", "memguardd", 1) == 0);
-}
-
-/* Runs a claim in a process of its own, whose descriptors are none of the test library's. */
-static void when_started(claim_fn *claim)
-{
-	pid_t child = fork();
-	int status;
-
-	ck_assert_int_ge(child, 0);
-	if (child == 0) {
-		become_started();
-		claim();
-		_exit(0);
-	}
-	ck_assert_int_eq(waitpid(child, &status, 0), child);
-	ck_assert_int_eq(status, 0);
-}
-
-static void hand_over(int fd)
-{
-	start.fds[start.count++] = fd;
-}
 
 static void words_are_for_nobody_behind_us(void)
 {
@@ -69,7 +12,7 @@ static void words_are_for_nobody_behind_us(void)
 
 static void it_is_taken(void)
 {
-	MUST(listener_open(&listener, &config, &fault) == 0);
+	MUST(open_listener(&listener) == 0);
 	words_are_for_nobody_behind_us();
 	MUST(listener.inherited && listener.fd == FIRST && listener.lock == -1);
 	MUST(strcmp(listener.endpoint.path, beside) == 0);
@@ -98,13 +41,13 @@ END_TEST
 
 static void it_is_its_owners_alone(void)
 {
-	MUST(listener_open(&listener, &config, &fault) == 0);
+	MUST(open_listener(&listener) == 0);
 	MUST(listener.own_only);
 }
 
 static void it_is_for_all(void)
 {
-	MUST(listener_open(&listener, &config, &fault) == 0);
+	MUST(open_listener(&listener) == 0);
 	MUST(!listener.own_only);
 }
 
@@ -146,7 +89,7 @@ END_TEST
 
 static void it_needs_no_place(void)
 {
-	MUST(listener_open(&listener, &config, &fault) == 0);
+	MUST(open_listener(&listener) == 0);
 	MUST(listener.fd == FIRST);
 }
 
@@ -164,7 +107,7 @@ END_TEST
 
 static void it_has_no_path(void)
 {
-	MUST(listener_open(&listener, &config, &fault) == 0);
+	MUST(open_listener(&listener) == 0);
 	MUST(listener.fd == FIRST && listener.endpoint.path[0] == '\0' && !listener.own_only);
 	listener_close(&listener);
 }
@@ -188,7 +131,7 @@ static void it_makes_its_own(void)
 	struct stat before, behind;
 
 	MUST(fstat(FIRST, &before) == 0);
-	MUST(listener_open(&listener, &config, &fault) == 0);
+	MUST(open_listener(&listener) == 0);
 	words_are_for_nobody_behind_us();
 	MUST(!listener.inherited && listener.fd != FIRST && listener.lock >= 0);
 	MUST(try_connect(place) == 0);
@@ -255,7 +198,7 @@ static void the_others_are_closed(void)
 	int ends[2];
 
 	MUST(pipe(ends) == 0 && ends[0] > FIRST + 2 && dup2(ends[1], STDERR_FILENO) >= 0);
-	MUST(listener_open(&listener, &config, &fault) == 0);
+	MUST(open_listener(&listener) == 0);
 	MUST(listener.fd == FIRST && strcmp(listener.endpoint.path, beside) == 0);
 	MUST(fcntl(FIRST + 1, F_GETFD) < 0 && fcntl(FIRST + 2, F_GETFD) < 0);
 	MUST(fcntl(ends[0], F_GETFD) >= 0);
@@ -280,7 +223,7 @@ END_TEST
 
 static void it_is_refused(void)
 {
-	MUST(listener_open(&listener, &config, &fault) == -ENOTSOCK);
+	MUST(open_listener(&listener) == -ENOTSOCK);
 	MUST(strstr(fault.text, "descriptor 3"));
 	MUST(listener.fd == -1 && listener.lock == -1);
 	/* The place of our own is no substitute: the service manager's clients look elsewhere. */
