@@ -34,5 +34,22 @@ struct listener {
 int listener_open(struct listener *listener, const struct config *config,
 	struct inherited *inherited, struct config_fault *fault);
 
+/*
+ * Takes over a listening socket that a process before this one had from listener_open, together
+ * with the descriptor of its lock; `lock` is -1 for one that the service manager had made. With a
+ * lock it is ours as if we had made it, with mode and group as they are configured now, and
+ * listener_close unlinks it; without, its place and rights are the manager's, and the configured
+ * ones are not looked at.
+ *
+ * Returns 0, and both descriptors are the listener's. Else both stay the caller's, the listener is
+ * an empty one, and `fault` says why: -ENOTSOCK for what is no listening Unix stream socket;
+ * -EADDRNOTAVAIL when it is at another place than the configured one; -EPERM for an unsafe folder;
+ * -EADDRINUSE when another daemon holds the lock; -ESTALE when another file has the name of the
+ * socket or of the lock (where the kernel does not tell what file a socket is bound to, the lock is
+ * what vouches for it), -ENOENT when none has; or another negative errno.
+ */
+int listener_adopt(struct listener *listener, int fd, int lock, const struct config *config,
+	struct config_fault *fault);
+
 /* Closes, and unlinks our own socket and lock file; the struct may be closed twice. */
 void listener_close(struct listener *listener);

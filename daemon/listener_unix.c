@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "daemon/listener_bound.h"
 
 #define BACKLOG 1024
 
@@ -51,30 +52,48 @@ static bool is_socket_option(int fd, int option, int wanted)
 	return getsockopt(fd, SOL_SOCKET, option, &value, &size) == 0 && value == wanted;
 }
 
-static int inherit(struct listener *listener, int fd, struct config_fault *fault)
+static bool is_listening(int fd)
+{
+	return is_socket_option(fd, SO_DOMAIN, AF_UNIX) &&
+		is_socket_option(fd, SO_TYPE, SOCK_STREAM) &&
+		is_socket_option(fd, SO_ACCEPTCONN, 1);
+}
+
+/* As sockets of our own are made. Returns 0 or -1 with errno. */
+static int set_flags(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	return flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
+			fcntl(fd, F_SETFD, FD_CLOEXEC) < 0
+		? -1
+		: 0;
+}
+
+/* Leaves `path` alone when the socket has none, or one that is too long. */
+static void read_path(char path[ENDPOINT_PATH_MAX], int fd)
 {
 	struct sockaddr_un address = { 0 };
 	socklen_t size = sizeof(address) - 1;
-	struct stat status;
-	int flags;
 
-	if (!is_socket_option(fd, SO_DOMAIN, AF_UNIX) ||
-		!is_socket_option(fd, SO_TYPE, SOCK_STREAM) ||
-		!is_socket_option(fd, SO_ACCEPTCONN, 1))
+	if (getsockname(fd, (struct sockaddr *)&address, &size) == 0 &&
+		address.sun_path[0] == '/' && strlen(address.sun_path) < ENDPOINT_PATH_MAX)
+		strcpy(path, address.sun_path);
+}
+
+static int inherit(struct listener *listener, int fd, struct config_fault *fault)
+{
+	struct stat status;
+
+	if (!is_listening(fd))
 		return fail(fault, -ENOTSOCK,
 			"descriptor %d of the service manager is no listening Unix stream socket",
 			fd);
-	flags = fcntl(fd, F_GETFL);
-	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
-		fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+	if (set_flags(fd) < 0)
 		return fail_errno(fault, "cannot be set up", "the inherited socket");
-	if (getsockname(fd, (struct sockaddr *)&address, &size) == 0 &&
-		address.sun_path[0] == '/' &&
-		strlen(address.sun_path) < sizeof(listener->endpoint.path)) {
-		strcpy(listener->endpoint.path, address.sun_path);
-		listener->own_only =
-			stat(address.sun_path, &status) == 0 && (status.st_mode & 0777) == 0600;
-	}
+	read_path(listener->endpoint.path, fd);
+	listener->own_only = listener->endpoint.path[0] &&
+		stat(listener->endpoint.path, &status) == 0 && (status.st_mode & 0777) == 0600;
 	listener->fd = fd;
 	listener->inherited = true;
 	return 0;
@@ -134,23 +153,38 @@ static int check_folder(const char *folder, struct config_fault *fault)
 	return 0;
 }
 
+/* Whether a descriptor leads to the file of that name. */
+static bool is_at(int fd, const char *path)
+{
+	struct stat ours, there;
+
+	return fstat(fd, &ours) == 0 && stat(path, &there) == 0 && ours.st_ino == there.st_ino &&
+		ours.st_dev == there.st_dev;
+}
+
+static int lock_now(int fd, const char *path, const char *socket, struct config_fault *fault)
+{
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+		return 0;
+	if (errno == EWOULDBLOCK)
+		return fail(fault, -EADDRINUSE, "another memguardd serves unix:%s", socket);
+	return fail_errno(fault, "cannot be locked", path);
+}
+
 /* Opens and locks the file beside the socket. Returns 1 when it was replaced meanwhile. */
 static int try_lock(int *fdp, const char *path, const char *socket, struct config_fault *fault)
 {
 	cleanup(closep) int fd =
 		open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
-	struct stat ours, there;
+	int r;
 
 	if (fd < 0)
 		return fail_errno(fault, "the lock file cannot be opened", path);
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		if (errno == EWOULDBLOCK)
-			return fail(fault, -EADDRINUSE, "another memguardd serves unix:%s", socket);
-		return fail_errno(fault, "cannot be locked", path);
-	}
+	r = lock_now(fd, path, socket, fault);
+	if (r < 0)
+		return r;
 	/* The one before us takes its lock file away: a lock on that one is worth nothing. */
-	if (fstat(fd, &ours) < 0 || stat(path, &there) < 0 || ours.st_ino != there.st_ino ||
-		ours.st_dev != there.st_dev)
+	if (!is_at(fd, path))
 		return 1;
 	*fdp = fd;
 	fd = -1;
@@ -280,6 +314,101 @@ int listener_open(struct listener *listener, const struct config *config,
 		listener_close(listener);
 	return r;
 }
+
+/* -- a listener that a process before us made ---------------------------------------------- */
+
+/* Its name may have been given to another file since, or to none: no client would find us. */
+static int check_place(struct stat *status, int fd, const char *path, struct config_fault *fault)
+{
+	if (lstat(path, status) < 0)
+		return fail_errno(fault, "the place of the socket that was left to us", path);
+	if (!S_ISSOCK(status->st_mode) || listener_bound_to(fd, status) == 0)
+		return fail(
+			fault, -ESTALE, "%s: is no longer the socket that was left to us", path);
+	return 0;
+}
+
+/* A lock goes with its open file, whoever has that; and it is still the one that others try. */
+static int check_lock(int lock, const char *socket, struct config_fault *fault)
+{
+	char path[LOCK_PATH_MAX];
+	int r;
+
+	lock_path(path, socket);
+	r = lock_now(lock, path, socket, fault);
+	if (r < 0)
+		return r;
+	if (!is_at(lock, path))
+		return fail(fault, -ESTALE, "%s: is not the lock that was left to us", path);
+	return fcntl(lock, F_SETFD, FD_CLOEXEC) < 0 ? fail_errno(fault, "cannot be set up", path)
+						    : 0;
+}
+
+/* Made by the service manager for one before us: its place is not ours to choose. */
+static int adopt_inherited(struct listener *listener, int fd, struct config_fault *fault)
+{
+	struct stat status;
+	int r = inherit(listener, fd, fault);
+
+	if (r < 0 || !listener->endpoint.path[0])
+		return r;
+	return check_place(&status, fd, listener->endpoint.path, fault);
+}
+
+static int check_own(
+	struct listener *listener, const struct config *config, struct config_fault *fault)
+{
+	const char *path = listener->endpoint.path;
+	char folder[ENDPOINT_PATH_MAX];
+	struct stat status;
+	int r;
+
+	folder_of(folder, path);
+	r = check_folder(folder, fault);
+	if (r == 0)
+		r = check_lock(listener->lock, path, fault);
+	if (r == 0)
+		r = check_place(&status, listener->fd, path, fault);
+	if (r < 0)
+		return r;
+	listener->device = status.st_dev;
+	listener->inode = status.st_ino;
+	errno = -open_to(config, path);
+	return errno != 0 ? fail_errno(fault, "the socket's rights cannot be set", path) : 0;
+}
+
+static int adopt_own(
+	struct listener *listener, const struct config *config, struct config_fault *fault)
+{
+	const char *path = listener->endpoint.path;
+
+	if (!is_listening(listener->fd))
+		return fail(fault, -ENOTSOCK,
+			"the socket that was left to us is no listening Unix stream socket");
+	read_path(listener->endpoint.path, listener->fd);
+	if (!path[0] || strcmp(path, config->socket.path) != 0)
+		return fail(fault, -EADDRNOTAVAIL,
+			"the socket that was left to us is at %s%s; configured is %s%s",
+			path[0] ? "unix:" : "no path", path,
+			config->socket.path[0] ? "unix:" : "none", config->socket.path);
+	if (set_flags(listener->fd) < 0)
+		return fail_errno(fault, "cannot be set up", path);
+	listener->own_only = config->socket_mode == 0600;
+	return check_own(listener, config, fault);
+}
+
+int listener_adopt(struct listener *listener, int fd, int lock, const struct config *config,
+	struct config_fault *fault)
+{
+	struct listener adopted = { .fd = fd, .lock = lock };
+	int r = lock < 0 ? adopt_inherited(&adopted, fd, fault)
+			 : adopt_own(&adopted, config, fault);
+
+	*listener = r == 0 ? adopted : (struct listener){ .fd = -1, .lock = -1 };
+	return r;
+}
+
+/* -- its end ------------------------------------------------------------------------------- */
 
 static void unlink_file(const char *path, dev_t device, ino_t inode)
 {
