@@ -114,7 +114,8 @@ static void drop(struct inherited_one *one)
 
 static void drop_unused(struct inherited_one *one)
 {
-	log_warning("descriptor %d of the service manager is not used", one->fd);
+	if (one->open)
+		log_warning("descriptor %d of the service manager is not used", one->fd);
 	drop(one);
 }
 
