@@ -37,7 +37,7 @@ static int ask(int netlink, ino_t inode)
 	return send(netlink, &question, sizeof(question), 0) < 0 ? -errno : 0;
 }
 
-/* Returns 0, or a negative errno: the kernel's own, or -EBADMSG when it says nothing of a file. */
+/* Returns 0, -ENOENT when the kernel says no, or -EBADMSG when it says nothing of a file. */
 static int find_file(struct unix_diag_vfs *file, const uint8_t *answer, size_t size)
 {
 	struct nlmsghdr header;
