@@ -305,6 +305,8 @@ START_TEST(a_socket_without_a_path_is_refused)
 	ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof(sa_family_t)), 0);
 	ck_assert_int_eq(listen(fd, 1), 0);
 	must_refuse_these(fd, first.lock, -EADDRNOTAVAIL, "no path");
+	config.socket.path[0] = '\0';
+	must_refuse_these(fd, first.lock, -EADDRNOTAVAIL, "no path");
 	close(fd);
 	must_be_untouched();
 }
@@ -389,9 +391,12 @@ START_TEST(where_the_kernel_does_not_tell_the_lock_vouches_for_the_place)
 	must_refuse(-ENOENT, place);
 	fd = serve_at(place, SOCK_STREAM, 1);
 	must_adopt();
+	close(fd);
+	ck_assert_int_eq(unlink(place), 0);
+	close(open(place, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+	must_refuse(-ESTALE, "no longer the socket");
 	ck_assert_int_eq(unlink(lock), 0);
 	must_refuse(-ESTALE, "not the lock");
-	close(fd);
 }
 END_TEST
 

@@ -714,6 +714,7 @@ END_TEST
 START_TEST(a_store_behind_an_abstract_name_is_not_private)
 {
 	char name[64];
+	int at_name;
 
 	snprintf(name, sizeof(name), "@memguardd-private-%ld", (long)getpid());
 	name[0] = '\0';
@@ -721,6 +722,14 @@ START_TEST(a_store_behind_an_abstract_name_is_not_private)
 	name[0] = '@';
 	begin(name);
 	ck_assert(!notify_store_is_private());
+	/* Whatever file is called so. */
+	ck_assert_int_eq(chdir(folder), 0);
+	at_name = manager;
+	listen_at(name, strlen(name), SOCK_DGRAM);
+	close(manager);
+	manager = at_name;
+	ck_assert(!notify_store_is_private());
+	ck_assert_int_eq(unlink(name), 0);
 	ck_assert_int_eq(notify_drop("a"), 0);
 	hears("FDSTOREREMOVE=1\nFDNAME=a");
 }
