@@ -40,8 +40,8 @@ int notify_take(int fd);
 /*
  * The manager's descriptor store (systemd.service(5), FileDescriptorStoreMax=), its main process
  * and its queue: for the process that the manager has started, never behind notify_relay. Without a
- * service manager they do nothing and return 0; else 0 or a negative errno. That a message was sent
- * says nothing of what the manager makes of it.
+ * service manager they do nothing and return 0; else 0 or a negative errno. A message waits while
+ * the manager's queue is full; that it was sent says nothing of what the manager makes of it.
  */
 
 /* Bytes of a name: ASCII without control characters and without ':', and at least one. */
@@ -62,7 +62,7 @@ int notify_main(pid_t pid);
 
 /*
  * Waits until the manager has dealt with everything that was sent before, or is gone; at most
- * `timeout_ms`, then -ETIMEDOUT.
+ * `timeout_ms` from when the question is in its queue, then -ETIMEDOUT.
  */
 int notify_barrier(int timeout_ms);
 
