@@ -41,12 +41,13 @@ int listener_open(struct listener *listener, const struct config *config,
  * listener_close unlinks it; without, its place and rights are the manager's, and the configured
  * ones are not looked at.
  *
- * Returns 0, and both descriptors are the listener's. Else both stay the caller's, the listener is
- * an empty one, and `fault` says why: -ENOTSOCK for what is no listening Unix stream socket;
- * -EADDRNOTAVAIL when it is at another place than the configured one; -EPERM for an unsafe folder;
- * -EADDRINUSE when another daemon holds the lock; -ESTALE when another file has the name of the
- * socket or of the lock (where the kernel does not tell what file a socket is bound to, the lock is
- * what vouches for it), -ENOENT when none has; or another negative errno.
+ * Returns 0, and both descriptors are the listener's. Else both stay the caller's (whoever keeps
+ * the lock keeps listener_open from the place), the listener is an empty one, and `fault` says why:
+ * -ENOTSOCK for what is no listening Unix stream socket; -EADDRNOTAVAIL when it is at another place
+ * than the configured one; -EPERM for an unsafe folder; -EADDRINUSE when another daemon holds the
+ * lock; -ENOENT when no file has the name of the socket; -ESTALE when another one has it, or when
+ * the lock's name does not lead to the lock (where the kernel does not tell what file a socket is
+ * bound to, the lock is what vouches for it); or another negative errno.
  */
 int listener_adopt(struct listener *listener, int fd, int lock, const struct config *config,
 	struct config_fault *fault);

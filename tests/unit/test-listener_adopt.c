@@ -332,6 +332,20 @@ START_TEST(a_place_that_is_gone_is_refused)
 }
 END_TEST
 
+/* Whoever keeps the lock keeps the place. */
+START_TEST(what_is_refused_is_closed_before_one_is_made_anew)
+{
+	one_is_before_us();
+	ck_assert_int_eq(unlink(place), 0);
+	must_refuse(-ENOENT, place);
+	ck_assert_int_eq(open_listener(&listener), -EADDRINUSE);
+	close(first.fd);
+	close(first.lock);
+	ck_assert_msg(open_listener(&listener) == 0, "%s", fault.text);
+	ck_assert_int_eq(try_connect(place), 0);
+}
+END_TEST
+
 START_TEST(another_file_in_its_place_is_refused)
 {
 	one_is_before_us();
@@ -540,6 +554,7 @@ static void add_claims(TCase *claims)
 	tcase_add_test(claims, a_socket_without_a_path_is_refused);
 	tcase_add_test(claims, a_folder_that_others_may_write_is_refused);
 	tcase_add_test(claims, a_place_that_is_gone_is_refused);
+	tcase_add_test(claims, what_is_refused_is_closed_before_one_is_made_anew);
 	tcase_add_test(claims, another_file_in_its_place_is_refused);
 	tcase_add_test(claims, another_servers_socket_in_its_place_is_refused);
 	tcase_add_test(claims, where_the_kernel_does_not_tell_the_lock_vouches_for_the_place);
