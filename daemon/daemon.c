@@ -311,6 +311,16 @@ void daemon_reloaded(struct daemon *daemon, const struct config_fault *fault)
 	wait_queue_call_all(&daemon->waits);
 }
 
+void daemon_upgrade_failed(struct daemon *daemon, const struct config_fault *fault)
+{
+	struct upgrades *upgrades = &daemon->upgrades;
+
+	upgrades->under_way = false;
+	upgrades->failed++;
+	upgrades->fault = *fault;
+	clean(upgrades->fault.text);
+}
+
 static void expire(void *argument)
 {
 	struct daemon *daemon = argument;

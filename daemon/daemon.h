@@ -27,6 +27,16 @@ struct reloads {
 	struct config_fault fault;
 };
 
+/* The program on disk takes over: requests ask for it, the keeper does it. */
+struct upgrades {
+	pid_t keeper; /* 0: there is none, and no upgrade */
+	bool asked;
+	bool under_way;
+	uid_t uid;                 /* asked by this one, last */
+	uint64_t failed;           /* since the keeper's start */
+	struct config_fault fault; /* why the last one failed; UTF-8 without control characters */
+};
+
 /*
  * What every request may need and no socket does: secret memory, the vault, the policy, the limits.
  * There is one; tests make their own.
@@ -57,6 +67,7 @@ struct daemon {
 	uint64_t next_upload;  /* binds the wrapped data keys of sets under way */
 	uint64_t purges;       /* of everything, so far */
 	struct reloads reloads;
+	struct upgrades upgrades;
 	bool ending; /* somebody who may has asked for the end */
 };
 
@@ -101,6 +112,9 @@ uint64_t daemon_purge(struct daemon *daemon);
  * Whoever has asked for it, and whoever waits for what it may have changed, looks again.
  */
 void daemon_reloaded(struct daemon *daemon, const struct config_fault *fault);
+
+/* The upgrade that was under way has failed, and everything is as it was: `fault` tells why. */
+void daemon_upgrade_failed(struct daemon *daemon, const struct config_fault *fault);
 
 /*
  * Takes out secrets whose life is over, for a millisecond at most. Whether there are more, or when

@@ -96,6 +96,7 @@ enum verb {
 	VERB_STREAM_WRITE,
 	VERB_STREAM_READ,
 	VERB_RELOAD,
+	VERB_UPGRADE,
 	VERB_EXPORT,
 	VERB_STAGE,
 	VERB_COMMIT,
@@ -179,6 +180,11 @@ struct state {
 	uint64_t ledger;    /* bytes */
 	uint64_t max_value; /* bytes */
 	bool pidfd;
+	uint32_t keeper; /* 0: there is none */
+	uint64_t broken;
+	uint64_t failed_upgrades;
+	struct span upgrade_fault;
+	bool upgrading;
 };
 
 struct caller {

@@ -35,8 +35,14 @@ static int read_state(struct state *state, const PB(State) * raw)
 		.secrets = raw->secrets,
 		.ledger = raw->ledger,
 		.max_value = raw->max_value,
-		.pidfd = raw->pidfd };
-	return text_fault(state->version) || text_fault(state->advice) || text_fault(state->cipher)
+		.pidfd = raw->pidfd,
+		.keeper = raw->keeper,
+		.broken = raw->broken,
+		.failed_upgrades = raw->failed_upgrades,
+		.upgrade_fault = span_from(raw->upgrade_fault),
+		.upgrading = raw->upgrading };
+	return text_fault(state->version) || text_fault(state->advice) ||
+			text_fault(state->cipher) || text_fault(state->upgrade_fault)
 		? -EPROTO
 		: 0;
 }

@@ -290,6 +290,7 @@ static const struct {
 	[VERB_STREAM_WRITE] = { VERB_CASE(STREAM_WRITE), read_stream_write, true, true },
 	[VERB_STREAM_READ] = { VERB_CASE(STREAM_READ), read_stream_read, false, false },
 	[VERB_RELOAD] = { VERB_CASE(RELOAD), read_nothing, false, false },
+	[VERB_UPGRADE] = { VERB_CASE(UPGRADE), read_nothing, false, false },
 	[VERB_EXPORT] = { VERB_CASE(EXPORT), read_export, false, false },
 	[VERB_STAGE] = { VERB_CASE(STAGE), read_stage, false, true },
 	[VERB_COMMIT] = { VERB_CASE(COMMIT), read_commit, true, false },

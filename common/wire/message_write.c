@@ -39,6 +39,7 @@ struct raw_request {
 		PB(StreamWrite) stream_write;
 		PB(StreamRead) stream_read;
 		PB(Reload) reload;
+		PB(Upgrade) upgrade;
 		PB(Export) export;
 		PB(Commit) commit;
 		struct raw_stage stage;
@@ -221,6 +222,13 @@ static void write_reload(struct raw_request *raw, const struct request *request)
 	raw->request.reload = &raw->reload;
 }
 
+static void write_upgrade(struct raw_request *raw, const struct request *request)
+{
+	(void)request;
+	memguard__v1__upgrade__init(&raw->upgrade);
+	raw->request.upgrade = &raw->upgrade;
+}
+
 static void write_export(struct raw_request *raw, const struct request *request)
 {
 	memguard__v1__export__init(&raw->export);
@@ -277,6 +285,7 @@ static const struct {
 	[VERB_STREAM_WRITE] = { MEMGUARD__V1__REQUEST__VERB_STREAM_WRITE, write_stream_write },
 	[VERB_STREAM_READ] = { MEMGUARD__V1__REQUEST__VERB_STREAM_READ, write_stream_read },
 	[VERB_RELOAD] = { MEMGUARD__V1__REQUEST__VERB_RELOAD, write_reload },
+	[VERB_UPGRADE] = { MEMGUARD__V1__REQUEST__VERB_UPGRADE, write_upgrade },
 	[VERB_EXPORT] = { MEMGUARD__V1__REQUEST__VERB_EXPORT, write_export },
 	[VERB_STAGE] = { MEMGUARD__V1__REQUEST__VERB_STAGE, write_stage },
 	[VERB_COMMIT] = { MEMGUARD__V1__REQUEST__VERB_COMMIT, write_commit },
@@ -383,6 +392,11 @@ static void write_state(struct raw_reply *raw, const struct reply *reply)
 	out->ledger = state->ledger;
 	out->max_value = state->max_value;
 	out->pidfd = state->pidfd;
+	out->keeper = state->keeper;
+	out->broken = state->broken;
+	out->failed_upgrades = state->failed_upgrades;
+	out->upgrade_fault = data_from(state->upgrade_fault);
+	out->upgrading = state->upgrading;
 	raw->reply.state = out;
 }
 

@@ -70,3 +70,4 @@ int serve_whoami(struct desk *desk);
 int serve_cancel(struct desk *desk);
 int serve_shutdown(struct desk *desk);
 int serve_reload(struct desk *desk);
+int serve_upgrade(struct desk *desk);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <unistd.h>
 
+#include "common/status.h"
 #include "daemon/harden.h"
 #include "daemon/log.h"
 #include "daemon/request/desk.h"
@@ -33,11 +34,16 @@ int serve_status(struct desk *desk)
 		.rekey_ms = daemon->rekey_ms,
 		.sessions = daemon->sessions,
 		.max_value = daemon->max_value,
-		.pidfd = desk->peer->pidfd >= 0 };
+		.pidfd = desk->peer->pidfd >= 0,
+		.keeper = (uint32_t)daemon->upgrades.keeper,
+		.upgrading = daemon->upgrades.under_way };
 	reply.state.counts = policy_privileged(&daemon->policy, desk->peer);
 	if (reply.state.counts) {
 		reply.state.secrets = vault_count(daemon->vault);
 		reply.state.ledger = vault_bytes(daemon->vault);
+		reply.state.broken = vault_broken(daemon->vault);
+		reply.state.failed_upgrades = daemon->upgrades.failed;
+		reply.state.upgrade_fault = span_text(daemon->upgrades.fault.text);
 	}
 	return desk_answer(desk, &reply);
 }
@@ -71,6 +77,23 @@ int serve_shutdown(struct desk *desk)
 int serve_reload(struct desk *desk)
 {
 	return petition_park(desk->transfers, desk->daemon, desk->peer->uid, desk->request->id);
+}
+
+/* The answer leaves before anything of it begins, and tells what there is to compare with. */
+int serve_upgrade(struct desk *desk)
+{
+	struct upgrades *upgrades = &desk->daemon->upgrades;
+
+	if (upgrades->keeper == 0) {
+		desk->words = "there is no keeper that could hand everything on: see the setting "
+			      "`keep`";
+		return STATUS_NO;
+	}
+	if (!upgrades->under_way) {
+		upgrades->asked = upgrades->under_way = true;
+		upgrades->uid = desk->peer->uid;
+	}
+	return serve_status(desk);
 }
 
 int serve_cancel(struct desk *desk)

@@ -90,6 +90,15 @@ static void reload(void)
 		daemon_reloaded(&door.daemon, door.daemon.reloads.done % 2 ? NULL : &fault);
 }
 
+static void upgrade(void)
+{
+	static const struct config_fault fault = { "'\xff\x1b'" };
+
+	if (door.daemon.upgrades.asked)
+		daemon_upgrade_failed(&door.daemon, &fault);
+	door.daemon.upgrades.asked = false;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static uint8_t wire[FRAME_SIZE_MAX];
@@ -104,6 +113,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	door_open(&door, data[0] & 1 ? 1000 : 0);
 	door_shake_hands(&door);
 	clock_ms = 1000000;
+	door.daemon.upgrades.keeper = 2;
 	door.daemon.vault->now = fuzz_clock;
 	purge = data[0] >> 4;
 	input = span_of(data + 1, size - 1);
@@ -121,6 +131,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		read_answers(&answers);
 		door_must_be_clean(&door);
 		reload();
+		upgrade();
 		clock_ms += paces[data[0] >> 1 & 3];
 		if (data[0] & 8)
 			daemon_expire(&door.daemon);

@@ -132,6 +132,7 @@ START_TEST(every_other_verb_comes_back_as_it_was_written)
 		{ .id = 1, .verb = VERB_PURGE, .all = true, .numbered = true },
 		{ .id = 1, .verb = VERB_SHUTDOWN },
 		{ .id = 1, .verb = VERB_RELOAD },
+		{ .id = 1, .verb = VERB_UPGRADE },
 		{ .id = 1, .verb = VERB_VERIFY, .name = span_text("v"), .key = key, .size = 9 },
 		{ .id = 1,
 			.verb = VERB_STREAM_READ,
@@ -590,7 +591,15 @@ START_TEST(replies_come_back_as_they_were_written)
 				.idle_left_ms = 9,
 				.frozen = true,
 				.tags = { &tag, 1 } } },
-		{ .id = 5, .body = BODY_STATE, .state = { .locked = 65536, .core_limit = 7 } },
+		{ .id = 5,
+			.body = BODY_STATE,
+			.state = { .locked = 65536,
+				.core_limit = 7,
+				.keeper = 8,
+				.broken = 1ull << 40,
+				.failed_upgrades = 9,
+				.upgrade_fault = span_text("no such file"),
+				.upgrading = true } },
 		{ .id = 6,
 			.body = BODY_CALLER,
 			.caller = { .uid = 1000, .groups = groups, .group_count = 2 } },
@@ -617,11 +626,34 @@ START_TEST(replies_come_back_as_they_were_written)
 		ck_assert_int_eq(back.info.created_ms, replies[i].info.created_ms);
 		ck_assert_uint_eq(back.info.tags.count, replies[i].info.tags.count);
 		ck_assert_uint_eq(back.state.locked, replies[i].state.locked);
+		ck_assert_uint_eq(back.state.keeper, replies[i].state.keeper);
+		ck_assert_uint_eq(back.state.broken, replies[i].state.broken);
+		ck_assert_uint_eq(back.state.failed_upgrades, replies[i].state.failed_upgrades);
+		ck_assert(span_equal(back.state.upgrade_fault, replies[i].state.upgrade_fault));
+		ck_assert_int_eq(back.state.upgrading, replies[i].state.upgrading);
 		ck_assert_uint_eq(back.caller.uid, replies[i].caller.uid);
 		ck_assert_uint_eq(back.caller.group_count, replies[i].caller.group_count);
 	}
 	ck_assert_uint_eq(back.caller.groups[1], 27);
 	ck_assert_int_eq(message_next_reply(&back, &messages, &rig.bench), 0);
+}
+END_TEST
+
+START_TEST(a_state_whose_words_steer_is_no_message)
+{
+	static const struct state states[] = { { .version = { (const uint8_t *)"\x1b", 1 } },
+		{ .advice = { (const uint8_t *)"\xff", 1 } },
+		{ .cipher = { (const uint8_t *)"\n", 1 } },
+		{ .upgrade_fault = { (const uint8_t *)"a\0b", 3 } }, { .keeper = 1 } };
+	struct reply reply = { .id = 1, .body = BODY_STATE, .state = states[_i] };
+	struct messages messages = { 0 };
+	struct reply back;
+	size_t used = 0;
+
+	ck_assert_int_eq(message_append_reply(plain, &used, sizeof(plain), &reply), 0);
+	messages.plain = span_of(plain, used);
+	ck_assert_int_eq(
+		message_next_reply(&back, &messages, &rig.bench), states[_i].keeper ? 1 : -EPROTO);
 }
 END_TEST
 
@@ -670,6 +702,7 @@ int main(void)
 	tcase_add_test(claims, the_largest_set_leaves_room_for_a_chunk_on_the_bench);
 	tcase_add_test(claims, the_largest_answer_fits_a_frame_of_answers);
 	tcase_add_test(claims, replies_come_back_as_they_were_written);
+	tcase_add_loop_test(claims, a_state_whose_words_steer_is_no_message, 0, 5);
 	tcase_add_test(claims, what_does_not_fit_is_not_written_at_all);
 	return claims_run(claims, "message");
 }
