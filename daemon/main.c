@@ -144,6 +144,7 @@ static int run(struct process *process)
 	struct server_options options = { .daemon = &process->daemon,
 		.listener = &process->listener,
 		.companion = process->companion.parent,
+		.line = -1,
 		.on_ready = on_ready,
 		.on_reload = on_reload,
 		.context = process };

@@ -50,6 +50,7 @@ struct server {
 	uv_poll_t listening;
 	uv_poll_t signals;
 	uv_poll_t companion;
+	uv_poll_t line;
 	uv_timer_t pause;
 	uv_timer_t rekey;
 	uv_timer_t drain;
@@ -132,7 +133,8 @@ static void close_all(struct server *server)
 		(uv_handle_t *)&server->signals, (uv_handle_t *)&server->companion,
 		(uv_handle_t *)&server->pause, (uv_handle_t *)&server->rekey,
 		(uv_handle_t *)&server->drain, (uv_handle_t *)&server->processes,
-		(uv_handle_t *)&server->planning, (uv_handle_t *)&server->expiry };
+		(uv_handle_t *)&server->line, (uv_handle_t *)&server->planning,
+		(uv_handle_t *)&server->expiry };
 
 	sessions_close(&server->sessions);
 	for (size_t i = 0; i < sizeof(handles) / sizeof(handles[0]); i++)
@@ -149,16 +151,28 @@ static void on_drain(uv_timer_t *timer)
 }
 
 /* Takes no more connections, lets answers leave that are on their way, and ends. */
-static void server_end(struct server *server)
+static void drain(struct server *server)
 {
-	if (server->ending)
-		return;
 	server->ending = true;
-	notify_send(NOTIFY_STOPPING);
 	uv_poll_stop(&server->listening);
 	uv_timer_stop(&server->pause);
 	server->drain_until = uv_now(&server->loop) + DRAIN_MS;
 	uv_timer_start(&server->drain, on_drain, 0, DRAIN_LOOK_MS);
+}
+
+static void server_end(struct server *server)
+{
+	if (server->ending)
+		return;
+	notify_send(NOTIFY_STOPPING);
+	drain(server);
+}
+
+/* The same, but others go on: the service does not end. */
+static void server_leave(struct server *server)
+{
+	if (!server->ending)
+		drain(server);
 }
 
 static void end_on(struct server *server, int number)
@@ -202,6 +216,33 @@ static void on_companion(uv_poll_t *poll, int status, int events)
 	(void)events;
 	uv_poll_stop(poll);
 	server_end(server);
+}
+
+/* -- upgrades ------------------------------------------------------------------------------ */
+
+/* What is asked for while everything ends is not begun. */
+static void on_upgrade(struct sessions *sessions)
+{
+	const struct server *server = sessions->owner;
+	struct upgrades *upgrades = &sessions->daemon->upgrades;
+
+	upgrades->asked = false;
+	if (server->ending)
+		return;
+	log_notice("upgrades, as uid %ld asks", (long)upgrades->uid);
+	server->options->on_upgrade(server->options->context);
+}
+
+static void on_line(uv_poll_t *poll, int status, int events)
+{
+	struct server *server = poll->data;
+
+	(void)status;
+	(void)events;
+	if (!server->options->on_line(server->options->context))
+		return;
+	uv_poll_stop(poll);
+	server_leave(server);
 }
 
 /* -- accepting ----------------------------------------------------------------------------- */
@@ -381,6 +422,7 @@ static int set_up(struct server *server)
 	grow_table(server);
 	server->sessions.on_count = on_count;
 	server->sessions.on_reload = on_reload;
+	server->sessions.on_upgrade = on_upgrade;
 	server->sessions.on_end = on_end;
 	server->sessions.owner = server;
 	init_timer(server, &server->pause);
@@ -396,6 +438,8 @@ static int set_up(struct server *server)
 			server, &server->listening, server->options->listener->fd, on_connection);
 	if (r == 0 && server->options->companion >= 0)
 		r = poll_fd(server, &server->companion, server->options->companion, on_companion);
+	if (r == 0 && server->options->line >= 0)
+		r = poll_fd(server, &server->line, server->options->line, on_line);
 	if (r == 0 && processes_fd(server->daemon->processes) >= 0)
 		r = poll_fd(server, &server->processes, processes_fd(server->daemon->processes),
 			on_processes);

@@ -7,15 +7,21 @@
 
 /*
  * The loop: accepts, re-masks, reloads, ends in order. Signals come by signals.h: of those that end
- * it, the first one drains, closes and returns, a second one ends the process at once.
+ * it, the first one drains, closes and returns, a second one ends the process at once. Leaving
+ * counts as the first.
  */
 struct server_options {
 	struct daemon *daemon;
 	struct listener *listener;
 	int companion; /* pidfd of the command we run with, or -1: its end is ours */
+	int line;      /* what the keeper says, or -1 */
 	void (*on_ready)(void *context); /* clients may come now */
 	/* Reads the settings anew, as reload_settings does. */
 	int (*on_reload)(void *context, struct config_fault *fault);
+	/* Somebody who may wants an upgrade; only with a keeper. */
+	void (*on_upgrade)(void *context);
+	/* The line can be read, or has ended. Returns whether to leave all to others, in order. */
+	bool (*on_line)(void *context);
 	void *context;
 };
 

@@ -256,6 +256,8 @@ static void write_round(struct sessions *sessions)
 		hurry_readers(sessions);
 	if (sessions->daemon->ending && sessions->on_end)
 		sessions->on_end(sessions);
+	if (sessions->daemon->upgrades.asked && sessions->on_upgrade)
+		sessions->on_upgrade(sessions);
 }
 
 static void on_before_poll(uv_prepare_t *prepare)
