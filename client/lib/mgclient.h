@@ -76,9 +76,8 @@ enum mg_memory {
 
 struct mg_options {
 	/*
-	 * Where the daemon listens: "unix:/path" or an absolute path. NULL: $MEMGUARD_SOCKET
-	 * (unless the process is setuid or setgid), else the user's own daemon if its socket
-	 * exists, else the system's.
+	 * "unix:/path" or an absolute path. NULL: $MEMGUARD_SOCKET (unless the process is setuid or
+	 * setgid), else the user's own daemon if its socket exists, else the system's.
 	 */
 	const char *endpoint;
 	unsigned timeout_ms; /* milliseconds for a call, without what callbacks take; 0: 5000 */
@@ -325,12 +324,9 @@ MG_NORETURN void mg_abort_local(const char *text);
 
 /*
  * From now on each of these signals, whose numbers end with a 0, purges, then calls `handler`
- * (NULL: nothing), then has its own effect, which is the end of the process for most: whoever waits
- * for it sees which signal it was. The handler runs in a thread of the library's, where it may do
- * what any function may, and may end the process otherwise. The last call wins: what an earlier one
- * caught gets back what it had before. NULL: no signals. A forked child's signals are not caught:
- * they have their own effect at once.
- *
+ * (NULL: nothing) in a thread of the library's, where it may do what any function may, then has its
+ * own effect, which is the end of the process for most. The last call wins: what an earlier one
+ * caught gets back what it had before. NULL: no signals. A forked child's signals are not caught.
  * MG_INVALID, and nothing is caught, for faults (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGSYS, SIGTRAP,
  * SIGABRT), SIGKILL and SIGSTOP; MG_LIMIT when there is no thread to be had.
  */
@@ -457,10 +453,9 @@ int mg_get_each(struct mg_client *client, const char *name, const struct mg_get_
 
 /*
  * Whether a secret is these bytes: MG_OK, or MG_NO when it is others. The comparison is made inside
- * the daemon, in a time that hangs on the candidate's size alone, and is no fetch. After a wrong
- * answer its next comparisons wait, for all processes of the calling user: 100 ms, and twice as
- * long with each further one, up to a minute; MG_TIMEOUT when the time limit is shorter. The
- * candidate is given as to mg_set and mg_set_from.
+ * the daemon, and is no fetch. After a wrong answer the next ones of the calling user wait: 100 ms,
+ * and twice as long with each further one, up to a minute; MG_TIMEOUT when the time limit is
+ * shorter. The candidate is given as to mg_set and mg_set_from.
  */
 int mg_verify(struct mg_client *client, const char *name, const void *candidate, size_t size);
 int mg_verify_from(struct mg_client *client, const char *name, mg_source source, void *context);
@@ -491,17 +486,13 @@ int mg_receive_each(struct mg_client *client, const char *name, mg_sink sink, vo
 /* Destroys a secret and its key. With `compare`, only that version. `options` may be NULL. */
 int mg_remove(struct mg_client *client, const char *name, const struct mg_set_options *options);
 
-/*
- * Another time to live for a secret, in milliseconds from now on. With `compare`, only for that
- * version; `options` may be NULL. MG_FROZEN when it is frozen.
- */
+/* Another time to live, in milliseconds from now on. `options` as for mg_remove. */
 int mg_touch(struct mg_client *client, const char *name, uint64_t ttl_ms,
 	const struct mg_set_options *options);
 
 /*
  * A frozen secret cannot be set, removed or touched until it is melted; its lifetime goes on, and
- * purges reach it. Both are MG_OK when it is so already. With `compare`, only that version;
- * `options` may be NULL.
+ * purges reach it. Both are MG_OK when it is so already. `options` as for mg_remove.
  */
 int mg_freeze(struct mg_client *client, const char *name, const struct mg_set_options *options);
 int mg_melt(struct mg_client *client, const char *name, const struct mg_set_options *options);
