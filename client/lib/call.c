@@ -95,6 +95,8 @@ void call_progress(struct mg_client *client, struct call *call)
 {
 	call->progressed = true;
 	call->deadline_ms = connection_now_ms() + client->timeout_ms + (uint64_t)call->wait_ms;
+	if (call->until_ms > 0 && call->until_ms < call->deadline_ms)
+		call->deadline_ms = call->until_ms;
 }
 
 void call_excuse(struct call *call, uint64_t since_ms)

@@ -19,7 +19,8 @@ struct call {
 	bool repeatable;
 	bool progressed;      /* since the last attempt began: call_progress */
 	unsigned wait_ms;     /* milliseconds beside the handle's time limit */
-	uint64_t deadline_ms; /* of CLOCK_MONOTONIC; set by call_run */
+	uint64_t until_ms;    /* of CLOCK_MONOTONIC: no later than this; 0: the limits alone */
+	uint64_t deadline_ms; /* the same clock; set by call_run */
 };
 
 /* Takes the time since `since_ms`, which a callback of the host has spent, off the time limit. */

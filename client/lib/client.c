@@ -404,10 +404,15 @@ static int take_state(struct question *question, const struct reply *reply)
 		.secrets = from->secrets,
 		.ledger = from->ledger,
 		.max_value = from->max_value,
-		.pidfd = from->pidfd };
+		.pidfd = from->pidfd,
+		.keeper = from->keeper,
+		.broken = from->broken,
+		.failed_upgrades = from->failed_upgrades,
+		.upgrading = from->upgrading };
 	cut_text(state->version, sizeof(state->version), from->version);
 	cut_text(state->advice, sizeof(state->advice), from->advice);
 	cut_text(state->cipher, sizeof(state->cipher), from->cipher);
+	cut_text(state->upgrade_fault, sizeof(state->upgrade_fault), from->upgrade_fault);
 	return MG_OK;
 }
 

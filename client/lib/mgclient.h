@@ -532,13 +532,17 @@ struct mg_state {
 	char cipher[32];     /* of this connection */
 	uint32_t rekey_ms;   /* milliseconds between two re-masks */
 	uint64_t sessions;
-	bool counts; /* the next two are known: for root and the daemon's own user */
+	bool counts; /* the next five are told: to root and the daemon's own user; else 0 or "" */
 	uint64_t secrets;
-	uint64_t ledger;    /* bytes that the records take */
-	uint64_t max_value; /* bytes */
-	bool pidfd;         /* callers are checked again at every read */
+	uint64_t ledger; /* bytes that the records take */
+	uint64_t broken; /* secrets that were lost, not being what was written, when it started */
+	uint64_t failed_upgrades; /* since the keeper's start */
+	char upgrade_fault[512];  /* why the last one of them failed */
+	uint64_t max_value;       /* bytes */
+	bool pidfd;               /* callers are checked again at every read */
+	uint32_t keeper; /* the process that keeps everything while others serve; 0: none */
+	bool upgrading;  /* one is under way */
 };
-
 int mg_status_of(struct mg_client *client, struct mg_state *state);
 
 #define MG_GROUPS_MAX 256
@@ -554,7 +558,6 @@ struct mg_caller {
 	bool pidfd;      /* held by a descriptor, not by its number */
 	bool privileged; /* root, or the daemon's own user */
 };
-
 int mg_whoami(struct mg_client *client, struct mg_caller *caller);
 
 /*
@@ -572,6 +575,13 @@ int mg_purge(struct mg_client *client, enum mg_purge what, uint64_t *countp);
  * of it; mg_last_error tells file and line. Only root and the daemon's own user may.
  */
 int mg_reload(struct mg_client *client);
+
+/*
+ * Lets the daemon's keeper start the program on disk and hand everything to it, for those two
+ * alone. MG_NO: there is no keeper, or it goes on as before; mg_last_error tells why. MG_TIMEOUT,
+ * or MG_UNREACHABLE while nobody serves: it may still be done; the limit should be half a minute.
+ */
+int mg_upgrade(struct mg_client *client);
 
 /* Ends the daemon and every secret, for those two alone. Returns once the connection is closed. */
 int mg_shutdown(struct mg_client *client);

@@ -721,6 +721,23 @@ START_TEST(a_reload_takes_all_of_the_file_or_nothing)
 }
 END_TEST
 
+START_TEST(an_upgrade_takes_a_keeper)
+{
+	struct mg_state state;
+
+	put("a", "v", 1);
+	ck_assert_int_eq(mg_upgrade(client), MG_NO);
+	ck_assert_ptr_nonnull(strstr(mg_last_error(), "no keeper"));
+	ck_assert_int_eq(mg_upgrade(NULL), MG_INVALID);
+	must(mg_status_of(client, &state));
+	ck_assert_int_eq((pid_t)state.pid, house.pid);
+	ck_assert(state.keeper == 0 && !state.upgrading);
+	ck_assert_uint_eq(state.failed_upgrades, 0);
+	ck_assert_str_eq(state.upgrade_fault, "");
+	holds("a", "v", 1);
+}
+END_TEST
+
 START_TEST(a_restart_is_not_noticed)
 {
 	struct bare_daemon first = house;
@@ -824,6 +841,7 @@ int main(void)
 	tcase_add_loop_test(claims, what_does_not_fit_locked_memory_comes_in_pieces, 0, 2);
 	tcase_add_test(claims, status_and_whoami_tell_what_is);
 	tcase_add_test(claims, a_reload_takes_all_of_the_file_or_nothing);
+	tcase_add_test(claims, an_upgrade_takes_a_keeper);
 	tcase_add_test(claims, a_restart_is_not_noticed);
 	tcase_add_test(claims, no_daemon_is_said_so);
 	tcase_add_test(claims, another_daemon_than_expected_is_refused);
