@@ -47,9 +47,14 @@ static int status_object(const struct mg_state *state, const char *endpoint)
 	if (state->counts) {
 		answer_number(answer, "secrets", state->secrets);
 		answer_number(answer, "ledger", state->ledger);
+		answer_number(answer, "broken", state->broken);
+		answer_number(answer, "failed_upgrades", state->failed_upgrades);
+		answer_text(answer, "upgrade_fault", state->upgrade_fault);
 	}
 	answer_number(answer, "max_value", state->max_value);
 	answer_flag(answer, "pidfd", state->pidfd);
+	answer_number(answer, "keeper", state->keeper);
+	answer_flag(answer, "upgrading", state->upgrading);
 	answer_text(answer, "endpoint", endpoint);
 	return answer_print(answer);
 }
@@ -99,7 +104,24 @@ static void status_counts(const struct mg_state *state)
 			answer_bytes(words, state->ledger));
 	else
 		answer_row("secrets", "their number is told to the daemon's own user");
+	if (state->broken > 0)
+		answer_row("broken", "%" PRIu64 ", which were not what was written, and are lost",
+			state->broken);
 	answer_row("max value", "%s", answer_bytes(words, state->max_value));
+}
+
+static void status_keeper(const struct mg_state *state)
+{
+	if (state->keeper > 0)
+		answer_row("keeper", "pid %" PRIu32, state->keeper);
+	else
+		answer_row("keeper", "none: secrets end with the process");
+	if (state->upgrading)
+		answer_row("upgrades", "one is under way");
+	if (state->failed_upgrades > 0)
+		answer_row(state->upgrading ? "" : "upgrades",
+			"%" PRIu64 " failed, the last one: %s", state->failed_upgrades,
+			state->upgrade_fault);
 }
 
 static void status_list(const struct mg_state *state, const char *endpoint)
@@ -108,6 +130,7 @@ static void status_list(const struct mg_state *state, const char *endpoint)
 
 	answer_row("daemon", "memguardd %s, pid %" PRIu32 ", up %s", state->version, state->pid,
 		answer_span(words, state->uptime_ms));
+	status_keeper(state);
 	answer_row("endpoint", "%s", endpoint);
 	status_memory(state);
 	status_process(state);

@@ -24,6 +24,7 @@ int command_backup(const struct arguments *arguments);
 int command_restore(const struct arguments *arguments);
 int command_purge(const struct arguments *arguments);
 int command_reload(const struct arguments *arguments);
+int command_upgrade(const struct arguments *arguments);
 int command_shutdown(const struct arguments *arguments);
 int command_version(const struct arguments *arguments);
 int command_help(const struct arguments *arguments);

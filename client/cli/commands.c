@@ -249,6 +249,11 @@ const struct command commands[] = {
 		"All of it is in force then, or nothing is: status 1, and the file and the line\n"
 		"that is wrong, or that changes what takes a restart.\n",
 		NULL, command_reload },
+	{ "upgrade", "", OPERAND_NONE, 0, 0, no_options, "let the program on disk take over",
+		"The daemon's keeper starts it and hands everything on; connections end, secrets\n"
+		"stay. Takes up to a minute, or as long as --timeout allows. Status 1: it cannot,\n"
+		"and the daemon goes on as before. There is a keeper with the setting keep.\n",
+		NULL, command_upgrade },
 	{ "shutdown", "", OPERAND_NONE, 0, 0, no_options, "end the daemon, and all that it holds",
 		"Returns once the daemon has closed the connection.\n", NULL, command_shutdown },
 	{ "version", "", OPERAND_NONE, 0, 0, no_options, "say the version", "", NULL,

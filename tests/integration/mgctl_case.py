@@ -17,7 +17,7 @@ MGCTL = os.environ["MGCTL"]
 ROOT = os.geteuid() == 0
 OK, USAGE, NOT_FOUND, DENIED, UNREACHABLE, CONFLICT, LIMIT, TIMEOUT, PROTOCOL, INTERNAL = (
     0, 2, 3, 4, 6, 7, 8, 9, 10, 70)
-INTEGRITY, GONE, FROZEN = 11, 12, 13
+NO, INTEGRITY, GONE, FROZEN = 1, 11, 12, 13
 
 
 class MgctlTest(unittest.TestCase):

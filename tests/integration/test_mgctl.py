@@ -24,7 +24,7 @@ from mgctl_case import (CONFLICT, DENIED, INTERNAL, LIMIT, MEMGUARDD, MGCTL, NOT
                         TIMEOUT, UNREACHABLE, USAGE, MgctlTest, StrangerTest)
 
 COMMANDS = ["set", "get", "rm", "ls", "stat", "status", "ping", "whoami", "version", "help",
-            "completion", "purge", "reload", "shutdown", "touch", "freeze", "melt", "stream",
+            "completion", "purge", "reload", "upgrade", "shutdown", "touch", "freeze", "melt", "stream",
             "verify", "backup", "restore"]
 MAX_VALUE = 1 << 20
 PIECE = 12000  # what mgctl reads at a time
@@ -545,11 +545,15 @@ class Others(MgctlTest):
         self.assertEqual(list(answer), [
             "schema", "version", "pid", "uptime_ms", "memory", "advice", "locked", "locked_stack",
             "sealed", "dumpable", "core_limit", "cipher", "rekey_ms", "sessions", "secrets",
-            "ledger", "max_value", "pidfd", "endpoint"])
+            "ledger", "broken", "failed_upgrades", "upgrade_fault", "max_value", "pidfd", "keeper",
+            "upgrading", "endpoint"])
         self.assertEqual(answer["pid"], self.daemon.pid)
         self.assertEqual(answer["endpoint"], f"unix:{self.path}")
         self.assertIn(answer["memory"], ("memfd_secret", "mlock", "not locked"))
         self.assertEqual(answer["max_value"], MAX_VALUE)
+        self.assertEqual([answer[key] for key in (
+            "broken", "failed_upgrades", "upgrade_fault", "keeper", "upgrading")],
+            [0, 0, "", 0, False])
 
     def test_status_is_a_list_that_a_person_reads(self):
         answer, = self.json("status")
@@ -557,6 +561,8 @@ class Others(MgctlTest):
         self.assertIn(f"pid {self.daemon.pid}", words)
         self.assertRegex(words, rf"(?m)^memory +{answer['memory']}")
         self.assertRegex(words, r"(?m)^max value +1 MiB$")
+        self.assertRegex(words, r"(?m)^keeper +none")
+        self.assertNotRegex(words, r"(?m)^(broken|upgrades)")
 
     def test_ping_and_whoami(self):
         self.assertIn(str(self.path), self.ok("ping").decode())
@@ -595,7 +601,7 @@ class Daemon(MgctlTest):
     def test_every_command_tells_that_there_is_no_daemon(self):
         nowhere = {"MEMGUARD_SOCKET": "unix:/nowhere"}
         for arguments in (["set", "a"], ["get", "a"], ["rm", "a", "b"], ["ls"], ["stat", "a"],
-                          ["status"], ["ping"], ["whoami"], ["purge"], ["reload"], ["shutdown"],
+                          ["status"], ["ping"], ["whoami"], ["purge"], ["reload"], ["shutdown"], ["upgrade"],
                           ["touch", "a", "--ttl", "1s"], ["freeze", "a"], ["melt", "a"]):
             self.assertIn("/nowhere", self.fails(UNREACHABLE, *arguments, env=nowhere))
 
@@ -668,7 +674,8 @@ class Strangers(StrangerTest):
 
     def test_counts_are_not_told(self):
         answer = json.loads(self.as_nobody("status", "--json").stdout)
-        self.assertEqual([key for key in answer if key in ("secrets", "ledger")], [])
+        self.assertEqual([key for key in answer if key in (
+            "secrets", "ledger", "broken", "failed_upgrades", "upgrade_fault")], [])
         self.assertFalse(json.loads(self.as_nobody("whoami", "--json").stdout)["privileged"])
 
     def test_it_is_not_dumpable(self):

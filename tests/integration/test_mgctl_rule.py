@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The commands that rule over the daemon as a whole: purge, reload (test_reload.py), shutdown."""
+"""The commands that rule over the daemon as a whole: purge, reload (test_reload.py),
+upgrade, shutdown."""
 
 import json
 import os
 import subprocess
 
-from mgctl_case import (DENIED, GONE, MEMGUARDD, MGCTL, NOT_FOUND, OK, USAGE, MgctlTest,
+from mgctl_case import (DENIED, GONE, MEMGUARDD, MGCTL, NO, NOT_FOUND, OK, USAGE, MgctlTest,
                         StrangerTest)
 
 
@@ -49,10 +50,28 @@ class Purge(MgctlTest):
             self.assertTrue(value[1000:].startswith(rest))
 
 
+class Upgrade(MgctlTest):
+    """Without a keeper; what it makes of one is in test_mgctl_upgrade.py."""
+
+    def test_it_is_refused_and_all_is_as_it_was(self):
+        self.store(b"kept")
+        before, = self.json("status")
+        words = self.fails(NO, "upgrade")
+        self.assertIn("no keeper", words)
+        self.assertIn("keep", words)
+        error = json.loads(self.fails(NO, "--json", "upgrade"))
+        self.assertEqual((error["error"], error["code"]), ("no", NO))
+        self.fails(USAGE, "upgrade", "now")
+        after, = self.json("status")
+        self.assertEqual([after[key] for key in ("pid", "keeper", "failed_upgrades", "upgrading")],
+                         [before["pid"], 0, 0, False])
+        self.assertEqual(self.ok("get", self.name), b"kept")
+
+
 class Strangers(StrangerTest):
     def test_nobody_else_rules(self):
         self.store(b"kept")
-        for arguments in (["purge", "--all"], ["reload"], ["shutdown"]):
+        for arguments in (["purge", "--all"], ["reload"], ["upgrade"], ["shutdown"]):
             self.assertEqual(self.as_nobody(*arguments).returncode, DENIED)
         self.assertEqual(self.ok("get", self.name), b"kept")
 
