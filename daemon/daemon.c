@@ -45,12 +45,29 @@ uint64_t daemon_now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-int daemon_map_keys(struct os_memory *keys, enum os_memory_need need)
+static void want_keys(struct os_memory *keys)
 {
 	*keys = (struct os_memory){ .count = 1 };
 	keys->regions[0].size = coffer_keys_size(PREKEY_SIZE);
 	keys->regions[0].inherited = true;
+}
+
+int daemon_map_keys(struct os_memory *keys, enum os_memory_need need)
+{
+	want_keys(keys);
 	return os_memory_map(keys, need);
+}
+
+int daemon_share_keys(struct os_memory *keys, enum os_memory_need need, int *fdp)
+{
+	want_keys(keys);
+	return os_memory_map_open(keys, need, fdp);
+}
+
+int daemon_open_keys(struct os_memory *keys, enum os_memory_need need, int fd)
+{
+	want_keys(keys);
+	return os_memory_open(keys, need, fd);
 }
 
 static int map_memory(struct daemon *daemon, enum os_memory_need need)

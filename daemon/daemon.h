@@ -84,6 +84,11 @@ struct daemon_options {
 /* Maps pages for key parts that outlive a daemon's process. Returns what os_memory_map does. */
 int daemon_map_keys(struct os_memory *keys, enum os_memory_need need);
 
+/* Such pages that another program can be given, and those that another one has given. As
+ * os_memory_map_open and os_memory_open. */
+int daemon_share_keys(struct os_memory *keys, enum os_memory_need need, int *fdp);
+int daemon_open_keys(struct os_memory *keys, enum os_memory_need need, int fd);
+
 /*
  * Maps the memory, draws the masters and makes an empty vault; or adopts what another daemon has
  * left in key pages and ledger. Returns 0; -EPERM when the memory is not as strong as asked for

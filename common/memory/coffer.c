@@ -8,7 +8,6 @@
 #include <string.h>
 
 #define GENERATIONS 2
-#define FORMAT 1
 #define LEFT_SIZE ((size_t)COFFER_MASTERS * COFFER_KEY_SIZE)
 
 /* A master's mask and the whole of left are one hash long. */
@@ -118,7 +117,7 @@ void coffer_init(
 
 	memset(keys, 0, coffer_keys_size(prekey));
 	furnish(coffer, keys, prekey, view, guard);
-	coffer->keys->format = FORMAT;
+	coffer->keys->format = COFFER_FORMAT;
 	coffer->keys->guard = *guard;
 	for (uint32_t i = 0; i < GENERATIONS; i++)
 		guard_arm(guard, coffer->keys->left_slot[i], LEFT_SIZE);
@@ -150,19 +149,28 @@ const struct coffer_view *coffer_view(struct coffer *coffer)
 	return coffer->view;
 }
 
-int coffer_adopt(
-	struct coffer *coffer, void *keys, size_t prekey, void *view, const struct guard *guard)
+int coffer_check(const void *keys)
 {
-	struct coffer_keys *left = keys;
+	const struct coffer_keys *left = keys;
 
-	*coffer = (struct coffer){ 0 };
 	if (!left->alive)
 		return -ENODATA;
-	if (left->format != FORMAT || atomic_load(&left->index) >= GENERATIONS)
+	if (left->format != COFFER_FORMAT || atomic_load(&left->index) >= GENERATIONS)
 		return -EBADMSG;
 	for (uint32_t i = 0; i < GENERATIONS; i++)
 		if (!guard_intact(&left->guard, left->left_slot[i] + GUARD_SIZE, LEFT_SIZE))
 			return -EBADMSG;
+	return 0;
+}
+
+int coffer_adopt(
+	struct coffer *coffer, void *keys, size_t prekey, void *view, const struct guard *guard)
+{
+	int r = coffer_check(keys);
+
+	*coffer = (struct coffer){ 0 };
+	if (r < 0)
+		return r;
 	furnish(coffer, keys, prekey, view, guard);
 	/* A re-mask that was interrupted has left a generation that does not count. */
 	wipe_generation(coffer, !current(coffer));

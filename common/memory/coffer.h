@@ -68,6 +68,12 @@ void coffer_init(
 int coffer_adopt(
 	struct coffer *coffer, void *keys, size_t prekey, void *view, const struct guard *guard);
 
+/* The format of the parts that this program writes and reads. */
+#define COFFER_FORMAT 1
+
+/* Whether coffer_adopt would read these parts: 0, -ENODATA or -EBADMSG. Touches no key. */
+int coffer_check(const void *keys);
+
 /* The notes beside the parts; NULL once the coffer is destroyed. */
 struct coffer_notes *coffer_notes(const struct coffer *coffer);
 

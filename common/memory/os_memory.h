@@ -68,6 +68,29 @@ size_t os_memory_page(void);
 int os_memory_map(struct os_memory *memory, enum os_memory_need need);
 
 /*
+ * The same in a file that whoever gets its descriptor maps, too: for a process that is to go on
+ * with these pages. *fdp is the caller's to close, and soon: until then root takes it and reads.
+ * -1 after a failure. Returns what os_memory_map does; -ENOSYS where there are no such files.
+ */
+int os_memory_map_open(struct os_memory *memory, enum os_memory_need need, int *fdp);
+
+/*
+ * Maps the very pages of another process's os_memory_map_open, whose sizes the caller has filled
+ * in. Closes `fd` in any case. Returns what os_memory_map does, -EBADMSG when the file is not of
+ * that making or has another size; after a failure nothing is mapped.
+ */
+int os_memory_open(struct os_memory *memory, enum os_memory_need need, int fd);
+
+/*
+ * The bytes of a set to another one of the same sizes, both readable and `to` writable, by words
+ * that pass through no vector register and over no stack.
+ */
+void os_memory_copy(struct os_memory *to, const struct os_memory *from);
+
+/* Unmaps all and wipes nothing: another process goes on with the pages. Takes an empty set. */
+void os_memory_release(struct os_memory *memory);
+
+/*
  * In a forked child that has inherited all regions: they are locked for it, too, and kept from its
  * own children. Returns 0, or -EPERM when `need` asks for more than there is.
  */

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -14,6 +16,12 @@
 #ifndef SYS_mseal
 #define SYS_mseal 462
 #endif
+#ifndef SECRETMEM_MAGIC
+#define SECRETMEM_MAGIC 0x5345434d
+#endif
+
+/* An ordinary file can be held in place by these. */
+#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
 /* Secret memory's size can be set once and never again: nobody can shrink it under us. */
 static int sized(int fd, size_t size)
@@ -35,7 +43,26 @@ int os_platform_secret(size_t size)
 
 int os_platform_shared(size_t size)
 {
-	return sized(memfd_create("memguard", MFD_CLOEXEC), size);
+	int fd = sized(memfd_create("memguard", MFD_CLOEXEC | MFD_ALLOW_SEALING), size);
+	int r;
+
+	if (fd < 0 || fcntl(fd, F_ADD_SEALS, SEALS) == 0)
+		return fd;
+	r = -errno;
+	close(fd);
+	return r;
+}
+
+int os_platform_check(int fd, size_t size, bool *secretp)
+{
+	struct statfs system;
+	struct stat file;
+
+	if (fstatfs(fd, &system) < 0 || fstat(fd, &file) < 0 || file.st_size < 0 ||
+		(size_t)file.st_size != size)
+		return -EBADMSG;
+	*secretp = system.f_type == SECRETMEM_MAGIC;
+	return *secretp || fcntl(fd, F_GET_SEALS) == SEALS ? 0 : -EBADMSG;
 }
 
 /* By number again: the sanitizers turn the C library's mlock into nothing that says it worked. */

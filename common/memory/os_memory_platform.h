@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /*
@@ -13,6 +14,12 @@ int os_platform_secret(size_t size);
 
 /* A descriptor for `size` bytes of ordinary memory that may be mapped twice, or negative errno. */
 int os_platform_shared(size_t size);
+
+/*
+ * Whether a descriptor that another process gave is one of the two, and has `size` bytes: -EBADMSG
+ * when not. Tells which.
+ */
+int os_platform_check(int fd, size_t size, bool *secretp);
 
 /* Keeps the range from being swapped out. */
 int os_platform_lock(void *data, size_t size);

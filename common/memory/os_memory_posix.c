@@ -119,26 +119,37 @@ static int map_part(
 	return 0;
 }
 
-/*
- * Pages of a file without a name. The descriptor is closed before anything is written: root takes
- * an open one with pidfd_getfd and maps it.
- */
-static int map_file(struct os_memory *memory, int fd)
+static int map_parts(const struct os_memory *memory, int fd)
 {
 	off_t offset = 0;
 	int r = 0;
 
-	if (fd < 0)
-		return fd;
 	for (size_t i = 0; i < memory->count && r == 0; i++) {
-		struct os_region *region = &memory->regions[i];
+		const struct os_region *region = &memory->regions[i];
 
 		r = map_part(region, region->data, PROT_READ | PROT_WRITE, fd, offset);
 		if (r == 0 && region->mirrored)
 			r = map_part(region, region->mirror, PROT_READ, fd, offset);
 		offset += (off_t)region->size;
 	}
-	close(fd);
+	return r;
+}
+
+/*
+ * Pages of a file without a name. The descriptor is closed before anything is written, because root
+ * takes an open one with pidfd_getfd and maps it; unless it is wanted (`fdp`).
+ */
+static int map_file(const struct os_memory *memory, int fd, int *fdp)
+{
+	int r;
+
+	if (fd < 0)
+		return fd;
+	r = map_parts(memory, fd);
+	if (fdp && r == 0)
+		*fdp = fd;
+	else
+		close(fd);
 	return r;
 }
 
@@ -146,12 +157,12 @@ static int map_file(struct os_memory *memory, int fd)
  * memfd_secret pages. No mlock: these pages are locked by nature, and mlock fails. Nor does
  * MAP_POPULATE reach them, so the caller touches them.
  */
-static int map_secret(struct os_memory *memory)
+static int map_secret(struct os_memory *memory, int *fdp)
 {
-	return map_file(memory, os_platform_secret(file_size(memory)));
+	return map_file(memory, os_platform_secret(file_size(memory)), fdp);
 }
 
-static int lock_mirrored(const struct os_memory *memory)
+static int lock_file(const struct os_memory *memory)
 {
 	int r = 0;
 
@@ -185,14 +196,25 @@ static int map_anonymous(struct os_memory *memory, bool lock)
 }
 
 /* Pages that are mapped twice belong to a file; what is mapped once has no need of one. */
-static int map_ordinary(struct os_memory *memory, bool lock)
+static bool needs_file(const struct os_memory *memory, const int *fdp)
+{
+	return fdp || count_mirrors(memory) > 0;
+}
+
+static int map_ordinary(struct os_memory *memory, bool lock, int *fdp)
 {
 	int r;
 
-	if (count_mirrors(memory) == 0)
+	if (!needs_file(memory, fdp))
 		return map_anonymous(memory, lock);
-	r = map_file(memory, os_platform_shared(file_size(memory)));
-	return r == 0 && lock ? lock_mirrored(memory) : r;
+	r = map_file(memory, os_platform_shared(file_size(memory)), fdp);
+	if (r == 0 && lock)
+		r = lock_file(memory);
+	if (r < 0 && fdp && *fdp >= 0) {
+		close(*fdp);
+		*fdp = -1;
+	}
+	return r;
 }
 
 /* Every page is taken at once: a lack of memory shows at start and not under a request. */
@@ -203,9 +225,9 @@ static void touch(struct os_memory *memory)
 }
 
 /* Tries the backends from the strongest down to the weakest that `need` allows. */
-static int map_best(struct os_memory *memory, enum os_memory_need need)
+static int map_best(struct os_memory *memory, enum os_memory_need need, int *fdp)
 {
-	memory->secret_error = -map_secret(memory);
+	memory->secret_error = -map_secret(memory, fdp);
 	if (memory->secret_error == 0) {
 		memory->backend = OS_MEMORY_SECRET;
 		touch(memory);
@@ -215,17 +237,17 @@ static int map_best(struct os_memory *memory, enum os_memory_need need)
 		return -EPERM;
 	if (clear(memory) < 0)
 		return -ENOMEM;
-	memory->lock_error = -map_ordinary(memory, true);
+	memory->lock_error = -map_ordinary(memory, true, fdp);
 	if (memory->lock_error == 0) {
 		memory->backend = OS_MEMORY_LOCKED;
 		return 0;
 	}
-	if (memory->lock_error == ENOSYS && count_mirrors(memory) > 0)
+	if (memory->lock_error == ENOSYS && needs_file(memory, fdp))
 		return -ENOSYS;
 	if (need == OS_MEMORY_REQUIRE_LOCK)
 		return -EPERM;
 	memory->backend = OS_MEMORY_PLAIN;
-	return clear(memory) < 0 || map_ordinary(memory, false) < 0 ? -ENOMEM : 0;
+	return clear(memory) < 0 || map_ordinary(memory, false, fdp) < 0 ? -ENOMEM : 0;
 }
 
 /* Forgets where the regions were: nothing of ours is behind these addresses any more. */
@@ -247,23 +269,22 @@ static void unmap_reservation(struct os_memory *memory)
 	forget_addresses(memory);
 }
 
-int os_memory_map(struct os_memory *memory, enum os_memory_need need)
+/* Takes address space for the regions that the caller wants. Their sizes become whole pages. */
+static int begin_map(struct os_memory *memory, size_t *totalp)
 {
-	size_t total;
-	int r;
-
 	forget_addresses(memory);
 	memory->backend = OS_MEMORY_PLAIN;
 	memory->secret_error = memory->lock_error = 0;
 	memory->sealed = false;
 	if (memory->count == 0 || memory->count > OS_MEMORY_REGIONS_MAX)
 		return -EINVAL;
-	total = total_size(memory);
-	if (total == 0)
-		return -EINVAL;
-	r = reserve(memory, total);
-	if (r == 0)
-		r = map_best(memory, need);
+	*totalp = total_size(memory);
+	return *totalp == 0 ? -EINVAL : reserve(memory, *totalp);
+}
+
+/* Ends as `r` has it. */
+static int end_map(struct os_memory *memory, size_t total, int r)
+{
 	if (r < 0) {
 		unmap_reservation(memory);
 		return r;
@@ -272,6 +293,83 @@ int os_memory_map(struct os_memory *memory, enum os_memory_need need)
 		memory->regions[i].access = OS_MEMORY_WRITE;
 	memory->locked = memory->backend == OS_MEMORY_PLAIN ? 0 : total;
 	return 0;
+}
+
+static int map(struct os_memory *memory, enum os_memory_need need, int *fdp)
+{
+	size_t total = 0;
+	int r = begin_map(memory, &total);
+
+	if (r == 0)
+		r = map_best(memory, need, fdp);
+	return end_map(memory, total, r);
+}
+
+int os_memory_map(struct os_memory *memory, enum os_memory_need need)
+{
+	return map(memory, need, NULL);
+}
+
+int os_memory_map_open(struct os_memory *memory, enum os_memory_need need, int *fdp)
+{
+	*fdp = -1;
+	return map(memory, need, fdp);
+}
+
+/* What another process has mapped, as strong as `need` asks for. */
+static int map_theirs(struct os_memory *memory, enum os_memory_need need, int fd)
+{
+	bool secret = false;
+	int r = os_platform_check(fd, file_size(memory), &secret);
+
+	if (r == 0)
+		r = map_parts(memory, fd);
+	if (r < 0)
+		return r;
+	if (secret) {
+		memory->backend = OS_MEMORY_SECRET;
+		return 0;
+	}
+	/* Its maker knew why; here it was not tried. */
+	memory->secret_error = ENODATA;
+	if (need == OS_MEMORY_REQUIRE_SECRET)
+		return -EPERM;
+	memory->lock_error = -lock_file(memory);
+	if (memory->lock_error == 0)
+		memory->backend = OS_MEMORY_LOCKED;
+	return memory->lock_error != 0 && need == OS_MEMORY_REQUIRE_LOCK ? -EPERM : 0;
+}
+
+int os_memory_open(struct os_memory *memory, enum os_memory_need need, int fd)
+{
+	size_t total = 0;
+	int r = begin_map(memory, &total);
+
+	if (r == 0)
+		r = map_theirs(memory, need, fd);
+	close(fd);
+	return end_map(memory, total, r);
+}
+
+/* Whole pages: there is no rest. */
+static void copy_words(uint8_t *to, const uint8_t *from, size_t size)
+{
+	volatile uint64_t *out = (volatile uint64_t *)(void *)to;
+	const volatile uint64_t *in = (const volatile uint64_t *)(const void *)from;
+
+	for (size_t i = 0; i < size / sizeof(*out); i++)
+		out[i] = in[i];
+}
+
+void os_memory_copy(struct os_memory *to, const struct os_memory *from)
+{
+	for (size_t i = 0; i < from->count; i++)
+		copy_words(to->regions[i].data, from->regions[i].data, from->regions[i].size);
+}
+
+void os_memory_release(struct os_memory *memory)
+{
+	unmap_reservation(memory);
 }
 
 /* The kernel locks secret pages by their nature, others for each process that asks. */

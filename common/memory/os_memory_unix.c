@@ -19,6 +19,14 @@ int os_platform_shared(size_t size)
 	return -ENOSYS;
 }
 
+int os_platform_check(int fd, size_t size, bool *secretp)
+{
+	(void)fd;
+	(void)size;
+	(void)secretp;
+	return -EBADMSG;
+}
+
 int os_platform_lock(void *data, size_t size)
 {
 	return mlock(data, size) < 0 ? -errno : 0;

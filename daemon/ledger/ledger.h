@@ -29,6 +29,15 @@ struct ledger;
  */
 int ledger_file(void);
 
+/* The format of the files that this program writes and reads. */
+#define LEDGER_FORMAT 1
+
+/*
+ * Whether ledger_new would take the file, as far as its head tells: 0, or -EBADMSG. One that nobody
+ * has used yet is fine.
+ */
+int ledger_check(int fd);
+
 /*
  * Reserves address space: LEDGER_MAX bytes, or half of what the process may have, halved on until
  * the kernel agrees. `fd` is a file of ledger_file's, which outlives the ledger; -1 for memory that

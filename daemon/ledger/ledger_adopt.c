@@ -19,7 +19,6 @@ struct head {
 	uint8_t reserved[sizeof(uint32_t)];
 };
 
-#define LEDGER_FORMAT 1
 static const char head_magic[8] = { 'm', 'g', 'l', 'e', 'd', 'g', 'e', 'r' };
 
 _Static_assert(sizeof(struct head) == LEDGER_UNIT, "the head is the first unit");
@@ -29,12 +28,26 @@ bool ledger_is_adopted(const struct ledger *ledger)
 	return ledger->adopted;
 }
 
-static bool is_ours(const struct ledger *ledger)
+static bool head_is_ours(const struct head *head)
 {
-	const struct head *head = (const struct head *)(const void *)ledger->base;
-
 	return memcmp(head->magic, head_magic, sizeof(head_magic)) == 0 &&
 		bytes_get32(head->format) == LEDGER_FORMAT;
+}
+
+static bool is_ours(const struct ledger *ledger)
+{
+	return head_is_ours((const struct head *)(const void *)ledger->base);
+}
+
+int ledger_check(int fd)
+{
+	struct head head;
+	ssize_t size = pread(fd, &head, sizeof(head), 0);
+
+	if (size == 0 ||
+		(size == sizeof(head) && sodium_is_zero((const uint8_t *)&head, sizeof(head))))
+		return 0;
+	return size == sizeof(head) && head_is_ours(&head) ? 0 : -EBADMSG;
 }
 
 /* The name comes last, in one step: without it nothing was ever written. */
