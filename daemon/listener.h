@@ -54,3 +54,6 @@ int listener_adopt(struct listener *listener, int fd, int lock, const struct con
 
 /* Closes, and unlinks our own socket and lock file; the struct may be closed twice. */
 void listener_close(struct listener *listener);
+
+/* Closes only: another process has all of it, too, and goes on. */
+void listener_leave(struct listener *listener);

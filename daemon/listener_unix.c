@@ -436,6 +436,11 @@ void listener_close(struct listener *listener)
 {
 	if (!listener->inherited)
 		unlink_own(listener);
+	listener_leave(listener);
+}
+
+void listener_leave(struct listener *listener)
+{
 	if (listener->fd >= 0)
 		close(listener->fd);
 	if (listener->lock >= 0)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <limits.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,8 +12,12 @@
 #include "daemon/daemon.h"
 #include "daemon/harden.h"
 #include "daemon/inherited.h"
-#include "daemon/keeper.h"
-#include "daemon/ledger/ledger.h"
+#include "daemon/keeper/estate.h"
+#include "daemon/keeper/failpoint.h"
+#include "daemon/keeper/handover.h"
+#include "daemon/keeper/keeper.h"
+#include "daemon/keeper/store.h"
+#include "daemon/line.h"
 #include "daemon/listener.h"
 #include "daemon/log.h"
 #include "daemon/notify.h"
@@ -36,16 +41,22 @@ struct process {
 	struct reload reload;
 	struct companion companion;
 	struct inherited inherited;
-	struct listener listener;
+	struct estate estate; /* with a keeper all of it, else the listener alone */
+	struct keeper_news news;
 	struct daemon daemon;
-	struct os_memory keys; /* the keeper's: of the daemon after this one, too */
-	int ledger;            /* likewise */
-	bool first;            /* nobody was before us */
+	char program[PATH_MAX]; /* as it was started; "" where that is not known */
+	int line;               /* in a worker: to its keeper; else -1 */
+	bool first;             /* nobody was before us in this program */
+	bool leaving;           /* the keeper wants the estate back as it is */
 };
+
+/* To the keeper that we are to take over from; -1: there is none, or it is done. */
+static int predecessor = -1;
 
 static int fail(int status, const char *what)
 {
 	log_error("%s", what);
+	handover_refuse(predecessor, what);
 	return status;
 }
 
@@ -73,16 +84,18 @@ static int configure(struct process *process, int argc, char **argv)
 
 static int say_too_weak(const struct os_memory *memory)
 {
-	log_error("memory is not as strong as the setting `memory` requires: %s",
+	char text[512];
+
+	snprintf(text, sizeof(text), "memory is not as strong as the setting `memory` requires: %s",
 		os_memory_advice(memory));
-	return EXIT_CONFIGURATION;
+	return fail(EXIT_CONFIGURATION, text);
 }
 
 static int init_daemon(struct process *process)
 {
 	struct daemon_options options = { .memory = process->config.memory,
-		.keys = process->config.keep ? &process->keys : NULL,
-		.ledger = process->ledger,
+		.keys = process->config.keep ? &process->estate.keys : NULL,
+		.ledger = process->estate.ledger,
 		.max_value = process->config.max_value,
 		.rekey_ms = process->config.rekey_ms,
 		.own = geteuid() };
@@ -98,7 +111,7 @@ static int init_daemon(struct process *process)
 	if (r < 0)
 		return fail(EXIT_INTERNAL, "out of memory");
 	advice = os_memory_advice(daemon_memory(&process->daemon));
-	if (advice[0] && process->first)
+	if (advice[0] && process->first && !process->estate.inherited)
 		log_warning("%s", advice);
 	return EXIT_FINE;
 }
@@ -120,16 +133,16 @@ static void on_ready(void *context)
 {
 	struct process *process = context;
 
-	if (!process->first)
-		tell_adopted(process->daemon.vault);
 	/* A command's stderr is its own. */
-	else if (!process->config.command)
+	if (process->first && !process->config.command)
 		log_notice("memguardd " MEMGUARDD_VERSION " serves unix:%s (memory: %s)",
-			process->listener.endpoint.path,
+			process->estate.listener.endpoint.path,
 			os_memory_backend_name(daemon_memory(&process->daemon)->backend));
+	if (!process->first || process->estate.inherited)
+		tell_adopted(process->daemon.vault);
 	notify_send(NOTIFY_READY);
 	if (!process->config.keep)
-		companion_ready(&process->companion, &process->listener.endpoint);
+		companion_ready(&process->companion, &process->estate.listener.endpoint);
 }
 
 static int on_reload(void *context, struct config_fault *fault)
@@ -139,14 +152,43 @@ static int on_reload(void *context, struct config_fault *fault)
 	return reload_settings(&process->reload, &process->daemon, fault);
 }
 
+/* Passed on: what comes of it is the keeper's to tell. */
+static void on_upgrade(void *context)
+{
+	struct process *process = context;
+
+	line_say_word(process->line, LINE_UPGRADE, 0);
+}
+
+/* What the keeper has said. Whether the loop is to leave. */
+static bool on_line(void *context)
+{
+	struct process *process = context;
+	struct config_fault fault;
+	struct line_packet packet;
+
+	while (line_look(process->line, &packet) == 0) {
+		line_drop(&packet);
+		if (packet.word == LINE_LEAVE) {
+			process->leaving = true;
+		} else if (packet.word == LINE_FAILED) {
+			snprintf(fault.text, sizeof(fault.text), "%s", packet.text);
+			daemon_upgrade_failed(&process->daemon, &fault);
+		}
+	}
+	return process->leaving;
+}
+
 static int run(struct process *process)
 {
 	struct server_options options = { .daemon = &process->daemon,
-		.listener = &process->listener,
+		.listener = &process->estate.listener,
 		.companion = process->companion.parent,
-		.line = -1,
 		.on_ready = on_ready,
 		.on_reload = on_reload,
+		.on_upgrade = on_upgrade,
+		.line = process->line,
+		.on_line = on_line,
 		.context = process };
 	int r = server_run(&options);
 
@@ -158,9 +200,10 @@ static int run(struct process *process)
 static int open_listener(struct process *process)
 {
 	int r = listener_open(
-		&process->listener, &process->config, &process->inherited, &process->fault);
+		&process->estate.listener, &process->config, &process->inherited, &process->fault);
 
 	inherited_close_rest(&process->inherited);
+
 	if (r < 0)
 		return fail(
 			r == -EADDRINUSE ? EXIT_TAKEN : EXIT_CONFIGURATION, process->fault.text);
@@ -171,15 +214,18 @@ static int open_listener(struct process *process)
 
 static int serve(struct process *process)
 {
-	int status = init_daemon(process);
+	int status;
 
+	/* Nothing is taken: what an earlier daemon has left is dropped. */
+	(void)store_take(&process->estate, &process->inherited, &process->config);
+	status = init_daemon(process);
 	if (status == EXIT_FINE) {
 		signals_wipe_on_fault(&process->daemon);
 		status = open_listener(process);
 	}
 	if (status == EXIT_FINE) {
 		status = run(process);
-		listener_close(&process->listener);
+		listener_close(&process->estate.listener);
 	}
 	daemon_finish(&process->daemon);
 	return status;
@@ -187,9 +233,33 @@ static int serve(struct process *process)
 
 /* -- with one ------------------------------------------------------------------------------ */
 
+/* What requests may know of the keeper, and of the upgrades before this worker. */
+static void tell_of_keeper(struct process *process)
+{
+	struct upgrades *upgrades = &process->daemon.upgrades;
+
+	upgrades->keeper = getppid();
+	upgrades->failed = process->news.failed;
+	upgrades->fault = process->news.fault;
+}
+
+/* Who goes on has everything, unless it is the daemon's end. */
+static void end_worker(struct process *process, int status)
+{
+	if (status == EXIT_FINE && !process->leaving) {
+		daemon_finish(&process->daemon);
+		return;
+	}
+	failpoint("leaving");
+	daemon_leave(&process->daemon);
+	failpoint("left");
+	if (status == EXIT_FINE)
+		line_say_word(process->line, LINE_LEFT, 0);
+}
+
 /* In a worker. What was reloaded since the start is read again; what is wrong now was right then.
  */
-static int work(void *context, bool first)
+static int work(void *context, bool first, int line)
 {
 	struct process *process = context;
 	struct config_fault fault;
@@ -197,17 +267,17 @@ static int work(void *context, bool first)
 
 	companion_keep_silent(&process->companion);
 	process->first = first;
+	process->line = line;
+	failpoint("opening");
 	status = init_daemon(process);
 	if (status != EXIT_FINE)
 		return status;
+	tell_of_keeper(process);
 	signals_wipe_on_fault(&process->daemon);
 	if (!first && reload_settings(&process->reload, &process->daemon, &fault) < 0)
 		log_error("the configuration is that of the start: %s", fault.text);
 	status = run(process);
-	if (status == EXIT_FINE)
-		daemon_finish(&process->daemon);
-	else
-		daemon_leave(&process->daemon);
+	end_worker(process, status);
 	return status;
 }
 
@@ -216,28 +286,60 @@ static void on_served(void *context)
 {
 	struct process *process = context;
 
-	companion_ready(&process->companion, &process->listener.endpoint);
+	companion_ready(&process->companion, &process->estate.listener.endpoint);
+}
+
+/* All of it new. */
+static int make_estate(struct process *process)
+{
+	int r = estate_make(&process->estate, process->config.memory);
+
+	if (r == -EPERM)
+		return say_too_weak(&process->estate.keys);
+	return r < 0 ? fail(EXIT_INTERNAL, "there is no memory that could be kept") : EXIT_FINE;
+}
+
+/* From the keeper before us, from the service manager's store, or new. */
+static int find_estate(struct process *process, bool *purgep)
+{
+	struct estate *estate = &process->estate;
+	int status = EXIT_FINE;
+
+	if (predecessor >= 0)
+		return handover_take(
+			       predecessor, &process->config, estate, purgep, &process->fault) < 0
+			? fail(EXIT_CONFIGURATION, process->fault.text)
+			: EXIT_FINE;
+	if (!store_take(estate, &process->inherited, &process->config))
+		status = make_estate(process);
+	if (status == EXIT_FINE && estate->listener.fd < 0)
+		status = open_listener(process);
+	inherited_close_rest(&process->inherited);
+	return status;
 }
 
 static int keep(struct process *process)
 {
-	struct keeper_options options = {
-		.keys = &process->keys, .work = work, .on_ready = on_served, .context = process
-	};
-	int r = daemon_map_keys(&process->keys, process->config.memory);
-	int status;
+	struct keeper_options options = { .estate = &process->estate,
+		.memory = process->config.memory,
+		.program =
+			process->program[0] && !process->config.command ? process->program : NULL,
+		.arguments = process->reload.argv,
+		.work = work,
+		.on_ready = on_served,
+		.context = process,
+		.news = &process->news };
+	enum keeper_fate fate = predecessor >= 0 ? KEEPER_LEFT : KEEPER_ENDED;
+	int status = find_estate(process, &options.purge);
 
-	if (r == -EPERM)
-		return say_too_weak(&process->keys);
-	process->ledger = ledger_file();
-	if (r < 0 || process->ledger < 0)
-		return fail(EXIT_INTERNAL, "there is no memory that could be kept");
-	status = open_listener(process);
 	if (status == EXIT_FINE) {
-		status = keeper_run(&options);
-		listener_close(&process->listener);
+		options.predecessor = predecessor;
+		status = keeper_run(&options, &fate);
 	}
-	os_memory_unmap(&process->keys);
+	if (fate == KEEPER_LEFT)
+		estate_release(&process->estate);
+	else
+		estate_destroy(&process->estate);
 	return status;
 }
 
@@ -262,6 +364,14 @@ static int prepare(void)
 	return EXIT_FINE;
 }
 
+/* Where the file lies that a newer program will be put in place of. */
+static void find_program(struct process *process)
+{
+	ssize_t size = readlink("/proc/self/exe", process->program, sizeof(process->program) - 1);
+
+	process->program[size > 0 ? size : 0] = '\0';
+}
+
 /* Whether a command follows: then the process that becomes it must not be touched. */
 static bool has_command(int argc, char **argv)
 {
@@ -273,12 +383,15 @@ static bool has_command(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	static struct process process = { .ledger = -1, .first = true };
+	static struct process process = { .line = -1, .first = true };
 	int status;
 
 	if (!has_command(argc, argv) && harden_early() < 0)
 		return fail(EXIT_INTERNAL, "the process cannot be kept out of core files");
 	log_init();
+	predecessor = handover_line();
+	estate_init(&process.estate);
+	find_program(&process);
 	status = configure(&process, argc, argv);
 	if (status >= 0)
 		return status;
@@ -292,7 +405,7 @@ int main(int argc, char **argv)
 	signals_block();
 	status = prepare();
 	if (status == EXIT_FINE)
-		status = process.config.keep ? keep(&process) : serve(&process);
+		status = process.config.keep || predecessor >= 0 ? keep(&process) : serve(&process);
 	companion_finish(&process.companion);
 	return status;
 }

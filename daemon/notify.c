@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "daemon/line.h"
 
 static struct sockaddr_un manager;
 static socklen_t manager_size;
@@ -108,28 +109,15 @@ int notify_send(enum notify_state state)
 		[NOTIFY_STOPPING] = "STOPPING=1",
 		[NOTIFY_RELOADED] = "READY=1",
 	};
-	const uint8_t word = (uint8_t)state;
 
 	if (relay >= 0)
-		return send(relay, &word, sizeof(word), MSG_NOSIGNAL) < 0 ? -errno : 0;
+		return line_say_word(relay, LINE_STATE, (uint32_t)state);
 	return state == NOTIFY_RELOADING ? send_reloading() : send_text(texts[state]);
 }
 
 void notify_relay(int fd)
 {
 	relay = fd;
-}
-
-int notify_take(int fd)
-{
-	uint8_t word[2];
-	ssize_t size = recv(fd, word, sizeof(word), MSG_DONTWAIT);
-
-	if (size < 0)
-		return -errno;
-	if (size == 0)
-		return -EPIPE;
-	return size == 1 && word[0] < NOTIFY_STATES ? word[0] : -EBADMSG;
 }
 
 /* -- the store ----------------------------------------------------------------------------- */

@@ -30,12 +30,10 @@ const char *notify_socket(void);
 int notify_send(enum notify_state state);
 
 /*
- * The service manager hears only of the process that it has started. From now on states go to that
- * one, over a socket of packets, and it takes and sends them. notify_take returns the state, or
- * -EAGAIN, -EPIPE when nobody is at the other end, or -EBADMSG.
+ * The service manager hears only of the process that it knows. From now on states go to that one,
+ * over a line (LINE_STATE), and it sends them; -1: we are the one.
  */
 void notify_relay(int fd);
-int notify_take(int fd);
 
 /*
  * The manager's descriptor store (systemd.service(5), FileDescriptorStoreMax=), its main process

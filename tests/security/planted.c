@@ -23,7 +23,8 @@
 #include "common/memory/os_memory_platform.h"
 #include "common/wire/channel.h"
 #include "daemon/daemon.h"
-#include "daemon/keeper.h"
+#include "daemon/keeper/keeper.h"
+#include "daemon/line.h"
 #include "daemon/notify.h"
 #include "daemon/vault/vault.h"
 #include "tests/security/hold.h"
@@ -53,10 +54,10 @@ int __wrap_coffer_adopt(
 	struct coffer *coffer, void *keys, size_t prekey, void *view, const struct guard *guard);
 int __real_daemon_map_keys(struct os_memory *keys, enum os_memory_need need);
 int __wrap_daemon_map_keys(struct os_memory *keys, enum os_memory_need need);
-int __real_keeper_run(const struct keeper_options *options);
-int __wrap_keeper_run(const struct keeper_options *options);
-int __real_notify_take(int fd);
-int __wrap_notify_take(int fd);
+int __real_keeper_run(const struct keeper_options *options, enum keeper_fate *fatep);
+int __wrap_keeper_run(const struct keeper_options *options, enum keeper_fate *fatep);
+int __real_line_look(int fd, struct line_packet *packet);
+int __wrap_line_look(int fd, struct line_packet *packet);
 void __real_locked_stack_call(struct locked_stack *stack, void (*function)(void *), void *argument);
 void __wrap_locked_stack_call(struct locked_stack *stack, void (*function)(void *), void *argument);
 int __real_os_platform_secret(size_t size);
@@ -364,12 +365,12 @@ int __wrap_daemon_map_keys(struct os_memory *keys, enum os_memory_need need)
 }
 
 /* The keeper's frame is there as long as it is. */
-int __wrap_keeper_run(const struct keeper_options *options)
+int __wrap_keeper_run(const struct keeper_options *options, enum keeper_fate *fatep)
 {
 	volatile uint8_t frame[VALUE_MAX] = { 0 };
 
 	keeper_frame = frame;
-	return __real_keeper_run(options);
+	return __real_keeper_run(options, fatep);
 }
 
 static void hold_in_keeper(void)
@@ -397,13 +398,13 @@ static void plant_in_keeper(void)
 		hold_in_keeper();
 }
 
-int __wrap_notify_take(int fd)
+int __wrap_line_look(int fd, struct line_packet *packet)
 {
-	int state = __real_notify_take(fd);
+	int r = __real_line_look(fd, packet);
 
-	if (state == NOTIFY_READY && shared->there)
+	if (r == 0 && packet->word == LINE_STATE && packet->number == NOTIFY_READY && shared->there)
 		plant_in_keeper();
-	return state;
+	return r;
 }
 
 /* -- where all of it happens --------------------------------------------------------------- */

@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/keeper/keeper_inside.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/memory/coffer.h"
+#include "daemon/keeper/failpoint.h"
+#include "daemon/keeper/handover.h"
+#include "daemon/ledger/ledger.h"
+#include "daemon/line.h"
+#include "daemon/log.h"
+#include "daemon/notify.h"
+
+/* Seconds for the new program to take the offer, and for our worker to leave. */
+#define OFFER_S 5
+#define LEAVE_S 3
+
+/* Seconds until the new one serves, and one more for each so many bytes of ledger. */
+#define SERVE_S 5
+#define SERVE_STEP (UINT64_C(32) << 20)
+
+/* Milliseconds for the service manager to learn whom it is to watch. */
+#define BARRIER_MS 2000
+
+/* -- the new program ----------------------------------------------------------------------- */
+
+/* Nobody but root and we ourselves may have had a hand in it. */
+static const char *fault_of(int fd)
+{
+	struct stat file;
+
+	if (fstat(fd, &file) < 0)
+		return strerror(errno);
+	if (!S_ISREG(file.st_mode))
+		return "it is no regular file";
+	if (file.st_uid != 0 && file.st_uid != geteuid())
+		return "it belongs to neither root nor us";
+	if (file.st_mode & (S_IWGRP | S_IWOTH))
+		return "its group or others may write to it";
+	return NULL;
+}
+
+/* The child. What was taken out of the environment is put back: it is the same service. */
+static void become(const struct keeper_options *options, int program, int line)
+{
+	char text[16];
+	int end = fcntl(line, F_DUPFD, 3);
+
+	snprintf(text, sizeof(text), "%d", end);
+	if (end < 0 || setenv(HANDOVER_VARIABLE, text, 1) < 0 ||
+		(notify_socket() && setenv("NOTIFY_SOCKET", notify_socket(), 1) < 0))
+		_exit(EXIT_INTERNAL);
+	syscall(SYS_execveat, program, "", options->arguments, environ, AT_EMPTY_PATH);
+	line_say_text(line, LINE_REFUSE, strerror(errno));
+	_exit(EXIT_INTERNAL);
+}
+
+/* Returns 0 or a negative errno. */
+static int start(struct keeper *keeper, int program)
+{
+	int ends[2];
+	int r = line_open(ends);
+	pid_t child;
+
+	if (r < 0)
+		return r;
+	/* Its worker becomes our child when it dies: then we see when that has ended, too. */
+	(void)prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+	child = fork();
+	if (child == 0)
+		become(keeper->options, program, ends[1]);
+	r = -errno;
+	close(ends[1]);
+	if (child < 0) {
+		close(ends[0]);
+		return r;
+	}
+	keeper->upgrade = (struct upgrade){ .pid = child, .line = ends[0] };
+	return 0;
+}
+
+static void go_on(struct upgrade *upgrade, enum upgrade_stage stage, unsigned seconds)
+{
+	upgrade->stage = stage;
+	upgrade->wait_s = seconds;
+	upgrade->deadline_ms = now_ms() + seconds * UINT64_C(1000);
+}
+
+/* What it would take over; whether it wants that is its own to say. */
+static int offer(const struct keeper *keeper)
+{
+	const struct estate *estate = keeper->options->estate;
+	struct line_packet packet = { .word = LINE_OFFER, .number = HANDOVER_VERSION };
+
+	snprintf(packet.text, sizeof(packet.text), HANDOVER_OFFER, COFFER_FORMAT, LEDGER_FORMAT,
+		(unsigned)estate->keys.backend, estate->listener.inherited ? 0u : 1u,
+		estate->listener.endpoint.path);
+	return line_say(keeper->upgrade.line, &packet);
+}
+
+void upgrade_begin(struct keeper *keeper)
+{
+	const char *path = keeper->options->program;
+	cleanup(closep) int program = -1;
+	const char *words;
+	int r;
+
+	if (keeper->upgrade.stage != UPGRADE_NONE || keeper->ending)
+		return;
+	if (!path) {
+		upgrade_fail(keeper, "a daemon that runs for a command ends with it");
+		return;
+	}
+	if (keeper->predecessor >= 0) {
+		upgrade_fail(keeper, "the one before has not ended yet");
+		return;
+	}
+	program = open(path, O_PATH | O_CLOEXEC);
+	words = program < 0 ? strerror(errno) : fault_of(program);
+	if (words) {
+		upgrade_fail(keeper, "%s: %s", path, words);
+		return;
+	}
+	r = start(keeper, program);
+	if (r < 0) {
+		upgrade_fail(keeper, "no process can be made: %s", strerror(-r));
+		return;
+	}
+	log_notice("an upgrade begins: %s is process %ld", path, (long)keeper->upgrade.pid);
+	go_on(&keeper->upgrade, UPGRADE_OFFERED, OFFER_S);
+	r = offer(keeper);
+	if (r < 0)
+		upgrade_fail(keeper, "nothing can be said to it: %s", strerror(-r));
+	failpoint("offered");
+}
+
+/* -- its end ------------------------------------------------------------------------------- */
+
+static void hang_up(struct upgrade *upgrade)
+{
+	if (upgrade->line >= 0)
+		close(upgrade->line);
+	upgrade->line = -1;
+}
+
+/* Whether the one who was killed, and who wrote for it, have ended. */
+static bool is_over(const struct keeper *keeper)
+{
+	siginfo_t info = { 0 };
+
+	if (keeper->upgrade.pid != 0)
+		return false;
+	/* Our own worker is none of them; without one no child at all may be left. */
+	return keeper->worker > 0 || waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0;
+}
+
+static void look_over(struct keeper *keeper)
+{
+	if (keeper->upgrade.stage == UPGRADE_FAILED && is_over(keeper))
+		keeper->upgrade.stage = UPGRADE_NONE;
+}
+
+void upgrade_fail(struct keeper *keeper, const char *format, ...)
+{
+	struct keeper_news *news = keeper->options->news;
+	struct upgrade *upgrade = &keeper->upgrade;
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(news->fault.text, sizeof(news->fault.text), format, arguments);
+	va_end(arguments);
+	news->failed++;
+	log_error("the upgrade came to nothing: %s", news->fault.text);
+	if (upgrade->pid > 0)
+		kill(upgrade->pid, SIGKILL);
+	hang_up(upgrade);
+	if (keeper->worker > 0)
+		line_say_text(keeper->line, LINE_FAILED, news->fault.text);
+	if (upgrade->stage != UPGRADE_NONE)
+		upgrade->stage = UPGRADE_FAILED;
+	look_over(keeper);
+}
+
+void upgrade_reaped(struct keeper *keeper, pid_t pid, int status)
+{
+	struct upgrade *upgrade = &keeper->upgrade;
+
+	if (pid == upgrade->pid) {
+		/* Its last words may still lie on the line. */
+		upgrade_hear(keeper);
+		upgrade->pid = 0;
+		if (upgrade->stage == UPGRADE_NONE || upgrade->stage == UPGRADE_FAILED)
+			;
+		else if (upgrade->reason[0])
+			upgrade_fail(keeper, "%s", upgrade->reason);
+		else if (WIFEXITED(status))
+			upgrade_fail(keeper, "the new program ended with status %d",
+				WEXITSTATUS(status));
+		else
+			upgrade_fail(keeper, "the new program died (%s)",
+				strsignal(WTERMSIG(status)));
+	}
+	look_over(keeper);
+}
+
+/* -- step by step -------------------------------------------------------------------------- */
+
+/* Bytes that the ledger takes. */
+static uint64_t ledger_size(const struct estate *estate)
+{
+	struct stat file;
+
+	return fstat(estate->ledger, &file) < 0 ? 0 : (uint64_t)file.st_blocks * 512;
+}
+
+/* Nobody of ours writes any more. The descriptor of the keys is open for this one moment. */
+static int hand_over(struct keeper *keeper)
+{
+	struct estate *estate = keeper->options->estate;
+	struct line_packet packet = { .word = LINE_ESTATE, .number = keeper->purging };
+	int keys = -1;
+	int r = estate_share(estate, &keys);
+
+	if (r < 0)
+		return r;
+	failpoint("shared");
+	packet.fds[packet.count++] = keys;
+	packet.fds[packet.count++] = estate->ledger;
+	packet.fds[packet.count++] = estate->listener.fd;
+	if (estate->listener.lock >= 0)
+		packet.fds[packet.count++] = estate->listener.lock;
+	r = line_say(keeper->upgrade.line, &packet);
+	close(keys);
+	failpoint("handed");
+	return r;
+}
+
+bool upgrade_worker_ended(struct keeper *keeper)
+{
+	struct upgrade *upgrade = &keeper->upgrade;
+	int r;
+
+	if (upgrade->stage != UPGRADE_LEAVING)
+		return false;
+	r = hand_over(keeper);
+	if (r < 0)
+		upgrade_fail(keeper, "the keys cannot be handed over: %s", strerror(-r));
+	else
+		go_on(upgrade, UPGRADE_HANDED,
+			SERVE_S +
+				(unsigned)(ledger_size(keeper->options->estate) / SERVE_STEP));
+	return true;
+}
+
+/* It serves: the service manager is to watch it, and we are done. */
+static void commit(struct keeper *keeper)
+{
+	failpoint("serving");
+	log_notice("process %ld goes on in our place", (long)keeper->upgrade.pid);
+	notify_main(keeper->upgrade.pid);
+	(void)notify_barrier(BARRIER_MS);
+	failpoint("told");
+	line_say_word(keeper->upgrade.line, LINE_COMMIT, 0);
+	keeper->upgrade.stage = UPGRADE_NONE;
+	hang_up(&keeper->upgrade);
+	keeper->fate = KEEPER_LEFT;
+	keeper->status = 0;
+	failpoint("committed");
+}
+
+static void on_word(struct keeper *keeper, const struct line_packet *packet)
+{
+	struct upgrade *upgrade = &keeper->upgrade;
+
+	if (packet->word == LINE_REFUSE) {
+		snprintf(upgrade->reason, sizeof(upgrade->reason), "%s", packet->text);
+	} else if (packet->word == LINE_ACCEPT && upgrade->stage == UPGRADE_OFFERED) {
+		failpoint("accepted");
+		go_on(upgrade, UPGRADE_LEAVING, LEAVE_S);
+		if (keeper->worker > 0)
+			line_say_word(keeper->line, LINE_LEAVE, 0);
+		else
+			upgrade_worker_ended(keeper);
+	} else if (packet->word == LINE_STATE && packet->number == NOTIFY_READY &&
+		upgrade->stage == UPGRADE_HANDED) {
+		commit(keeper);
+	} else if (packet->word == LINE_ENDED && upgrade->stage == UPGRADE_HANDED) {
+		/* Whoever may has asked its worker for the end: that is ours, too. */
+		upgrade->stage = UPGRADE_NONE;
+		keeper->status = 0;
+	}
+}
+
+void upgrade_hear(struct keeper *keeper)
+{
+	struct upgrade *upgrade = &keeper->upgrade;
+	struct line_packet packet;
+	int r = 0;
+
+	while (upgrade->line >= 0 && keeper->status < 0) {
+		r = line_look(upgrade->line, &packet);
+		if (r < 0)
+			break;
+		on_word(keeper, &packet);
+		line_drop(&packet);
+	}
+	/* Its death is told of as a child's, too, and what came of it is said then. */
+	if (r < 0 && r != -EAGAIN)
+		hang_up(upgrade);
+}
+
+/* -- time ---------------------------------------------------------------------------------- */
+
+int upgrade_timeout(const struct keeper *keeper)
+{
+	const struct upgrade *upgrade = &keeper->upgrade;
+	uint64_t now = now_ms();
+
+	if (upgrade->stage == UPGRADE_NONE || upgrade->stage == UPGRADE_FAILED)
+		return -1;
+	return upgrade->deadline_ms > now ? (int)(upgrade->deadline_ms - now) : 0;
+}
+
+void upgrade_look(struct keeper *keeper)
+{
+	struct upgrade *upgrade = &keeper->upgrade;
+
+	if (upgrade_timeout(keeper) != 0)
+		return;
+	if (upgrade->stage == UPGRADE_OFFERED)
+		upgrade_fail(
+			keeper, "the new program did not answer within %u s", upgrade->wait_s);
+	else if (upgrade->stage == UPGRADE_HANDED)
+		upgrade_fail(keeper, "the new program did not serve within %u s", upgrade->wait_s);
+	else if (keeper->worker > 0) {
+		/* What it has acknowledged is in the ledger. */
+		kill(keeper->worker, SIGKILL);
+		upgrade->deadline_ms += UINT64_C(1000) * LEAVE_S;
+	}
+}
+
+bool upgrade_holds(const struct keeper *keeper)
+{
+	return keeper->upgrade.stage == UPGRADE_HANDED || keeper->upgrade.stage == UPGRADE_FAILED;
+}
