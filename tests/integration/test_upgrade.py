@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An upgrade: a newer program goes on with everything, or the old one does."""
+
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import unittest
+
+from daemon import Daemon, descriptors, wait_for
+from upgrade_case import MGCTL, UpgradeTest, children, parent
+
+
+class Upgrade(UpgradeTest):
+    def test_everything_goes_on_in_the_new_program(self):
+        client = self.client()
+        client.set(b"a", b"value")
+        for i in range(3):
+            client.set(b"n%d" % i, b"%d" % i)
+            self.replace()
+            self.upgrade()
+            client = self.client()
+        self.assertEqual(client.get(b"a"), b"value")
+        self.assertEqual([client.get(b"n%d" % i) for i in range(3)], [b"0", b"1", b"2"])
+        self.assertEqual(parent(client.status().pid), self.keeper)
+
+    def test_the_old_one_ends_and_the_door_stays(self):
+        before = os.stat(self.manager.path).st_ino
+        self.replace()
+        self.upgrade()
+        self.assertEqual(self.manager.gone(), 0)
+        self.assertEqual(os.stat(self.manager.path).st_ino, before)
+        self.assertEqual(os.readlink(f"/proc/{self.keeper}/exe"), str(self.program))
+        self.assertEqual(
+            pathlib.Path(f"/proc/{self.keeper}/comm").read_text(), "memguardd\n")
+
+    def test_the_new_one_keeps_as_the_old_one_did(self):
+        """A worker that is killed, a restart, and an end in order."""
+        self.client().set(b"a", b"value")
+        self.replace()
+        self.upgrade()
+        worker = children(self.keeper)[0]
+        os.kill(worker, signal.SIGKILL)
+        self.assertTrue(wait_for(lambda: children(self.keeper) not in ([], [worker])))
+        self.assertEqual(self.client().get(b"a"), b"value")
+        self.manager.send(signal.SIGTERM)
+        self.assertTrue(self.manager.main_gone())
+        self.assertEqual(bool(self.manager.store), os.geteuid() == 0)
+
+    def test_no_descriptor_of_the_keys_is_left(self):
+        self.replace()
+        self.upgrade()
+        for pid in [self.keeper, *children(self.keeper)]:
+            self.assertEqual(
+                [link for link in descriptors(pid) if "secretmem" in link
+                 or "memfd:memguard " in link], [])
+
+    def test_a_purge_of_the_old_one_is_none_of_the_new_ones_secrets(self):
+        self.client().set(b"a", b"value")
+        self.replace()
+        self.upgrade()
+        os.kill(self.keeper, signal.SIGUSR2)
+        self.assertTrue(wait_for(lambda: self.client().list() == []))
+        self.client().set(b"b", b"new")
+        self.replace()
+        self.upgrade()
+        self.assertEqual([info.name for info in self.client().list()], [b"b"])
+
+    def test_two_who_ask_get_one_upgrade(self):
+        self.replace()
+        asking = [subprocess.Popen([MGCTL, "--socket", f"unix:{self.manager.path}", "upgrade"])
+                  for _ in range(2)]
+        self.assertEqual([process.wait(90) for process in asking], [0, 0])
+
+
+class Refused(UpgradeTest):
+    """A file that nobody may trust, or that is no program."""
+
+    def test_there_is_no_file(self):
+        self.client().set(b"a", b"value")
+        self.program.unlink()
+        worker = self.fails("No such file or directory")
+        self.assertEqual(self.client().status().pid, worker)
+        self.assertEqual(self.client().get(b"a"), b"value")
+
+    def test_others_may_write_to_it(self):
+        for mode in (0o775, 0o757):
+            self.replace(mode=mode)
+            self.fails("its group or others may write to it")
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root: makes a file of somebody else's")
+    def test_it_is_somebody_elses(self):
+        self.replace()
+        os.chown(self.program, 65534, 65534)
+        self.fails("it belongs to neither root nor us")
+
+    def test_it_is_no_program(self):
+        self.replace(b"no program")
+        self.fails("Exec format error")
+
+    def test_nobody_keeps(self):
+        with Daemon() as daemon:
+            result = subprocess.run([MGCTL, "--socket", f"unix:{daemon.path}", "upgrade"],
+                                    stderr=subprocess.PIPE, text=True)
+            self.assertEqual(result.returncode, 1)
+            self.assertIn("keep", result.stderr)
+
+
+class BadConfiguration(UpgradeTest):
+    keep = False
+
+    def setUp(self):
+        self.file = pathlib.Path(tempfile.mkdtemp(prefix="memguardd-")) / "conf"
+        self.addCleanup(shutil.rmtree, self.file.parent, ignore_errors=True)
+        self.file.write_text("[daemon]\nkeep = yes\n")
+        self.arguments = ["--config", str(self.file)]
+        super().setUp()
+
+    def test_what_the_new_one_finds_wrong_is_told(self):
+        self.client().set(b"a", b"value")
+        for text, words in (("[daemon]\nkeep = yes\nnonsense = 1\n", "nonsense"),
+                            ("[daemon]\nkeep = no\n", "`keep`")):
+            self.file.write_text(text)
+            self.fails(words)
+        self.file.write_text("[daemon]\nkeep = yes\n")
+        self.upgrade()
+        self.assertEqual(self.client().get(b"a"), b"value")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each step of a hand-over, with a death at it: of the old keeper, of the new one, of the worker
+that leaves. What was acknowledged is there afterwards, or, when the keeper itself was killed,
+nothing and nobody is. Never do two serve."""
+
+import os
+import pathlib
+import signal
+import time
+import unittest
+
+from daemon import wait_for
+from mgwire import pb
+from upgrade_case import UpgradeTest, parent
+
+FAILPOINTS = os.environ["FAILPOINTS"]
+ROOT = os.geteuid() == 0
+KILL, STOP = int(signal.SIGKILL), int(signal.SIGSTOP)
+OLD = ("offered", "accepted", "shared", "handed", "serving", "told")
+NEW = ("accepting", "mapped")
+
+
+def state(pid):
+    """As proc(5) has it; X when it has gone."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "X"
+
+
+def gone(pid):
+    return state(pid) in "ZX"
+
+
+class StepsTest(UpgradeTest):
+    """Both programs die or stand still where $FAILPOINT says; each place is one's alone."""
+
+    origin = FAILPOINTS
+
+    def setUp(self):
+        os.environ.pop("FAILPOINT", None)
+        self.addCleanup(os.environ.pop, "FAILPOINT", None)
+
+    def begin(self, place, number):
+        os.environ["FAILPOINT"] = f"{place}:{number}"
+        super().setUp()
+        self.replace()
+        self.client().set(b"a", b"value")
+        self.client().set(b"once", b"once", lifetime={"reads": 1})
+
+    def ask(self):
+        """Without waiting for what comes of it."""
+        client = self.client()
+        client.ask(client.request(upgrade=pb.Upgrade()))
+
+    def look(self):
+        """All is there, once."""
+        client = self.client()
+        self.assertEqual(client.get(b"a"), b"value")
+        self.assertEqual(client.get(b"once"), b"once")
+        client.set(b"b", b"works")
+        self.assertEqual(parent(client.status().pid), self.manager.main)
+
+    def family(self):
+        """The keepers and workers of this daemon, by the program that they run."""
+        found = []
+        for entry in pathlib.Path("/proc").iterdir():
+            try:
+                if entry.name.isdigit() and os.readlink(entry / "exe").startswith(
+                        str(self.place)):
+                    found.append(int(entry.name))
+            except OSError:
+                pass
+        return found
+
+
+class NewOne(StepsTest):
+    def test_it_dies_and_the_old_one_goes_on(self):
+        for place in NEW:
+            with self.subTest(place=place):
+                self.begin(place, KILL)
+                self.fails("died (Killed)")
+                self.look()
+                self.assertEqual(len(self.family()), 2)
+
+    def test_a_worker_that_dies_while_it_leaves_has_left(self):
+        for place in ("leaving", "left"):
+            with self.subTest(place=place):
+                self.begin(place, KILL)
+                self.upgrade()
+                self.look()
+
+    def test_a_worker_that_does_not_leave_is_ended(self):
+        self.begin("leaving", STOP)
+        self.upgrade()
+        self.look()
+
+
+class OldOne(StepsTest):
+    def test_it_is_killed_and_nothing_is_left(self):
+        """As whenever a keeper is killed. The next start is not in the way of anything."""
+        for place in OLD:
+            with self.subTest(place=place):
+                self.begin(place, KILL)
+                self.ask()
+                self.manager.gone()
+                self.assertTrue(wait_for(lambda: self.family() == []), self.family())
+                os.environ.pop("FAILPOINT")
+                self.manager.start()
+                self.assertEqual(self.client().list(), [])
+
+    def test_once_it_has_said_its_last_word_all_is_the_new_ones(self):
+        self.begin("committed", KILL)
+        self.ask()
+        self.manager.gone()
+        self.assertTrue(wait_for(lambda: len(self.family()) == 2))
+        self.look()
+
+    def test_one_that_stands_still_keeps_nobody_from_anything_but_time(self):
+        for place in OLD:
+            with self.subTest(place=place):
+                self.begin(place, STOP)
+                keeper = self.manager.main
+                self.ask()
+                self.assertTrue(wait_for(lambda: state(keeper) == "T"))
+                time.sleep(0.1)
+                os.kill(keeper, signal.SIGCONT)
+                self.assertTrue(wait_for(lambda: self.manager.main != keeper, 30))
+                self.assertTrue(wait_for(lambda: gone(keeper)))
+                self.look()
+
+
+class CalledOff(StepsTest):
+    """An end that is asked for in the middle of it."""
+
+    def begin_stopped(self, place):
+        self.begin(place, STOP)
+        self.ask()
+        self.assertTrue(wait_for(
+            lambda: any(state(pid) == "T" for pid in self.family())))
+
+    def test_term_ends_both(self):
+        for place in NEW:
+            with self.subTest(place=place):
+                self.begin_stopped(place)
+                self.assertEqual(self.manager.stop(), 0, self.manager.log())
+                self.assertTrue(wait_for(lambda: self.family() == []), self.family())
+                self.assertIn("it was called off (Terminated)", self.manager.log())
+                self.assertEqual(bool(self.manager.store), ROOT)
+                os.environ.pop("FAILPOINT")
+                self.manager.start()
+                if ROOT:
+                    self.look()
+                else:
+                    self.assertEqual(self.client().list(), [])
+
+    def test_int_leaves_nothing(self):
+        for place in NEW:
+            with self.subTest(place=place):
+                self.begin_stopped(place)
+                self.assertEqual(self.manager.stop(signal.SIGINT), 0, self.manager.log())
+                self.assertTrue(wait_for(lambda: self.family() == []), self.family())
+                self.assertEqual(self.manager.store, [])
+                self.assertFalse(self.manager.path.exists())
+
+    def test_a_purge_is_one_whoever_comes_out_of_it(self):
+        for place, number in (("accepting", STOP), ("mapped", STOP), ("handed", STOP)):
+            with self.subTest(place=place):
+                self.begin_stopped(place)
+                stopped = [pid for pid in self.family() if state(pid) == "T"]
+                self.manager.send(signal.SIGUSR2)
+                for pid in stopped:
+                    os.kill(pid, signal.SIGCONT)
+                self.assertTrue(wait_for(lambda: self.manager.main != self.keeper, 20))
+                self.assertEqual(self.client().list(), [])
+                self.client().set(b"b", b"works")
+
+
+@unittest.skipUnless(ROOT, "only a service manager of root's is trusted with the keys")
+class Restart(StepsTest):
+    def test_it_is_killed_while_it_pushes(self):
+        for place, left in (("pushing", False), ("pushed", True)):
+            with self.subTest(place=place):
+                self.begin(place, KILL)
+                self.manager.send(signal.SIGTERM)
+                self.manager.gone()
+                os.environ.pop("FAILPOINT")
+                self.manager.start()
+                self.assertEqual(self.manager.store, [])
+                if left:
+                    self.look()
+                else:
+                    self.assertEqual(self.client().list(), [])
+
+    def test_it_is_killed_while_it_takes(self):
+        """Taken is taken: what it had is gone, and the next one is a fresh one."""
+        self.begin("none", KILL)
+        self.manager.stop()
+        with self.assertRaises(RuntimeError):
+            self.manager.start(FAILPOINT=f"taken:{KILL}")
+        self.manager.start()
+        self.assertEqual(self.manager.store, [])
+        self.assertEqual(self.client().list(), [])
+
+
+if __name__ == "__main__":
+    unittest.main()
