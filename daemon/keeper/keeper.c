@@ -144,12 +144,16 @@ static bool too_many_faults(struct keeper *keeper)
 	return full && now - *oldest <= FAULTS_MS;
 }
 
-/* Nothing is left to be adopted by anybody. */
+/* Nothing is left to be adopted by anybody; but the one before us may go on with what it has. */
 static void give_up(struct keeper *keeper, const char *why)
 {
+	keeper->status = EXIT_INTERNAL;
+	if (keeper->predecessor >= 0) {
+		log_error("nothing is taken over: %s", why);
+		return;
+	}
 	log_error("everything is purged: %s", why);
 	os_memory_unmap(&keeper->options->estate->keys);
-	keeper->status = EXIT_INTERNAL;
 }
 
 /* Everything goes where the next start finds it; a purge that nobody has carried out yet, with it.

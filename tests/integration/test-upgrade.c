@@ -145,6 +145,7 @@ static const struct {
 	{ NULL, "mapped:9", "died (Killed)" },
 	{ NULL, "mapped:11", "died (Segmentation fault)" },
 	{ NULL, "opening:9", "did not serve" },
+	{ NULL, "opening:11", "ended with status 70" },
 	{ NULL, "accepting:19", "did not answer within 5 s" },
 	{ NULL, "mapped:19", "did not serve within 5 s" },
 };
