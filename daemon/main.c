@@ -239,14 +239,16 @@ static void tell_of_keeper(struct process *process)
 	struct upgrades *upgrades = &process->daemon.upgrades;
 
 	upgrades->keeper = getppid();
+	upgrades->under_way = process->news.under_way;
 	upgrades->failed = process->news.failed;
 	upgrades->fault = process->news.fault;
 }
 
-/* Who goes on has everything, unless it is the daemon's end. */
+/* Who goes on has everything, unless it is the daemon's end: whoever asked for that was answered.
+ */
 static void end_worker(struct process *process, int status)
 {
-	if (status == EXIT_FINE && !process->leaving) {
+	if (status == EXIT_FINE && (!process->leaving || process->daemon.ending)) {
 		daemon_finish(&process->daemon);
 		return;
 	}

@@ -99,8 +99,7 @@ static bool is_too_weak(unsigned backend, enum os_memory_need need)
 		(need == OS_MEMORY_REQUIRE_LOCK && backend < OS_MEMORY_LOCKED);
 }
 
-static int judge(
-	const struct offer *offer, const struct config *config, struct config_fault *fault)
+static int judge(const struct offer *offer, const struct config *config, struct config_fault *fault)
 {
 	if (offer->keys != COFFER_FORMAT || offer->ledger != LEDGER_FORMAT) {
 		snprintf(fault->text, sizeof(fault->text),

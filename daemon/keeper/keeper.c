@@ -191,8 +191,8 @@ static void on_fault(struct keeper *keeper, int status)
 		log_error("the worker ended with status %d; the next one goes on",
 			WEXITSTATUS(status));
 	else
-		log_error("the worker died (%s); the next one goes on",
-			strsignal(WTERMSIG(status)));
+		log_error(
+			"the worker died (%s); the next one goes on", strsignal(WTERMSIG(status)));
 	if ((exited || is_fault(WTERMSIG(status))) && too_many_faults(keeper))
 		give_up(keeper, "too many workers have died within a minute");
 }

@@ -39,9 +39,10 @@ struct keeper_options {
 
 	/* What became of upgrades; a worker finds it as it was when it began. */
 	struct keeper_news {
+		bool under_way;            /* one is */
 		uint64_t failed;           /* so many came to nothing */
 		struct config_fault fault; /* why the last one did */
-	} *news;
+	} * news;
 };
 
 /* Deaths by a fault within a minute after which the keeper gives up, and everything with it. */

@@ -20,11 +20,11 @@ enum upgrade_stage {
 
 struct upgrade {
 	enum upgrade_stage stage;
-	pid_t pid;             /* the new keeper; 0: none that has not ended */
-	int line;              /* to it; -1: none */
-	uint64_t deadline_ms;  /* of now_ms */
-	unsigned wait_s;       /* seconds that it was given */
-	char reason[512];      /* what it says itself of its end; "": nothing */
+	pid_t pid;            /* the new keeper; 0: none that has not ended */
+	int line;             /* to it; -1: none */
+	uint64_t deadline_ms; /* of now_ms */
+	unsigned wait_s;      /* seconds that it was given */
+	char reason[512];     /* what it says itself of its end; "": nothing */
 };
 
 struct keeper {
@@ -51,7 +51,8 @@ struct keeper {
 /* Milliseconds of CLOCK_MONOTONIC. */
 uint64_t now_ms(void);
 
-/* -- upgrades (keeper_upgrade.c) ------------------------------------------------------------------ */
+/* -- upgrades (keeper_upgrade.c) ------------------------------------------------------------------
+ */
 
 /* Somebody asks for one. */
 void upgrade_begin(struct keeper *keeper);

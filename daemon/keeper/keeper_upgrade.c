@@ -117,13 +117,13 @@ void upgrade_begin(struct keeper *keeper)
 	const char *words;
 	int r;
 
-	if (keeper->upgrade.stage != UPGRADE_NONE || keeper->ending)
+	if (keeper->ending || keeper->options->news->under_way)
 		return;
 	if (!path) {
 		upgrade_fail(keeper, "a daemon that runs for a command ends with it");
 		return;
 	}
-	if (keeper->predecessor >= 0) {
+	if (keeper->predecessor >= 0 || keeper->upgrade.stage == UPGRADE_FAILED) {
 		upgrade_fail(keeper, "the one before has not ended yet");
 		return;
 	}
@@ -140,6 +140,7 @@ void upgrade_begin(struct keeper *keeper)
 	}
 	log_notice("an upgrade begins: %s is process %ld", path, (long)keeper->upgrade.pid);
 	go_on(&keeper->upgrade, UPGRADE_OFFERED, OFFER_S);
+	keeper->options->news->under_way = true;
 	r = offer(keeper);
 	if (r < 0)
 		upgrade_fail(keeper, "nothing can be said to it: %s", strerror(-r));
@@ -182,6 +183,7 @@ void upgrade_fail(struct keeper *keeper, const char *format, ...)
 	vsnprintf(news->fault.text, sizeof(news->fault.text), format, arguments);
 	va_end(arguments);
 	news->failed++;
+	news->under_way = false;
 	log_error("the upgrade came to nothing: %s", news->fault.text);
 	if (upgrade->pid > 0)
 		kill(upgrade->pid, SIGKILL);
@@ -209,8 +211,8 @@ void upgrade_reaped(struct keeper *keeper, pid_t pid, int status)
 			upgrade_fail(keeper, "the new program ended with status %d",
 				WEXITSTATUS(status));
 		else
-			upgrade_fail(keeper, "the new program died (%s)",
-				strsignal(WTERMSIG(status)));
+			upgrade_fail(
+				keeper, "the new program died (%s)", strsignal(WTERMSIG(status)));
 	}
 	look_over(keeper);
 }
@@ -259,8 +261,7 @@ bool upgrade_worker_ended(struct keeper *keeper)
 		upgrade_fail(keeper, "the keys cannot be handed over: %s", strerror(-r));
 	else
 		go_on(upgrade, UPGRADE_HANDED,
-			SERVE_S +
-				(unsigned)(ledger_size(keeper->options->estate) / SERVE_STEP));
+			SERVE_S + (unsigned)(ledger_size(keeper->options->estate) / SERVE_STEP));
 	return true;
 }
 
@@ -340,8 +341,7 @@ void upgrade_look(struct keeper *keeper)
 	if (upgrade_timeout(keeper) != 0)
 		return;
 	if (upgrade->stage == UPGRADE_OFFERED)
-		upgrade_fail(
-			keeper, "the new program did not answer within %u s", upgrade->wait_s);
+		upgrade_fail(keeper, "the new program did not answer within %u s", upgrade->wait_s);
 	else if (upgrade->stage == UPGRADE_HANDED)
 		upgrade_fail(keeper, "the new program did not serve within %u s", upgrade->wait_s);
 	else if (keeper->worker > 0) {

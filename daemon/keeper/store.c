@@ -128,8 +128,7 @@ static bool has(const struct inherited *inherited, enum part part, const char *g
 }
 
 /* The latest one that has come whole; or "". */
-static void find_latest(
-	const struct inherited *inherited, char generation[GENERATION_DIGITS + 1])
+static void find_latest(const struct inherited *inherited, char generation[GENERATION_DIGITS + 1])
 {
 	const char *name;
 	size_t place = 0;

@@ -29,5 +29,4 @@ int store_push(struct estate *estate, enum os_memory_need need);
  * filled in, its keys where nobody has a descriptor; the listener may be missing. What is there but
  * cannot be read, or is not wanted (`keep` is off), is said in the log and dropped.
  */
-bool store_take(
-	struct estate *estate, struct inherited *inherited, const struct config *config);
+bool store_take(struct estate *estate, struct inherited *inherited, const struct config *config);

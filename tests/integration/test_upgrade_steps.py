@@ -6,12 +6,13 @@ nothing and nobody is. Never do two serve."""
 import os
 import pathlib
 import signal
+import subprocess
 import time
 import unittest
 
 from daemon import wait_for
 from mgwire import pb
-from upgrade_case import UpgradeTest, parent
+from upgrade_case import MGCTL, UpgradeTest, parent
 
 FAILPOINTS = os.environ["FAILPOINTS"]
 ROOT = os.geteuid() == 0
@@ -153,6 +154,34 @@ class CalledOff(StepsTest):
                     self.look()
                 else:
                     self.assertEqual(self.client().list(), [])
+
+    def test_a_shutdown_that_was_answered_is_one(self):
+        """The worker ends of its own will while the old keeper is about to tell it to leave."""
+        self.begin("accepted", STOP)
+        asking = self.client()
+        self.ask()
+        self.assertTrue(wait_for(lambda: state(self.keeper) == "T"))
+        asking.ask(asking.request(shutdown=pb.Shutdown()))
+        os.kill(self.keeper, signal.SIGCONT)
+        self.assertEqual(self.manager.gone(), 0)
+        self.assertTrue(wait_for(lambda: self.family() == []), self.family())
+        self.assertFalse(self.manager.path.exists())
+        self.assertEqual(self.manager.store, [])
+
+    def test_a_worker_that_dies_meanwhile_changes_nothing(self):
+        self.begin("accepting", STOP)
+        asking = subprocess.Popen(
+            [MGCTL, "--socket", f"unix:{self.manager.path}", "upgrade"])
+        self.assertTrue(wait_for(
+            lambda: any(state(pid) == "T" for pid in self.family())))
+        new = next(pid for pid in self.family() if state(pid) == "T")
+        worker = self.client().status().pid
+        os.kill(worker, signal.SIGKILL)
+        self.assertTrue(wait_for(lambda: self.client().status().pid != worker))
+        self.assertTrue(self.client().status().upgrading)
+        os.kill(new, signal.SIGCONT)
+        self.assertEqual(asking.wait(60), 0)
+        self.look()
 
     def test_int_leaves_nothing(self):
         for place in NEW:
