@@ -51,13 +51,16 @@ static void is_guarded(const struct mg_secret *secret, size_t size)
 {
 	const struct os_region *region = &secret->memory.regions[0];
 	const uint8_t *canary = region->data;
+	size_t other = 0;
 
 	ck_assert_uint_eq(region->size % (size_t)sysconf(_SC_PAGESIZE), 0);
 	ck_assert_ptr_eq(secret->data, region->data + GUARD_SIZE);
 	ck_assert_uint_ge(region->size, size + 2 * (size_t)GUARD_SIZE);
 	ck_assert(!all_are(canary, GUARD_SIZE, 0));
+	/* Counted: an assertion costs a hundred times what it looks at. */
 	for (size_t i = GUARD_SIZE + size; i < region->size; i++)
-		ck_assert_uint_eq(region->data[i], canary[i % GUARD_SIZE]);
+		other += region->data[i] != canary[i % GUARD_SIZE];
+	ck_assert_uint_eq(other, 0);
 }
 
 START_TEST(every_size)

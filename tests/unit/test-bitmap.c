@@ -40,8 +40,12 @@ static void check_from(uint64_t from, uint64_t end)
 
 static void check_all(void)
 {
+	size_t other = 0;
+
+	/* Counted: an assertion costs a hundred times what it looks at. */
 	for (uint64_t at = 0; at < BITS; at++)
-		ck_assert_int_eq(bitmap_get(&map, at), told[at]);
+		other += bitmap_get(&map, at) != (told[at] != 0);
+	ck_assert_uint_eq(other, 0);
 	for (uint64_t from = 0; from < BITS; from += 1 + randombytes_uniform(40)) {
 		check_from(from, BITS);
 		check_from(from, from + randombytes_uniform((uint32_t)(BITS - from) + 1));

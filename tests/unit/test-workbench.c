@@ -111,12 +111,14 @@ END_TEST
 /* Whatever the bench's size, taking nothing until there is no more never leaves it. */
 START_TEST(taking_nothing_from_a_full_bench_gives_null)
 {
-	set_up_size((size_t)_i);
-	while (workbench_take(&bench, 0))
-		ck_assert_uint_le(bench.used, (size_t)_i);
-	ck_assert_uint_le(bench.used, (size_t)_i);
-	ck_assert(all_are(memory.bench + _i, SIZE - (size_t)_i, MARK));
-	workbench_wipe(&bench);
+	for (size_t size = 0; size < 200; size++) {
+		set_up_size(size);
+		while (workbench_take(&bench, 0))
+			ck_assert_uint_le(bench.used, size);
+		ck_assert_uint_le(bench.used, size);
+		ck_assert(all_are(memory.bench + size, SIZE - size, MARK));
+		workbench_wipe(&bench);
+	}
 }
 END_TEST
 
@@ -298,7 +300,7 @@ static TCase *bench_case(void)
 	tcase_add_test(tc, the_bench_lies_in_its_memory_and_nowhere_else);
 	tcase_add_test(tc, the_room_that_is_told_can_be_had_and_not_a_byte_more);
 	tcase_add_test(tc, sizes_that_overflow_give_null);
-	tcase_add_loop_test(tc, taking_nothing_from_a_full_bench_gives_null, 0, 200);
+	tcase_add_test(tc, taking_nothing_from_a_full_bench_gives_null);
 	tcase_add_test(tc, released_memory_is_zero_and_what_was_before_the_mark_stays);
 	tcase_add_test(tc, marks_nest);
 	tcase_add_test(tc, wiping_leaves_nothing_but_zeros_and_all_the_room);
