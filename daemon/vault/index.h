@@ -48,11 +48,22 @@ uint64_t index_find(const struct index *index, struct span name, uint64_t *suspe
 /* Makes room for so many names in all. Returns 0, or -ENOMEM; nothing is lost then. */
 int index_reserve(struct index *index, uint64_t count);
 
-/* A name that will be looked for before long: its place is fetched from memory meanwhile. */
-void index_expect(const struct index *index, struct span name);
-
 /* Adds a name that is not there. Returns 0, or -ENOMEM; nothing is changed then. */
 int index_insert(struct index *index, struct span name, uint64_t reference);
+
+/*
+ * Which of two references of one name stays. It changes nothing that they stand for. `more` is the
+ * later one in the list.
+ */
+typedef uint64_t (*index_choose_fn)(void *context, uint64_t there, uint64_t more);
+
+/*
+ * Forgets everything and adds the names of `references`, none of which was overwritten. Each is
+ * hashed once, and names that come in their order cost no way through the tree: far less than one
+ * index_insert after the other. Returns 0, or -ENOMEM; nothing is in it then.
+ */
+int index_fill(struct index *index, const uint64_t *references, size_t count,
+	index_choose_fn choose, void *context);
 
 /*
  * Sees to it that so many names can be added later with index_insert_promised, which cannot fail,

@@ -41,6 +41,13 @@ struct link {
 	bool leaf;
 };
 
+/* Points at the leaf that was added last: the nodes on its way, whose places only grow. */
+struct finger {
+	struct span name; /* of the leaf */
+	size_t depth;
+	uint32_t nodes[(INDEX_NAME_MAX + 1) * 8];
+};
+
 struct index {
 	struct index_source source;
 	uint8_t key[crypto_shorthash_KEYBYTES];
@@ -95,6 +102,15 @@ int index_table_reserve(struct index *index, uint64_t more);
 /* A table that is nearly empty again gives its memory back, if there is some for a smaller one. */
 void index_table_shrink(struct index *index);
 
+/* What a name has its place by. */
+uint32_t index_table_hash(const struct index *index, struct span name);
+
+/* What has that hash is looked for before long: its slot is fetched from memory meanwhile. */
+void index_table_expect(const struct index *index, uint32_t hash);
+
+/* The unit that stands under a name of that hash; or 0, and `unit` does. Its place is reserved. */
+uint32_t index_table_enter(struct index *index, struct span name, uint32_t hash, uint32_t unit);
+
 /* Adds a name; its place is reserved. */
 void index_table_add(struct index *index, struct span name, uint32_t unit);
 
@@ -117,6 +133,13 @@ int index_tree_reserve(struct index *index, uint64_t more);
 
 /* Adds a name that stands in the table; its place is reserved. */
 void index_tree_add(struct index *index, struct span name, uint32_t unit);
+
+/*
+ * The same, faster where names come nearly in order, while the tree is filled that was empty and in
+ * which no name was overwritten. The finger begins as all zeros.
+ */
+void index_tree_add_near(
+	struct index *index, struct finger *finger, struct span name, uint32_t unit);
 
 /* Puts another unit under a name, if the old one has not been taken out of the order. */
 void index_tree_replace(struct index *index, struct span name, uint32_t old, uint32_t unit);

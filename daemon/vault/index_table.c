@@ -8,7 +8,7 @@
 
 /* Open addressing, linear probing. */
 
-static uint32_t hash_of(const struct index *index, struct span name)
+uint32_t index_table_hash(const struct index *index, struct span name)
 {
 	uint8_t hash[crypto_shorthash_BYTES];
 	uint32_t word;
@@ -76,9 +76,9 @@ void index_table_shrink(struct index *index)
 		(void)index_table_resize(index, capacity);
 }
 
-void index_expect(const struct index *index, struct span name)
+void index_table_expect(const struct index *index, uint32_t hash)
 {
-	__builtin_prefetch(&index->slots[home(hash_of(index, name), index->capacity)], 1);
+	__builtin_prefetch(&index->slots[home(hash, index->capacity)], 1);
 }
 
 /* The slot that holds a unit under a hash; it is there. */
@@ -120,7 +120,7 @@ static void empty_slot(struct index *index, uint64_t hole)
 
 bool index_table_is_filed(const struct index *index, uint32_t unit)
 {
-	uint32_t hash = hash_of(index, name_of(index, unit));
+	uint32_t hash = index_table_hash(index, name_of(index, unit));
 	uint64_t at = home(hash, index->capacity);
 
 	while (index->slots[at].unit != 0) {
@@ -131,27 +131,43 @@ bool index_table_is_filed(const struct index *index, uint32_t unit)
 	return false;
 }
 
+uint32_t index_table_enter(struct index *index, struct span name, uint32_t hash, uint32_t unit)
+{
+	uint64_t at = home(hash, index->capacity);
+
+	while (index->slots[at].unit != 0) {
+		const struct slot *slot = &index->slots[at];
+
+		if (slot->hash == hash && span_equal(name_of(index, slot->unit), name))
+			return slot->unit;
+		at = behind(at, index->capacity);
+	}
+	index->slots[at] = (struct slot){ .hash = hash, .unit = unit };
+	index->count++;
+	return 0;
+}
+
 void index_table_add(struct index *index, struct span name, uint32_t unit)
 {
 	put_slot(index->slots, index->capacity,
-		(struct slot){ .hash = hash_of(index, name), .unit = unit });
+		(struct slot){ .hash = index_table_hash(index, name), .unit = unit });
 	index->count++;
 }
 
 void index_table_replace(struct index *index, struct span name, uint32_t old, uint32_t unit)
 {
-	index->slots[slot_at(index, hash_of(index, name), old)].unit = unit;
+	index->slots[slot_at(index, index_table_hash(index, name), old)].unit = unit;
 }
 
 void index_table_remove(struct index *index, struct span name, uint32_t unit)
 {
-	empty_slot(index, slot_at(index, hash_of(index, name), unit));
+	empty_slot(index, slot_at(index, index_table_hash(index, name), unit));
 	index_table_shrink(index);
 }
 
 uint64_t index_find(const struct index *index, struct span name, uint64_t *suspectp)
 {
-	uint32_t hash = hash_of(index, name);
+	uint32_t hash = index_table_hash(index, name);
 	const struct slot *slot;
 
 	*suspectp = 0;

@@ -210,10 +210,10 @@ static bool nearest(struct index *index, struct span name, uint32_t *unitp)
 	return false;
 }
 
-/* Hangs a leaf in where its name parts from those that are there. */
-static void branch(struct index *index, struct span name, size_t place, struct link leaf)
+/* Hangs a leaf into an edge, where its name parts from those below. Returns the new node. */
+static uint32_t branch(
+	struct index *index, struct edge edge, struct span name, size_t place, struct link leaf)
 {
-	struct edge edge = follow(index, name, place, NULL).edge;
 	uint32_t number = take_node(index);
 	struct node *node = &index->nodes[number];
 
@@ -221,6 +221,7 @@ static void branch(struct index *index, struct span name, size_t place, struct l
 	set_child(node, side_at(name, place), leaf);
 	set_child(node, !side_at(name, place), link_at(index, edge));
 	set_link(index, edge, (struct link){ .value = number });
+	return number;
 }
 
 void index_tree_add(struct index *index, struct span name, uint32_t unit)
@@ -233,11 +234,93 @@ void index_tree_add(struct index *index, struct span name, uint32_t unit)
 		index->root = leaf;
 		index->planted = true;
 	} else if (differ(name_of(index, near), name, &place)) {
-		branch(index, name, place, leaf);
+		branch(index, follow(index, name, place, NULL).edge, name, place, leaf);
 	} else {
 		/* What stood there was overwritten, with this very name. */
 		set_link(index, follow(index, name, EVERY_PLACE, NULL).edge, leaf);
 	}
+}
+
+/* The edge below the node that the finger is at, towards a name. */
+static struct edge edge_towards(
+	const struct index *index, const struct finger *finger, struct span name)
+{
+	uint32_t node;
+
+	if (finger->depth == 0)
+		return (struct edge){ 0 };
+	node = finger->nodes[finger->depth - 1];
+	return (struct edge){
+		.below = true, .node = node, .side = side_at(name, place_of(&index->nodes[node]))
+	};
+}
+
+/* Up, until no place on the way is behind `place`. Returns whether the last one is that place. */
+static bool lift(const struct index *index, struct finger *finger, size_t place)
+{
+	size_t last = 0;
+
+	while (finger->depth > 0) {
+		last = place_of(&index->nodes[finger->nodes[finger->depth - 1]]);
+		if (last <= place)
+			break;
+		finger->depth--;
+	}
+	return finger->depth > 0 && last == place;
+}
+
+/* Down to the leaf that a name leads to. */
+static struct span reach(const struct index *index, struct finger *finger, struct span name)
+{
+	struct link link = link_at(index, edge_towards(index, finger, name));
+
+	while (!link.leaf) {
+		const struct node *node = &index->nodes[link.value];
+
+		finger->nodes[finger->depth++] = link.value;
+		link = child_of(node, side_at(name, place_of(node)));
+	}
+	return name_of(index, link.value);
+}
+
+/*
+ * Moves the finger to the edge that a name parts from. All names below an edge agree up to the
+ * place where they part, so that the last one speaks for all, unless others have parted from it at
+ * that very place: then one of theirs does. Returns false when the name is there.
+ */
+static bool point(
+	const struct index *index, struct finger *finger, struct span name, size_t *placep)
+{
+	struct span near;
+
+	if (!differ(finger->name, name, placep))
+		return false;
+	if (!lift(index, finger, *placep))
+		return true;
+	near = reach(index, finger, name);
+	if (!differ(near, name, placep))
+		return false;
+	(void)lift(index, finger, *placep);
+	return true;
+}
+
+void index_tree_add_near(
+	struct index *index, struct finger *finger, struct span name, uint32_t unit)
+{
+	struct link leaf = { .value = unit, .leaf = true };
+	struct edge edge;
+	size_t place;
+
+	if (!index->planted) {
+		index->root = leaf;
+		index->planted = true;
+	} else if (point(index, finger, name, &place)) {
+		edge = edge_towards(index, finger, name);
+		finger->nodes[finger->depth++] = branch(index, edge, name, place, leaf);
+	} else {
+		set_link(index, edge_towards(index, finger, name), leaf);
+	}
+	finger->name = name;
 }
 
 void index_tree_replace(struct index *index, struct span name, uint32_t old, uint32_t unit)

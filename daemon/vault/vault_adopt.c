@@ -19,16 +19,15 @@
 /* Records that are not what was written, remembered until it is known what they lie in. */
 #define SUSPECTS_MAX 65536
 
-/* So many names later a place in the index has come out of memory. */
-#define NAMES_AHEAD 8
-
 struct adoption {
 	struct vault *vault;
 	uint64_t given;   /* sequence numbers that were given away; one more may have been */
 	uint64_t highest; /* that was found */
 	unsigned looked;  /* under this view */
+	int failed;       /* -ENOMEM once a record had no place in a list */
 	struct offsets records;
 	struct offsets suspects;
+	struct offsets older;      /* records whose names have later ones */
 	struct offsets over;       /* records that end here */
 	struct offsets broken;     /* records that lead to what is not theirs */
 	struct offsets tombstones; /* to be told in their order */
@@ -57,6 +56,7 @@ static void finish(struct adoption *adoption)
 {
 	free(adoption->records.at);
 	free(adoption->suspects.at);
+	free(adoption->older.at);
 	free(adoption->over.at);
 	free(adoption->broken.at);
 	free(adoption->tombstones.at);
@@ -72,41 +72,35 @@ static uint64_t sequence_at(const struct vault *vault, uint64_t offset)
 	return get_number(record_header(vault, offset)->sequence);
 }
 
-/* It ends here and now: half wiped it would be taken for one that is not what was written. */
-static void end_older(struct vault *vault, uint64_t offset)
+/* Of two records of a name the later one counts. */
+static uint64_t choose_later(void *context, uint64_t there, uint64_t more)
 {
-	block_set_kind(record_header(vault, offset), BLOCK_NOTHING);
+	struct adoption *adoption = context;
+	bool later = sequence_at(adoption->vault, there) < sequence_at(adoption->vault, more);
+
+	if (offsets_add(&adoption->older, later ? there : more) < 0)
+		adoption->failed = -ENOMEM;
+	return later ? more : there;
 }
 
-static int index_record(struct vault *vault, uint64_t offset)
+/* They end here and now: half wiped they would be taken for what is not what was written. */
+static void end_older(const struct adoption *adoption)
 {
-	struct span name = record_name(record_header(vault, offset));
-	uint64_t sequence = sequence_at(vault, offset);
-	uint64_t suspect;
-	uint64_t other = index_find(vault->index, name, &suspect);
-
-	if (other == 0)
-		return index_insert(vault->index, name, offset);
-	if (sequence_at(vault, other) < sequence) {
-		index_replace(vault->index, name, other, offset);
-		end_older(vault, other);
-	} else {
-		end_older(vault, offset);
-	}
-	return 0;
+	for (size_t i = 0; i < adoption->older.count; i++)
+		block_set_kind(
+			record_header(adoption->vault, adoption->older.at[i]), BLOCK_NOTHING);
 }
 
-/* All of them at once, so that the index grows once; memory is asked for what comes next. */
-static int index_records(struct vault *vault, const struct offsets *records)
+static int index_records(struct adoption *adoption)
 {
-	int r = index_reserve(vault->index, records->count);
+	const struct offsets *records = &adoption->records;
+	int r = index_fill(
+		adoption->vault->index, records->at, records->count, choose_later, adoption);
 
-	for (size_t i = 0; i < records->count && r == 0; i++) {
-		if (records->count - i > NAMES_AHEAD)
-			index_expect(vault->index,
-				record_name(record_header(vault, records->at[i + NAMES_AHEAD])));
-		r = index_record(vault, records->at[i]);
-	}
+	if (r == 0)
+		r = adoption->failed;
+	if (r == 0)
+		end_older(adoption);
 	return r;
 }
 
@@ -344,7 +338,7 @@ static int adopt(struct adoption *adoption)
 	int r = find_blocks(adoption);
 
 	if (r == 0)
-		r = index_records(vault, &adoption->records);
+		r = index_records(adoption);
 	if (r == 0)
 		r = claim_records(adoption);
 	if (r == 0)

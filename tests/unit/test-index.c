@@ -11,6 +11,7 @@ static void *rationed_reallocarray(void *old, size_t count, size_t size);
 #define calloc rationed_calloc
 #define reallocarray rationed_reallocarray
 #include "daemon/vault/index.c"
+#include "daemon/vault/index_fill.c"
 #include "daemon/vault/index_table.c"
 #include "daemon/vault/index_tree.c"
 #undef calloc
@@ -237,6 +238,84 @@ START_TEST(it_agrees_with_a_naive_model)
 }
 END_TEST
 
+/* -- many at once -------------------------------------------------------------------------- */
+
+/* Which of two of a name stays: every other time the later one. The other is not stored. */
+static uint64_t choose_by_turns(void *context, uint64_t there, uint64_t more)
+{
+	size_t *turns = context;
+	bool later = ++*turns % 2 == 0;
+
+	ck_assert(span_equal(name(there / 16 - 1), name(more / 16 - 1)));
+	entries[(later ? there : more) / 16 - 1].stored = false;
+	return later ? more : there;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return compare(name(*(const uint64_t *)a / 16 - 1), name(*(const uint64_t *)b / 16 - 1));
+}
+
+/* References 1 to `count`: as they come, in the order of their names, or in the opposite. */
+static uint64_t *list_of(size_t count, int order)
+{
+	uint64_t *list = calloc(count + 1, sizeof(*list));
+
+	ck_assert_ptr_nonnull(list);
+	for (size_t i = 0; i < count; i++)
+		list[i] = reference(i);
+	if (order > 0)
+		qsort(list, count, sizeof(*list), by_name);
+	for (size_t i = 0; order > 1 && i < count / 2; i++) {
+		uint64_t other = list[count - 1 - i];
+
+		list[count - 1 - i] = list[i];
+		list[i] = other;
+	}
+	return list;
+}
+
+/* Fills an index with names that come again, and goes on with it. */
+static void check_filled(struct index *index, size_t count, int order)
+{
+	uint64_t *list = list_of(count, order);
+	char buffer[NAME_SIZE];
+	size_t turns = 0;
+	size_t left;
+
+	ck_assert_int_eq(index_fill(index, list, count, choose_by_turns, &turns), 0);
+	left = count - turns;
+	ck_assert_uint_eq(index_count(index), left);
+	for (size_t i = 0; i < count; i++)
+		check_find(index, name(i));
+	for (int i = 0; i < 200; i++)
+		check_next(index);
+	for (int i = 0; i < 200; i++) {
+		struct span what = draw_name(buffer);
+
+		change(index, what, &left);
+		check_find(index, what);
+		check_next(index);
+	}
+	ck_assert_uint_eq(index_count(index), left);
+	free(list);
+}
+
+START_TEST(an_index_that_was_filled_is_like_one_that_grew)
+{
+	char buffer[NAME_SIZE];
+
+	for (size_t count = 0; count < 150; count = count < 10 ? count + 1 : count + 7) {
+		struct index *index = new_index(400);
+
+		for (size_t i = 0; i < count; i++)
+			store(i, draw_name(buffer));
+		check_filled(index, count, _i);
+		free_index(index);
+	}
+}
+END_TEST
+
 /* -- many names ---------------------------------------------------------------------------- */
 
 /* Names as services have them: spaces of users, programs, keys. */
@@ -287,6 +366,36 @@ START_TEST(names_come_in_byte_order_each_once)
 	ck_assert_uint_eq(count_in_order(index, name(12345)), 1);
 	ck_assert_uint_eq(count_in_order(index, span_text("~9")), 0);
 	free_index(index);
+}
+END_TEST
+
+/* Looks into entries that filling costs in an order. */
+static size_t cost_of_filling(size_t count, int order)
+{
+	struct index *index = new_index(count);
+	uint64_t *list;
+	size_t turns = 0;
+
+	for (size_t i = 0; i < count; i++)
+		name_entry(i);
+	list = list_of(count, order);
+	looks = 0;
+	ck_assert_int_eq(index_fill(index, list, count, choose_by_turns, &turns), 0);
+	ck_assert_uint_eq(turns, 0);
+	count = looks;
+	ck_assert_uint_eq(count_in_order(index, span_of("", 0)), index_count(index));
+	free(list);
+	free_index(index);
+	return count;
+}
+
+/* A few have the hash of another. */
+START_TEST(names_that_come_in_order_are_looked_at_once)
+{
+	ck_assert_uint_le(cost_of_filling(30000, 1), 30000 + 10);
+	ck_assert_uint_le(cost_of_filling(30000, 2), 30000 + 10);
+	/* What comes as it will is held against what is there. */
+	ck_assert_uint_gt(cost_of_filling(30000, 0), 30000 + 1000);
 }
 END_TEST
 
@@ -454,6 +563,28 @@ START_TEST(without_memory_nothing_is_half_inserted)
 }
 END_TEST
 
+START_TEST(without_memory_nothing_is_filled)
+{
+	struct index *index = new_full_index(1000);
+	uint64_t *list = list_of(1000, 0);
+	size_t turns = 0;
+	uint64_t suspect;
+
+	for (int allowed = 0; allowed < 3; allowed++) {
+		ration = allowed;
+		ck_assert_int_eq(index_fill(index, list, 1000, choose_by_turns, &turns), -ENOMEM);
+		ration = -1;
+		ck_assert_uint_eq(index_count(index), 0);
+		ck_assert_uint_eq(index_find(index, name(7), &suspect), 0);
+		ck_assert_uint_eq(index_next(index, span_of("", 0), span_of("", 0)), 0);
+	}
+	ck_assert_int_eq(index_fill(index, list, 1000, choose_by_turns, &turns), 0);
+	ck_assert_uint_eq(count_in_order(index, span_of("", 0)), 1000);
+	free(list);
+	free_index(index);
+}
+END_TEST
+
 START_TEST(without_memory_there_is_no_index)
 {
 	static const struct index_source source = { .name = look_at_name,
@@ -612,6 +743,8 @@ int main(void)
 		return EXIT_FAILURE;
 	tcase_set_timeout(claims, 100);
 	tcase_add_test(claims, it_agrees_with_a_naive_model);
+	tcase_add_loop_test(claims, an_index_that_was_filled_is_like_one_that_grew, 0, 3);
+	tcase_add_test(claims, names_that_come_in_order_are_looked_at_once);
 	tcase_add_test(claims, names_come_in_byte_order_each_once);
 	tcase_add_test(claims, listing_costs_what_it_returns_not_what_is_stored);
 	tcase_add_test(claims, a_list_asks_nothing_of_the_secrets_of_others);
@@ -621,6 +754,7 @@ int main(void)
 	tcase_add_test(claims, what_is_removed_gives_its_memory_back);
 	tcase_add_test(claims, clearing_forgets_everything);
 	tcase_add_test(claims, without_memory_nothing_is_half_inserted);
+	tcase_add_test(claims, without_memory_nothing_is_filled);
 	tcase_add_test(claims, without_memory_there_is_no_index);
 	tcase_add_test(claims, what_was_promised_needs_no_memory);
 	tcase_add_test(claims, an_overwritten_name_is_a_suspect_and_leads_no_other_astray);

@@ -17,12 +17,15 @@ static inline void *rationed_calloc(size_t count, size_t size);
 static inline void *rationed_reallocarray(void *old, size_t count, size_t size);
 static int rationed_take(struct ledger *ledger, size_t size, uint64_t *offsetp);
 static int rationed_insert(struct index *index, struct span name, uint64_t reference);
+static int rationed_fill(struct index *index, const uint64_t *references, size_t count,
+	index_choose_fn choose, void *context);
 static int rationed_reserve(struct terms *terms);
 static int rationed_promise(struct index *index, uint64_t count);
 
 #define calloc rationed_calloc
 #define reallocarray rationed_reallocarray
 #define ledger_take rationed_take
+#define index_fill rationed_fill
 #define index_insert rationed_insert
 #define terms_reserve rationed_reserve
 #define index_promise rationed_promise
@@ -41,6 +44,7 @@ static int rationed_promise(struct index *index, uint64_t count);
 #undef calloc
 #undef reallocarray
 #undef ledger_take
+#undef index_fill
 #undef index_insert
 #undef terms_reserve
 #undef index_promise
@@ -89,6 +93,12 @@ static int rationed_take(struct ledger *ledger, size_t size, uint64_t *offsetp)
 static int rationed_insert(struct index *index, struct span name, uint64_t reference)
 {
 	return use_ration() ? index_insert(index, name, reference) : -ENOMEM;
+}
+
+static int rationed_fill(struct index *index, const uint64_t *references, size_t count,
+	index_choose_fn choose, void *context)
+{
+	return use_ration() ? index_fill(index, references, count, choose, context) : -ENOMEM;
 }
 
 static int rationed_promise(struct index *index, uint64_t count)
