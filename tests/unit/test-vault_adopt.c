@@ -93,6 +93,53 @@ START_TEST(the_last_version_counts_and_what_was_removed_is_gone)
 }
 END_TEST
 
+/* Another record of a name, as a process leaves it that ends before the older one is taken out. */
+static struct kept *leave_twin(const char *name, size_t size, uint64_t sequence)
+{
+	struct kept *kept = draw(size);
+	struct vault_put put = put_of(name, kept);
+	struct value *value = new_value(kept);
+	struct header *header;
+	uint64_t offset;
+
+	kept->version = 7;
+	ck_assert_int_eq(vault_write_apart(vault, &value, &put, kept->version, &offset), 0);
+	header = record_header(vault, offset);
+	if (sequence > 0) {
+		put_number(header->secret, sequence);
+		put_number(header->sequence, sequence);
+	}
+	ck_assert_int_eq(record_tag(vault, header, header->block.tag), 0);
+	block_set_kind(header, BLOCK_RECORD);
+	return kept;
+}
+
+/* Whichever comes first in the ledger. */
+START_TEST(of_two_records_of_a_name_the_later_one_counts)
+{
+	struct kept *first = store_new("first", 100);
+	struct kept *there = store_new("a", 40000);
+	struct kept *twin = leave_twin("a", 50000, _i == 0 ? 1 : 0);
+	struct kept *last = store_new("z", 100);
+
+	crash();
+	check_stored("a", _i == 0 ? there : twin);
+	ck_assert(!is_value_anywhere(_i == 0 ? twin : there));
+	check_stored("first", first);
+	check_stored("z", last);
+	ck_assert_uint_eq(vault_count(vault), 3);
+	ck_assert_uint_eq(vault_broken(vault), 0);
+	ck_assert_uint_eq(index_next(vault->index, span_text("a"), span_text("")), offset_of("a"));
+	ck_assert_int_eq(remove_name("a"), 0);
+	ck_assert_uint_eq(index_next(vault->index, span_text("a"), span_text("")), 0);
+	rise();
+	forget(first);
+	forget(there);
+	forget(twin);
+	forget(last);
+}
+END_TEST
+
 START_TEST(a_value_under_way_is_wiped)
 {
 	struct kept *kept = draw(600000);
@@ -521,6 +568,8 @@ START_TEST(without_memory_nothing_is_adopted_and_nothing_lost)
 	struct kept *kept = store_new("a", 100000);
 	struct kept *streamed = draw(3 * ENCLAVE_CHUNK_PLAIN);
 	struct kept *once = draw(10);
+	struct kept *older = store_new("twice", 20);
+	struct kept *later = leave_twin("twice", 30, 0);
 	struct remains *remains;
 	struct vault *before = vault;
 	struct vault *adopted = NULL;
@@ -545,6 +594,7 @@ START_TEST(without_memory_nothing_is_adopted_and_nothing_lost)
 	vault = adopted;
 	check_stored("a", kept);
 	check_stored("ttl", once);
+	check_stored("twice", later);
 	check_read(stream_there(), streamed, 0);
 	ck_assert_int_eq(find_status("once"), STATUS_GONE);
 	ck_assert_uint_eq(vault_broken(vault), 0);
@@ -554,6 +604,8 @@ START_TEST(without_memory_nothing_is_adopted_and_nothing_lost)
 	forget(kept);
 	forget(streamed);
 	forget(once);
+	forget(older);
+	forget(later);
 }
 END_TEST
 
@@ -566,6 +618,7 @@ int main(void)
 	tcase_add_test(claims, every_value_is_there);
 	tcase_add_test(claims, the_outside_of_a_secret_is_what_it_was);
 	tcase_add_test(claims, the_last_version_counts_and_what_was_removed_is_gone);
+	tcase_add_loop_test(claims, of_two_records_of_a_name_the_later_one_counts, 0, 2);
 	tcase_add_test(claims, a_value_under_way_is_wiped);
 	tcase_add_test(claims, lives_go_on_where_they_were);
 	tcase_add_test(claims, the_oldest_of_the_consumed_names_still_gives_way);
