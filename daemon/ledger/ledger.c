@@ -77,7 +77,7 @@ static void wipe_taken(struct ledger *ledger)
 
 void ledger_free(struct ledger *ledger)
 {
-	if (ledger)
+	if (ledger && !ledger->adopted)
 		wipe_taken(ledger);
 	ledger_leave(ledger);
 }

@@ -46,7 +46,7 @@ int ledger_check(int fd);
  */
 int ledger_new(struct ledger **ledgerp, int fd);
 
-/* Wipes what is taken, unmaps and frees; takes NULL. */
+/* Wipes what is taken, unless it is not settled yet; unmaps and frees; takes NULL. */
 void ledger_free(struct ledger *ledger);
 
 /* The same, but a file keeps what is in it. */
@@ -56,7 +56,8 @@ void ledger_leave(struct ledger *ledger);
 
 /*
  * Whether it is to be adopted: what was taken is not known then. Until ledger_settle blocks can
- * only be looked at and claimed, and every offset may begin one that goes on to the end.
+ * only be looked at and claimed, and every offset may begin one that goes on to the end. Before
+ * ledger_let_write the kernel sees to it that not a byte is changed.
  */
 bool ledger_is_adopted(const struct ledger *ledger);
 
@@ -70,7 +71,10 @@ int ledger_claim(struct ledger *ledger, uint64_t offset, uint64_t size);
 /* Whether something that was claimed covers the byte there. */
 bool ledger_is_claimed(const struct ledger *ledger, uint64_t offset);
 
-/* All was claimed: the rest is wiped and free. */
+/* From here on there is no way back to what the other process has left. Returns 0 or -ENOMEM. */
+int ledger_let_write(const struct ledger *ledger);
+
+/* All was claimed, and may be written to: the rest is wiped and free. */
 void ledger_settle(struct ledger *ledger);
 
 /* -- blocks -------------------------------------------------------------------------------- */

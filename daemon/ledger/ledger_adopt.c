@@ -91,7 +91,21 @@ static bool is_blank(const struct ledger *ledger)
 	return true;
 }
 
-/* Maps what another process has left. */
+/* Nothing is in it, and only its head is missing. */
+static int begin_anew(struct ledger *ledger)
+{
+	int r = ledger_let_write(ledger);
+
+	if (r == 0)
+		ledger_write_head(ledger);
+	return r;
+}
+
+/*
+ * Maps what another process has left. It can only be read at first: no mistake changes what is not
+ * understood yet. In a virtual machine whose page tables are shadowed it also costs a third: pages
+ * that can be written to come in one by one there.
+ */
 int ledger_take_over(struct ledger *ledger, uint64_t size)
 {
 	uint64_t units = size / LEDGER_UNIT;
@@ -102,14 +116,14 @@ int ledger_take_over(struct ledger *ledger, uint64_t size)
 	if (r == 0)
 		r = bitmap_widen(&ledger->claimed, 0, units);
 	if (r == 0)
-		r = ledger_map(ledger, 0, size);
+		r = ledger_map_to_read(ledger, size);
 	if (r < 0)
 		return r;
 	ledger->units = units;
 	ledger->adopted = true;
 	if (is_blank(ledger))
-		ledger_write_head(ledger);
-	return is_ours(ledger) ? 0 : -EBADMSG;
+		r = begin_anew(ledger);
+	return r < 0 || is_ours(ledger) ? r : -EBADMSG;
 }
 
 int ledger_claim(struct ledger *ledger, uint64_t offset, uint64_t size)

@@ -106,6 +106,9 @@ int ledger_reserve(struct ledger *ledger);
 /* Lets the reserved addresses from a place on lead to memory. Returns 0 or -ENOMEM. */
 int ledger_map(const struct ledger *ledger, uint64_t offset, uint64_t size);
 
+/* The same for a file's bytes that can only be read. */
+int ledger_map_to_read(const struct ledger *ledger, uint64_t size);
+
 /* Room in the maps. Returns 0 or -ENOMEM. */
 int ledger_widen_maps(struct ledger *ledger, uint64_t units);
 

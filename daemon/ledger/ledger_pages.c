@@ -90,21 +90,40 @@ uint64_t ledger_keep_first(struct ledger *ledger)
 	return 1;
 }
 
-/* Lets the reserved addresses from a place on lead to memory. */
-int ledger_map(const struct ledger *ledger, uint64_t offset, uint64_t size)
+static int map_file(const struct ledger *ledger, uint64_t offset, uint64_t size, int protection)
 {
 	void *at = ledger->base + offset;
 
-	if (ledger->fd < 0)
-		return mprotect(at, size, PROT_READ | PROT_WRITE) < 0 ? -ENOMEM : 0;
-	if (mmap(at, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, ledger->fd,
-		    (off_t)offset) == MAP_FAILED)
+	if (mmap(at, size, protection, MAP_SHARED | MAP_FIXED, ledger->fd, (off_t)offset) ==
+		MAP_FAILED)
 		return -ENOMEM;
 #ifdef MADV_DONTDUMP
 	/* Names have no place in a core file either. */
 	(void)madvise(at, size, MADV_DONTDUMP);
 #endif
 	return 0;
+}
+
+static int let_write(const struct ledger *ledger, uint64_t offset, uint64_t size)
+{
+	return mprotect(ledger->base + offset, size, PROT_READ | PROT_WRITE) < 0 ? -ENOMEM : 0;
+}
+
+int ledger_map(const struct ledger *ledger, uint64_t offset, uint64_t size)
+{
+	if (ledger->fd < 0)
+		return let_write(ledger, offset, size);
+	return map_file(ledger, offset, size, PROT_READ | PROT_WRITE);
+}
+
+int ledger_map_to_read(const struct ledger *ledger, uint64_t size)
+{
+	return map_file(ledger, 0, size, PROT_READ);
+}
+
+int ledger_let_write(const struct ledger *ledger)
+{
+	return let_write(ledger, 0, ledger_mapped(ledger));
 }
 
 /* Frees what nobody has had yet. */

@@ -83,25 +83,13 @@ static uint64_t choose_later(void *context, uint64_t there, uint64_t more)
 	return later ? more : there;
 }
 
-/* They end here and now: half wiped they would be taken for what is not what was written. */
-static void end_older(const struct adoption *adoption)
-{
-	for (size_t i = 0; i < adoption->older.count; i++)
-		block_set_kind(
-			record_header(adoption->vault, adoption->older.at[i]), BLOCK_NOTHING);
-}
-
 static int index_records(struct adoption *adoption)
 {
 	const struct offsets *records = &adoption->records;
 	int r = index_fill(
 		adoption->vault->index, records->at, records->count, choose_later, adoption);
 
-	if (r == 0)
-		r = adoption->failed;
-	if (r == 0)
-		end_older(adoption);
-	return r;
+	return r == 0 ? adoption->failed : r;
 }
 
 static int add_record(struct adoption *adoption, uint64_t offset)
@@ -272,21 +260,42 @@ static int claim_record(struct adoption *adoption, uint64_t offset)
 	return sort_in(adoption, offset);
 }
 
+static int by_offset(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a;
+	uint64_t y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
 /* In the order in which they lie, which costs far less than that of the index. */
 static int claim_records(struct adoption *adoption)
 {
+	struct offsets *older = &adoption->older;
+	size_t passed = 0;
 	int r = 0;
 
+	if (older->count > 1)
+		qsort(older->at, older->count, sizeof(*older->at), by_offset);
 	for (size_t i = 0; i < adoption->records.count && r == 0; i++) {
 		uint64_t offset = adoption->records.at[i];
 
-		if (block_kind(record_header(adoption->vault, offset)) == BLOCK_RECORD)
+		if (passed < older->count && older->at[passed] == offset)
+			passed++;
+		else
 			r = claim_record(adoption, offset);
 	}
 	return r;
 }
 
 /* -- the end ------------------------------------------------------------------------------- */
+
+/* Before they are wiped: half wiped they would be taken for what is not what was written. */
+static void end_older(struct vault *vault, const struct offsets *older)
+{
+	for (size_t i = 0; i < older->count; i++)
+		block_set_kind(record_header(vault, older->at[i]), BLOCK_NOTHING);
+}
 
 static void take_out(struct vault *vault, const struct offsets *offsets, bool intact)
 {
@@ -347,10 +356,13 @@ static int adopt(struct adoption *adoption)
 		r = answers_adopt(vault, &adoption->answers, adoption->highest);
 	if (r == 0)
 		r = adopt_tombstones(adoption);
-	/* Up to here nothing is lost, from here on nothing fails. */
+	if (r == 0)
+		r = ledger_let_write(vault->ledger);
+	/* Up to here nothing is changed, from here on nothing fails. */
 	if (r < 0)
 		return r;
 	vault->broken = count_suspects(adoption) + adoption->broken.count;
+	end_older(vault, &adoption->older);
 	ledger_settle(vault->ledger);
 	take_out(vault, &adoption->over, true);
 	take_out(vault, &adoption->broken, false);

@@ -21,14 +21,17 @@
 #include <unistd.h>
 
 static void *stepping_mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset);
+static int stepping_mprotect(void *at, size_t size, int protection);
 static int stepping_madvise(void *at, size_t size, int advice);
 static int stepping_ftruncate(int fd, off_t size);
 
 #define mmap stepping_mmap
+#define mprotect stepping_mprotect
 #define madvise stepping_madvise
 #define ftruncate stepping_ftruncate
 #include "daemon/ledger/ledger_pages.c"
 #undef mmap
+#undef mprotect
 #undef madvise
 #undef ftruncate
 
@@ -206,6 +209,16 @@ static void *stepping_mmap(void *at, size_t size, int protection, int flags, int
 	watch.ledger_size = (size_t)offset + size;
 	shut(PROT_READ);
 	return mapped;
+}
+
+/* What may be written to from now on is watched like the rest. */
+static int stepping_mprotect(void *at, size_t size, int protection)
+{
+	int r = mprotect(at, size, protection);
+
+	if (watch.on && r == 0 && is_in(at, watch.ledger, watch.ledger_size))
+		shut(PROT_READ);
+	return r;
 }
 
 /* The kernel drops pages of a file only where they may be written. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -66,6 +67,12 @@ static struct ledger *adopted_after(struct block *blocks, size_t count)
 	return ledger;
 }
 
+static void settle(struct ledger *ledger)
+{
+	ck_assert_int_eq(ledger_let_write(ledger), 0);
+	ledger_settle(ledger);
+}
+
 static void claim(struct ledger *ledger, const struct block *block)
 {
 	ck_assert(!ledger_is_claimed(ledger, block->offset));
@@ -87,7 +94,7 @@ START_TEST(what_is_claimed_stays_and_the_rest_is_wiped_and_free)
 		} else {
 			blocks[i].fill = 0;
 		}
-	ledger_settle(ledger);
+	settle(ledger);
 	ck_assert(!ledger_is_adopted(ledger));
 	ck_assert_uint_eq(ledger_used(ledger), used);
 	for (size_t i = 0; i < BLOCKS; i++) {
@@ -134,7 +141,7 @@ START_TEST(a_claim_that_cannot_be_changes_nothing)
 		ck_assert_int_eq(ledger_claim(ledger, bad[i].offset, bad[i].size), -EINVAL);
 	for (uint64_t at = LEDGER_UNIT; at < mapped; at += LEDGER_UNIT)
 		ck_assert_int_eq(ledger_is_claimed(ledger, at), at >= 4096 && at < 4096 + 64);
-	ledger_settle(ledger);
+	settle(ledger);
 	ck_assert_uint_eq(ledger_used(ledger), 64);
 	ledger_free(ledger);
 }
@@ -172,7 +179,7 @@ START_TEST(holes_stay_holes)
 	ck_assert_uint_le(written, bytes_on_file());
 	claim(ledger, &first);
 	claim(ledger, &last);
-	ledger_settle(ledger);
+	settle(ledger);
 	ck_assert(is_filled(ledger, &first));
 	ck_assert(is_filled(ledger, &last));
 	ck_assert_uint_lt(bytes_on_file(), MIB);
@@ -188,7 +195,7 @@ START_TEST(what_nobody_claimed_gives_its_pages_back)
 		take_filled(ledger, 4 * MIB);
 	ck_assert_uint_ge(bytes_on_file(), 48 * MIB);
 	ledger = next_after(ledger);
-	ledger_settle(ledger);
+	settle(ledger);
 	ck_assert_uint_lt(bytes_on_file(), MIB);
 	ck_assert_uint_eq(ledger_used(ledger), 0);
 	ledger_free(ledger);
@@ -200,10 +207,37 @@ START_TEST(a_ledger_that_was_not_settled_is_left_for_the_next)
 	struct block block;
 	struct ledger *ledger = adopted_after(&block, 1);
 
+	claim(ledger, &block);
+	ledger_free(ledger);
+	ledger = new_ledger();
+	ck_assert_int_eq(ledger_let_write(ledger), 0);
+	claim(ledger, &block);
 	ledger_free(ledger);
 	ledger = new_ledger();
 	claim(ledger, &block);
-	ledger_settle(ledger);
+	settle(ledger);
+	ck_assert(is_filled(ledger, &block));
+	ledger_free(ledger);
+}
+END_TEST
+
+START_TEST(what_is_not_adopted_yet_cannot_be_written)
+{
+	struct block block;
+	struct ledger *ledger = adopted_after(&block, 1);
+
+	*(volatile uint8_t *)ledger_at(ledger, block.offset, 1) = 1;
+}
+END_TEST
+
+START_TEST(what_is_adopted_can_be_written)
+{
+	struct block block;
+	struct ledger *ledger = adopted_after(&block, 1);
+
+	claim(ledger, &block);
+	settle(ledger);
+	fill(ledger, &block);
 	ck_assert(is_filled(ledger, &block));
 	ledger_free(ledger);
 }
@@ -265,13 +299,13 @@ START_TEST(a_file_of_zeros_is_an_empty_ledger)
 	if (_i > 0)
 		write_at(8, &format, 1);
 	ledger = new_ledger();
-	ledger_settle(ledger);
+	settle(ledger);
 	ck_assert_uint_eq(ledger_used(ledger), 0);
 	block.offset = take(ledger, block.size);
 	fill(ledger, &block);
 	ledger = next_after(ledger);
 	claim(ledger, &block);
-	ledger_settle(ledger);
+	settle(ledger);
 	ck_assert(is_filled(ledger, &block));
 	ledger_free(ledger);
 }
@@ -292,6 +326,8 @@ int main(void)
 	tcase_add_test(claims, holes_stay_holes);
 	tcase_add_test(claims, what_nobody_claimed_gives_its_pages_back);
 	tcase_add_test(claims, a_ledger_that_was_not_settled_is_left_for_the_next);
+	tcase_add_test_raise_signal(claims, what_is_not_adopted_yet_cannot_be_written, SIGSEGV);
+	tcase_add_test(claims, what_is_adopted_can_be_written);
 	tcase_add_test(claims, a_file_that_is_no_ledger_is_refused_and_left_alone);
 	tcase_add_loop_test(claims, a_file_of_zeros_is_an_empty_ledger, 0, 2);
 	return claims_run(claims, "a ledger in a file");

@@ -21,9 +21,11 @@ static int rationed_fill(struct index *index, const uint64_t *references, size_t
 	index_choose_fn choose, void *context);
 static int rationed_reserve(struct terms *terms);
 static int rationed_promise(struct index *index, uint64_t count);
+static int rationed_let_write(const struct ledger *ledger);
 
 #define calloc rationed_calloc
 #define reallocarray rationed_reallocarray
+#define ledger_let_write rationed_let_write
 #define ledger_take rationed_take
 #define index_fill rationed_fill
 #define index_insert rationed_insert
@@ -43,6 +45,7 @@ static int rationed_promise(struct index *index, uint64_t count);
 #include "daemon/vault/vault_value.c"
 #undef calloc
 #undef reallocarray
+#undef ledger_let_write
 #undef ledger_take
 #undef index_fill
 #undef index_insert
@@ -88,6 +91,11 @@ static inline void *rationed_reallocarray(void *old, size_t count, size_t size)
 static int rationed_take(struct ledger *ledger, size_t size, uint64_t *offsetp)
 {
 	return use_ration() ? ledger_take(ledger, size, offsetp) : -ENOMEM;
+}
+
+static int rationed_let_write(const struct ledger *ledger)
+{
+	return use_ration() ? ledger_let_write(ledger) : -ENOMEM;
 }
 
 static int rationed_insert(struct index *index, struct span name, uint64_t reference)
