@@ -69,10 +69,15 @@ static struct vault *vault;
 /* Allocations that still succeed; negative: all of them. */
 static int ration = -1;
 
+/* Whether there is memory again behind the one that fails. */
+static bool ration_fails_once;
+
 static inline bool use_ration(void)
 {
-	if (ration == 0)
+	if (ration == 0) {
+		ration = ration_fails_once ? -1 : 0;
 		return false;
+	}
 	if (ration > 0)
 		ration--;
 	return true;
