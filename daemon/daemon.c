@@ -328,6 +328,12 @@ void daemon_reloaded(struct daemon *daemon, const struct config_fault *fault)
 	wait_queue_call_all(&daemon->waits);
 }
 
+void daemon_kept(struct daemon *daemon, const struct upgrades *upgrades)
+{
+	daemon->upgrades = *upgrades;
+	clean(daemon->upgrades.fault.text);
+}
+
 void daemon_upgrade_failed(struct daemon *daemon, const struct config_fault *fault)
 {
 	struct upgrades *upgrades = &daemon->upgrades;

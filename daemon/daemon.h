@@ -118,6 +118,9 @@ uint64_t daemon_purge(struct daemon *daemon);
  */
 void daemon_reloaded(struct daemon *daemon, const struct config_fault *fault);
 
+/* Whose worker this is, and what was told of its upgrades before; texts may have any bytes. */
+void daemon_kept(struct daemon *daemon, const struct upgrades *upgrades);
+
 /* The upgrade that was under way has failed, and everything is as it was: `fault` tells why. */
 void daemon_upgrade_failed(struct daemon *daemon, const struct config_fault *fault);
 

@@ -166,8 +166,9 @@ static bool on_line(void *context)
 	struct process *process = context;
 	struct config_fault fault;
 	struct line_packet packet;
+	int r;
 
-	while (line_look(process->line, &packet) == 0) {
+	while ((r = line_look(process->line, &packet)) == 0) {
 		line_drop(&packet);
 		if (packet.word == LINE_LEAVE) {
 			process->leaving = true;
@@ -176,7 +177,8 @@ static bool on_line(void *context)
 			daemon_upgrade_failed(&process->daemon, &fault);
 		}
 	}
-	return process->leaving;
+	/* Without a keeper we are about to be killed. */
+	return process->leaving || r == -EPIPE;
 }
 
 static int run(struct process *process)
@@ -236,12 +238,12 @@ static int serve(struct process *process)
 /* What requests may know of the keeper, and of the upgrades before this worker. */
 static void tell_of_keeper(struct process *process)
 {
-	struct upgrades *upgrades = &process->daemon.upgrades;
+	const struct upgrades upgrades = { .keeper = getppid(),
+		.under_way = process->news.under_way,
+		.failed = process->news.failed,
+		.fault = process->news.fault };
 
-	upgrades->keeper = getppid();
-	upgrades->under_way = process->news.under_way;
-	upgrades->failed = process->news.failed;
-	upgrades->fault = process->news.fault;
+	daemon_kept(&process->daemon, &upgrades);
 }
 
 /* Who goes on has everything, unless it is the daemon's end: whoever asked for that was answered.

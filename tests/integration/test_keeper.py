@@ -58,6 +58,11 @@ class KeeperTest(unittest.TestCase):
 
 
 class Crashes(KeeperTest):
+    def test_who_keeps_is_told(self):
+        state = self.client().status()
+        self.assertEqual(state.keeper, self.daemon.pid)
+        self.assertEqual(state.pid, self.worker())
+
     def test_everything_is_there_after_each_kind_of_death(self):
         value = os.urandom(300000)
         client = self.client()

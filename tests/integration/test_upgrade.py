@@ -128,6 +128,16 @@ class BadConfiguration(UpgradeTest):
         self.upgrade()
         self.assertEqual(self.client().get(b"a"), b"value")
 
+    def test_whatever_bytes_the_reason_has_it_can_be_told(self):
+        """By the worker that was there, and by the one after it."""
+        self.client().set(b"a", b"value")
+        self.file.write_bytes(b"[daemon]\nk\x01\xff\xfe = 1\n")
+        worker = self.fails("unknown key 'k???'")
+        os.kill(worker, signal.SIGKILL)
+        self.assertTrue(wait_for(lambda: children(self.keeper) not in ([], [worker])))
+        self.assertIn("unknown key 'k???'", self.client().status().upgrade_fault.decode())
+        self.assertEqual(self.client().get(b"a"), b"value")
+
 
 if __name__ == "__main__":
     unittest.main()
