@@ -3,6 +3,8 @@
 
 #include <check.h>
 
+#include "tests/unit/claims.h"
+
 /*
  * The rows of README.md beside, each as a claim with its test. A row that is told in several parts
  * has several entries, one after the other. `signal` or `exit` is how the test's process must end;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "daemon/ledger/ledger.h"
+#include "tests/unit/claims.h"
 
 #define MIB (UINT64_C(1) << 20)
 #define BLOCKS 500

@@ -48,6 +48,8 @@ static void stepping_wipe(void *data, size_t size)
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/unit/claims.h"
+
 #define PREKEY_MAX 4096
 #define KEYS_MAX (3 * PREKEY_MAX)
 #define PICTURES_MAX 64

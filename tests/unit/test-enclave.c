@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/unit/claims.h"
+
 #define PREKEY 512
 #define KEYS 2048
 

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/unit/claims.h"
+
 #define SIZE_END 65 /* sizes 0 to 64 */
 #define MARGIN 32   /* bytes around a slot that must stay as they are */
 #define MARK 0xc3

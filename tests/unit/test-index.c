@@ -79,7 +79,7 @@ static struct span look_at_name(void *context, uint64_t at)
 {
 	(void)context;
 	looks++;
-	/* No assertion: it costs more than the index does, and this is asked for millions of times. */
+	/* No assertion: this is asked for millions of times. */
 	if (at / 16 - 1 >= entry_count)
 		ck_abort_msg("the index asks for what it was not given");
 	return name(at / 16 - 1);
