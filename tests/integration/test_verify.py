@@ -170,7 +170,8 @@ class Wire(unittest.TestCase):
             request = client.request(verify=pb.Verify(name=small, data_key=key))
             client.send_value(request, mgwire.seal_value(b"small", key))
             self.assertEqual(client.answer(request)[0].code, 0)
-            self.assertLess(time.monotonic() - begin, 5)
+            # Who does not read has 30 seconds.
+            self.assertLess(time.monotonic() - begin, 25)
 
     def test_small_ones_behind_a_large_one_are_answered(self):
         client = self.client()
