@@ -12,7 +12,7 @@ import time
 MEMGUARDD = os.environ["MEMGUARDD"]
 
 
-def wait_for(condition, seconds=10):
+def wait_for(condition, seconds=60):
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -70,7 +70,7 @@ class Daemon:
         if self.process.poll() is None:
             self.process.terminate()
         try:
-            status = self.process.wait(20)
+            status = self.process.wait(60)
         finally:
             if self.process.poll() is None:
                 self.process.kill()

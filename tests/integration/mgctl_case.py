@@ -43,7 +43,7 @@ class MgctlTest(unittest.TestCase):
     @classmethod
     def tearDownClass(cls):
         cls.daemon.terminate()
-        cls.daemon.wait(10)
+        cls.daemon.wait(60)
         shutil.rmtree(cls.folder, ignore_errors=True)
 
     def setUp(self):

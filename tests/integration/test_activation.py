@@ -152,7 +152,7 @@ class Activated(unittest.TestCase):
         if process.poll() is None:
             process.terminate()
         try:
-            return process.wait(20)
+            return process.wait(60)
         finally:
             if process.poll() is None:
                 process.kill()
@@ -165,7 +165,7 @@ class Activated(unittest.TestCase):
     def mgctl(self, *arguments, uid=NOBODY, stdin=b""):
         return subprocess.run(
             self.command(*arguments), input=stdin, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, timeout=30, env=self.environment, cwd="/", **as_user(uid))
+            stderr=subprocess.PIPE, timeout=60, env=self.environment, cwd="/", **as_user(uid))
 
     def assertAnswer(self, status, *arguments, **options):
         result = self.mgctl(*arguments, **options)
@@ -185,7 +185,7 @@ class Manager(Activated):
         self.assertTrue(select.select([self.listener], [], [], 10)[0], "nobody has come")
         self.assertIsNone(early.poll())
         self.start()
-        self.assertEqual(early.wait(20), 0)
+        self.assertEqual(early.wait(60), 0)
         self.assertEqual(json.loads(early.stdout.read())["pid"], early.pid)
 
     def test_readiness_means_that_it_serves_and_the_end_is_told(self):
@@ -195,7 +195,7 @@ class Manager(Activated):
         words, pid = self.told()
         self.assertIn("STOPPING=1", words)
         self.assertEqual(pid, process.pid)
-        self.assertEqual(process.wait(10), 0)
+        self.assertEqual(process.wait(60), 0)
 
     def test_a_daemon_that_cannot_serve_is_never_ready(self):
         if not DENY or SANITIZED:
@@ -203,7 +203,7 @@ class Manager(Activated):
         deny = shutil.copy(DENY, self.folder / "deny") if ROOT else DENY
         process = self.start("--memory", "require-secretmem",
                              wrap=[str(deny), "memfd_secret", "--"], ready=False)
-        self.assertEqual(process.wait(10), 78)
+        self.assertEqual(process.wait(60), 78)
         self.assertEqual(len(process.stderr.read().splitlines()), 1)
         self.manager.setblocking(False)
         self.assertRaises(BlockingIOError, self.manager.recv, 4096)
@@ -235,7 +235,7 @@ class Manager(Activated):
         where = unit("memguardd.socket")["Socket"]["ListenStream"]
         return subprocess.run(
             [self.client, *(word.replace(where, str(self.path)) for word in words)],
-            stderr=subprocess.PIPE, timeout=30, env=self.environment, cwd="/", text=True,
+            stderr=subprocess.PIPE, timeout=60, env=self.environment, cwd="/", text=True,
             **as_user(SERVICE))
 
     def assertReloadTold(self):

@@ -70,7 +70,7 @@ class Examples(unittest.TestCase):
     def run_program(self, program, *arguments, value=None, **environment):
         given = {"stdin": subprocess.DEVNULL} if value is None else {"input": value}
         return subprocess.run([program, *arguments], stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, timeout=30,
+                              stderr=subprocess.PIPE, timeout=60,
                               env={**self.environment, **environment}, **given)
 
     def example(self, name, *arguments, **options):
@@ -105,7 +105,7 @@ class Examples(unittest.TestCase):
         with subprocess.Popen([BUILT / "service", "later"], env=self.environment,
                               stdout=subprocess.PIPE) as service:
             self.example("store", "later", value=b"correct horse")
-            self.assertEqual(service.wait(20), 0)
+            self.assertEqual(service.wait(60), 0)
 
     def start(self, name, *arguments, **environment):
         program = subprocess.Popen(
@@ -163,7 +163,7 @@ class Examples(unittest.TestCase):
             peer.sendall(key[:10])
             self.assertEqual(self.example("fetch", "from/socket").returncode, 3)
             peer.sendall(key[10:] + b"and more")
-            self.assertEqual(program.wait(20), 0, program.stderr)
+            self.assertEqual(program.wait(60), 0, program.stderr)
         self.assertEqual(self.example("fetch", "from/socket").stdout, key)
         self.assertFalse(path.exists())
 
@@ -172,7 +172,7 @@ class Examples(unittest.TestCase):
         program = self.start("socket", str(path), "half")
         with connect(path) as peer:
             peer.sendall(bytes(31))
-        self.assertEqual(program.wait(20), 1)
+        self.assertEqual(program.wait(60), 1)
         self.assertIn(b"after 31 bytes", program.stderr.read())
         self.assertEqual(self.example("fetch", "half").returncode, 3)
 
@@ -182,7 +182,7 @@ class Examples(unittest.TestCase):
         with connect(path) as peer:
             peer.sendall(bytes(31))
             program.send_signal(signal.SIGTERM)
-            self.assertEqual(program.wait(20), -signal.SIGTERM)
+            self.assertEqual(program.wait(60), -signal.SIGTERM)
         self.assertFalse(path.exists())
 
     # -- stream

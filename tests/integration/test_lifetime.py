@@ -226,7 +226,7 @@ class Session(MgctlTest):
             process = self.start()
             self.assertTrue(self.json("stat", self.name)[0]["session"])
             process.send_signal(number)
-            process.wait(10)
+            process.wait(60)
             ended = time.monotonic()
             # The next look finds nothing, if the daemon has heard of the end by then.
             self.assertTrue(wait_for(
@@ -236,12 +236,12 @@ class Session(MgctlTest):
     def test_whoever_holds_it_is_told_that_it_is_gone(self):
         process = self.start()
         self.ok("rm", self.name)
-        words = process.communicate(timeout=10)[1]
+        words = process.communicate(timeout=60)[1]
         self.assertEqual(process.returncode, NOT_FOUND)
         self.assertIn(b"no such secret", words)
         process = self.start("--json")
         self.ok("set", self.name, stdin=b"another")
-        answer, words = process.communicate(timeout=10)
+        answer, words = process.communicate(timeout=60)
         self.assertEqual(process.returncode, NOT_FOUND)
         self.assertIn(b"version", words)
         self.assertIn(b'"version":1', answer)
@@ -271,7 +271,7 @@ class Inherited(MgctlTest):
             [sys.executable, "-c", INHERITED, str(self.path), self.name], stdin=read,
             cwd=os.path.dirname(os.path.abspath(__file__)))
         os.close(read)
-        self.assertEqual(process.wait(30), 0)
+        self.assertEqual(process.wait(60), 0)
         self.assertTrue(wait_for(
             lambda: self.run_mgctl("stat", self.name).returncode == NOT_FOUND, 5))
 

@@ -41,7 +41,7 @@ class Purge(MgctlTest):
                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
         self.assertEqual(reader.stdout.read(1000), value[:1000])
         self.ok("purge", "--all")
-        rest, words = reader.communicate(timeout=30)
+        rest, words = reader.communicate(timeout=60)
         # What had left the daemon before may be the whole value; else it ends as said.
         if reader.returncode == OK:
             self.assertEqual(rest, value[1000:])
@@ -94,7 +94,7 @@ class Shutdown(MgctlTest):
         self.ok("set", "a", "--socket", str(place), stdin=b"1")
         self.assertEqual(self.json("shutdown", "--socket", str(place)),
                          [{"schema": 1, "endpoint": f"unix:{place}"}])
-        self.assertEqual(other.wait(10), 0)
+        self.assertEqual(other.wait(60), 0)
         self.assertFalse(place.exists())
         self.assertIn(b"ending, as uid %d asks" % os.geteuid(), other.stderr.read())
         self.ok("ping")

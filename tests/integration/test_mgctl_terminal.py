@@ -237,7 +237,7 @@ class Completion(test_mgctl.MgctlTest):
         place = os.path.dirname(MGCTL) + ":" + os.environ["PATH"]
         result = subprocess.run(
             ["bash", "-c", script, MGCTL, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env={**self.environment, "PATH": place}, timeout=30)
+            env={**self.environment, "PATH": place}, timeout=60)
         self.assertEqual(result.stderr, b"")
         return result.stdout.decode().split("\n")[:-1]
 

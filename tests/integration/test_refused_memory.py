@@ -95,7 +95,7 @@ class RefusedTest(unittest.TestCase):
 
     def mgctl(self, *arguments, env=None, **options):
         return subprocess.run(
-            [MGCTL, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=20,
+            [MGCTL, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60,
             env=env or {**os.environ, "MEMGUARD_SOCKET": f"unix:{self.path}"}, check=False,
             **options)
 
@@ -157,7 +157,7 @@ class Daemons(RefusedTest):
                 self.use()
                 self.assertIsNone(process.poll(), "it ended by itself")
                 process.terminate()
-            status = process.wait(20)
+            status = process.wait(60)
         finally:
             process.kill()
             process.wait()
@@ -225,7 +225,7 @@ class Starts(RefusedTest):
                     sockets.enter_context(socket.socket(socket.AF_UNIX)).connect(str(self.path))
                 time.sleep(0.05 if connections else 0)
                 process.terminate()
-                return process.wait(20), lines(words.read_text())
+                return process.wait(60), lines(words.read_text())
         finally:
             process.kill()
             process.wait()
@@ -334,7 +334,7 @@ class Services(RefusedTest):
     """shortage.c: the library without a daemon."""
 
     def serve(self, environment):
-        result = subprocess.run([SHORTAGE], env=environment, stdin=subprocess.DEVNULL, timeout=20,
+        result = subprocess.run([SHORTAGE], env=environment, stdin=subprocess.DEVNULL, timeout=60,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
         once = "REFUSE_ON" not in environment
         # One that is refused for ever may be unable to go on, but says so and does not die of it.

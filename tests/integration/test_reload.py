@@ -179,7 +179,7 @@ class Taken(ReloadTest):
             self.assertLess(self.stream_size(), 300000)
             self.say("[daemon]\nmax-value = 1m\n")
             self.reloads()
-            self.assertEqual(writer.wait(10), 0)
+            self.assertEqual(writer.wait(60), 0)
         finally:
             writer.kill()
             writer.wait()

@@ -69,7 +69,7 @@ class Pipes(MgctlTest):
         reader = self.start("--timeout", "30s", "stream", "read", self.name)
         time.sleep(0.2)
         self.write(b"late")
-        self.assertEqual(reader.communicate(timeout=30)[0], b"late")
+        self.assertEqual(reader.communicate(timeout=60)[0], b"late")
         self.assertEqual(reader.returncode, OK)
 
     def test_pieces_arrive_while_the_writer_goes_on(self):
@@ -81,7 +81,7 @@ class Pipes(MgctlTest):
         self.assertEqual(len(reader.stdout.read(4 * 16384)), 4 * 16384)
         writer.stdin.close()
         self.assertEqual(reader.stdout.read(), b"a" * 16384)
-        self.assertEqual((writer.wait(30), reader.wait(30)), (OK, OK))
+        self.assertEqual((writer.wait(60), reader.wait(60)), (OK, OK))
 
     def test_a_writer_that_dies_is_told_to_the_reader(self):
         for number in (signal.SIGKILL, signal.SIGTERM):
@@ -90,7 +90,7 @@ class Pipes(MgctlTest):
             writer.stdin.flush()
             self.has(4 * 16384)
             writer.send_signal(number)
-            writer.wait(30)
+            writer.wait(60)
             result = self.run_mgctl("stream", "read", self.name)
             self.assertEqual(result.returncode, INTEGRITY)
             self.assertEqual(result.stdout, b"a" * 4 * 16384)
@@ -158,7 +158,7 @@ class Pipes(MgctlTest):
         self.fails(CONFLICT, "stream", "read", self.name)
         writer.stdin.close()
         reader.stdout.read()
-        self.assertEqual((writer.wait(30), reader.wait(30)), (OK, OK))
+        self.assertEqual((writer.wait(60), reader.wait(60)), (OK, OK))
 
     def test_removing_it_ends_both(self):
         reader = self.start("--timeout", "30s", "stream", "read", self.name)
@@ -167,8 +167,8 @@ class Pipes(MgctlTest):
         writer.stdin.flush()
         reader.stdout.read(4 * 16384)
         self.ok("rm", self.name)
-        reader.communicate(timeout=30)
-        writer.communicate(timeout=30)
+        reader.communicate(timeout=60)
+        writer.communicate(timeout=60)
         self.assertEqual((writer.returncode, reader.returncode), (GONE, GONE))
 
     def test_it_is_told_from_a_secret(self):

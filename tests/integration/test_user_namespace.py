@@ -75,7 +75,7 @@ class UserNamespace(unittest.TestCase):
     def test_a_daemon_without_a_uid_of_its_own_does_not_start(self):
         done = subprocess.run(
             ["unshare", "--user", MEMGUARDD, "--socket", "/nowhere/socket"],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False)
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
         self.assertEqual(done.returncode, 78, done.stderr)
         self.assertIn("user namespace", done.stderr)
         self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
@@ -92,7 +92,7 @@ class UserNamespace(unittest.TestCase):
             environment = dict(os.environ, MEMGUARD_SOCKET=str(daemon.path))
             for wrap, status in ((["unshare", "--user"], 6), ([], 0)):
                 done = subprocess.run([*wrap, MGCTL, "ping"], env=environment, capture_output=True,
-                                      text=True, timeout=30, check=False)
+                                      text=True, timeout=60, check=False)
                 self.assertEqual(done.returncode, status, done.stderr)
                 self.assertEqual("user namespace" in done.stderr, status != 0, done.stderr)
 
