@@ -21,8 +21,14 @@ from mgctl_case import (DENIED, FROZEN, INTEGRITY, LIMIT, MGCTL, NOT_FOUND, OK, 
 from strangers import NOBODY
 from test_mgctl_terminal import TerminalTest
 
+SANITIZED = bool(os.environ.get("SANITIZED"))
+
+# Each place of a bundle is a run of mgctl, and with the sanitizers that takes long: there it is each
+# tenth, since they look at how mgctl goes on from a fault, not at whether it sees one.
+EACH = 10 if SANITIZED else 1
+
 # BACKUP_SECRETS=100000 takes half a minute more: some seconds each way, the rest to store them.
-MANY = int(os.environ.get("BACKUP_SECRETS", "10000"))
+MANY = int(os.environ.get("BACKUP_SECRETS", "1000" if SANITIZED else "10000"))
 
 TIMES = ("created_ms", "changed_ms", "ttl_ms", "idle_left_ms")
 
@@ -295,7 +301,9 @@ class Refusals(BackupTest):
 
     def test_every_flipped_byte_is_found(self):
         data = self.small()
-        for place in range(len(data)):
+        places = range(0, len(data), EACH)
+        print("# %d of %d bytes" % (len(places), len(data)), flush=True)
+        for place in places:
             with self.subTest(place=place):
                 changed = bytearray(data)
                 changed[place] ^= 1 << place % 8
@@ -304,7 +312,9 @@ class Refusals(BackupTest):
 
     def test_every_cut_and_every_byte_more_is_found(self):
         data = self.small()
-        for size in range(len(data)):
+        sizes = range(0, len(data), EACH)
+        print("# %d of %d lengths" % (len(sizes), len(data)), flush=True)
+        for size in sizes:
             with self.subTest(size=size):
                 self.refuses(INTEGRITY, data=data[:size])
         self.refuses(INTEGRITY, data=data + b"\0")
@@ -315,7 +325,9 @@ class Refusals(BackupTest):
 
     def test_a_head_for_a_passphrase_is_held_too(self):
         data = Writer(passphrase=b"p").secret(b"a", b"one").end()
-        for place in range(60):
+        places = range(0, 60, EACH // 2 or 1)
+        print("# %d of 60 bytes" % len(places), flush=True)
+        for place in places:
             changed = bytearray(data)
             changed[place] ^= 1
             self.bundle.write_bytes(changed)
@@ -333,7 +345,7 @@ class Refusals(BackupTest):
             options, given = self.with_passphrase(b"p")
             began = time.monotonic()
             self.fails(INTEGRITY, "restore", *options, str(self.bundle), **self.there, **given)
-            self.assertLess(time.monotonic() - began, 5)
+            self.assertLess(time.monotonic() - began, 30)
 
     def test_values_that_changed_places_are_found(self):
         def swapped(first, second):
@@ -452,7 +464,7 @@ def memory_of(pid):
 
 
 @unittest.skipUnless(ROOT, "needs root, to read another process's memory")
-@unittest.skipIf(os.environ.get("SANITIZED"), "the sanitizers map more than can be read")
+@unittest.skipIf(SANITIZED, "the sanitizers map more than can be read")
 class Residue(BackupTest):
     """On neither way is a value opened. What is sealed is found, so the look finds what is there."""
 
