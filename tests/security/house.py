@@ -31,15 +31,19 @@ def numbers(text):
 class Settings:
     """The size of the run and the programs it needs."""
 
-    def __init__(self):
+    def __init__(self, parts):
         parser = argparse.ArgumentParser(add_help=True)
         parser.add_argument("--quick", action="store_true")
         parser.add_argument("--full", action="store_true")
+        parser.add_argument("--part", choices=list(parts))
+        parser.add_argument("--looks", action="store_true")
         parser.add_argument("--build", default=os.environ.get("BUILD", os.path.join(ROOT, "build")))
         parser.add_argument("--only", default="")
         given = parser.parse_args()
         self.full = given.full
         self.only = given.only
+        self.parts = [given.part] if given.part else list(parts)
+        self.looks = given.looks
         self.build = given.build
         self.tools = os.environ.get("SECURITY_TOOLS") or self.built("tests", "security")
         self.daemon = os.environ.get("MEMGUARDD") or self.built("daemon", "memguardd")
