@@ -175,12 +175,34 @@ static bool is_end(const struct keeper *keeper, int status)
 	return WIFEXITED(status) && !keeper->left && (WEXITSTATUS(status) == 0 || !keeper->served);
 }
 
-/* The one before us is told why there is nothing to be taken over any more. */
+/*
+ * The one before us is told why there is nothing to be taken over any more. It may have said
+ * meanwhile that all is ours, and then so is the end.
+ */
+static void tell_end(struct keeper *keeper)
+{
+	struct line_packet packet;
+	int r = line_say_word(keeper->predecessor, LINE_ENDED, 0);
+
+	/* It answers or ends, whatever it is about. */
+	if (r == 0)
+		r = line_hear(keeper->predecessor, &packet);
+	else
+		r = line_look(keeper->predecessor, &packet);
+	if (r < 0)
+		return;
+	line_drop(&packet);
+	if (packet.word != LINE_COMMIT)
+		return;
+	hang_up(&keeper->predecessor);
+	notify_relay(-1);
+}
+
 static void end_as(struct keeper *keeper, int status)
 {
 	keeper->status = status;
 	if (status == 0 && keeper->predecessor >= 0)
-		line_say_word(keeper->predecessor, LINE_ENDED, 0);
+		tell_end(keeper);
 }
 
 static void on_fault(struct keeper *keeper, int status)

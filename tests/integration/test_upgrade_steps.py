@@ -12,7 +12,7 @@ import unittest
 
 from daemon import wait_for
 from mgwire import pb
-from upgrade_case import MGCTL, UpgradeTest, parent
+from upgrade_case import MGCTL, UpgradeTest, children, parent
 
 FAILPOINTS = os.environ["FAILPOINTS"]
 ROOT = os.geteuid() == 0
@@ -203,6 +203,31 @@ class CalledOff(StepsTest):
                 self.assertTrue(wait_for(lambda: self.manager.main != self.keeper, 20))
                 self.assertEqual(self.client().list(), [])
                 self.client().set(b"b", b"works")
+
+
+class Announced(StepsTest):
+    """The new one serves and the manager knows it; the old one stands still before it says so."""
+
+    def setUp(self):
+        super().setUp()
+        self.begin("told", STOP)
+        self.ask()
+        self.assertTrue(wait_for(lambda: state(self.keeper) == "T", 60))
+        self.assertNotEqual(self.manager.main, self.keeper)
+
+    def go_on(self):
+        os.kill(self.keeper, signal.SIGCONT)
+
+    def test_a_shutdown_is_one(self):
+        client = self.client()
+        client.ask(client.request(shutdown=pb.Shutdown()))
+        self.assertTrue(client.is_closed())
+        self.assertTrue(wait_for(lambda: children(self.manager.main) == []))
+        self.go_on()
+        self.assertTrue(wait_for(lambda: gone(self.manager.main)))
+        self.assertEqual(self.manager.gone(), 0)
+        self.assertEqual(sorted(self.manager.folder.glob("socket*")), [])
+        self.assertEqual(self.manager.store, [])
 
 
 @unittest.skipUnless(ROOT, "only a service manager of root's is trusted with the keys")
