@@ -22,6 +22,7 @@
 #include "daemon/line.h"
 #include "daemon/log.h"
 #include "daemon/notify.h"
+#include "daemon/signals.h"
 
 /* Seconds for the new program to take the offer, and for our worker to leave. */
 #define OFFER_S 5
@@ -265,15 +266,31 @@ bool upgrade_worker_ended(struct keeper *keeper)
 	return true;
 }
 
+/* What has come to us since is meant for whoever goes on. */
+static void pass_signals(const struct keeper *keeper)
+{
+	int number;
+
+	while ((number = signals_read(keeper->signals)) > 0)
+		if (number != SIGCHLD)
+			kill(keeper->upgrade.pid, number);
+}
+
 /* It serves: the service manager is to watch it, and we are done. */
 static void commit(struct keeper *keeper)
 {
 	failpoint("serving");
-	log_notice("process %ld goes on in our place", (long)keeper->upgrade.pid);
 	notify_main(keeper->upgrade.pid);
 	(void)notify_barrier(BARRIER_MS);
 	failpoint("told");
-	line_say_word(keeper->upgrade.line, LINE_COMMIT, 0);
+	/* It has ended meanwhile: what it has said of that, or its death, tells how this goes on.
+	 */
+	if (line_say_word(keeper->upgrade.line, LINE_COMMIT, 0) < 0) {
+		notify_main(getpid());
+		return;
+	}
+	log_notice("process %ld goes on in our place", (long)keeper->upgrade.pid);
+	pass_signals(keeper);
 	keeper->upgrade.stage = UPGRADE_NONE;
 	hang_up(&keeper->upgrade);
 	keeper->fate = KEEPER_LEFT;

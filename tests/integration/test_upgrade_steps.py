@@ -229,6 +229,27 @@ class Announced(StepsTest):
         self.assertEqual(sorted(self.manager.folder.glob("socket*")), [])
         self.assertEqual(self.manager.store, [])
 
+    def test_a_purge_is_passed_on(self):
+        os.kill(self.keeper, signal.SIGUSR2)
+        self.go_on()
+        self.assertEqual(self.manager.gone(), 0)
+        self.assertTrue(wait_for(lambda: self.client().list() == []))
+
+    def test_an_end_is_passed_on(self):
+        os.kill(self.keeper, signal.SIGTERM)
+        self.go_on()
+        self.assertTrue(wait_for(lambda: gone(self.manager.main)))
+        self.assertEqual(self.manager.gone(), 0)
+        self.assertEqual(bool(self.manager.store), ROOT)
+
+    def test_a_new_one_that_dies_takes_nothing_along(self):
+        os.kill(self.manager.main, signal.SIGKILL)
+        self.assertTrue(wait_for(lambda: gone(self.manager.main)))
+        self.go_on()
+        self.assertTrue(wait_for(lambda: self.manager.log().count("serves again") == 2, 60))
+        self.assertEqual(self.manager.main, self.keeper)
+        self.look()
+
 
 @unittest.skipUnless(ROOT, "only a service manager of root's is trusted with the keys")
 class Restart(StepsTest):
