@@ -15,6 +15,7 @@ enum line_word {
 	/* A worker to its keeper. */
 	LINE_UPGRADE = 2, /* somebody who may do so asks for it */
 	LINE_LEFT = 3,    /* everything is left as it is */
+	LINE_PURGED = 6,  /* what SIGUSR2 asks for is done */
 
 	/* A keeper to its worker. */
 	LINE_LEAVE = 4,  /* leave everything as it is to the next one, and end */

@@ -160,6 +160,15 @@ static void on_upgrade(void *context)
 	line_say_word(process->line, LINE_UPGRADE, 0);
 }
 
+/* Until it knows, the next worker would have to do it. */
+static void on_purged(void *context)
+{
+	struct process *process = context;
+
+	if (process->line >= 0)
+		line_say_word(process->line, LINE_PURGED, 0);
+}
+
 /* What the keeper has said. Whether the loop is to leave. */
 static bool on_line(void *context)
 {
@@ -189,6 +198,7 @@ static int run(struct process *process)
 		.on_ready = on_ready,
 		.on_reload = on_reload,
 		.on_upgrade = on_upgrade,
+		.on_purged = on_purged,
 		.line = process->line,
 		.on_line = on_line,
 		.context = process };

@@ -195,6 +195,7 @@ static void on_signal(uv_poll_t *poll, int status, int events)
 	(void)events;
 	if (number == SIGUSR2) {
 		daemon_purge(server->daemon);
+		server->options->on_purged(server->options->context);
 		log_notice("purged everything, on SIGUSR2");
 	} else if (number == SIGHUP) {
 		server_reload(server, "on SIGHUP");

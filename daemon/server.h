@@ -20,6 +20,8 @@ struct server_options {
 	int (*on_reload)(void *context, struct config_fault *fault);
 	/* Somebody who may wants an upgrade; only with a keeper. */
 	void (*on_upgrade)(void *context);
+	/* A signal that asked for it has purged everything. */
+	void (*on_purged)(void *context);
 	/* The line can be read, or has ended. Returns whether to leave all to others, in order. */
 	bool (*on_line)(void *context);
 	void *context;

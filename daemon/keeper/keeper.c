@@ -120,6 +120,8 @@ static bool hear(struct keeper *keeper)
 		keeper->left = true;
 	else if (packet.word == LINE_UPGRADE)
 		upgrade_begin(keeper);
+	else if (packet.word == LINE_PURGED)
+		keeper->purging = false;
 	return true;
 }
 
@@ -283,17 +285,14 @@ static void on_end_signal(struct keeper *keeper, int number)
 	}
 }
 
-/* Whoever has the worker purges. One that may be on its way out may not hear of it any more. */
+/* Whoever has the worker purges. One that dies before it has done that leaves it to the next one. */
 static void on_purge_signal(struct keeper *keeper)
 {
-	enum upgrade_stage stage = keeper->upgrade.stage;
-
+	keeper->purging = true;
 	if (keeper->worker > 0)
 		kill(keeper->worker, SIGUSR2);
-	if (stage == UPGRADE_HANDED)
+	if (keeper->upgrade.stage == UPGRADE_HANDED)
 		kill(keeper->upgrade.pid, SIGUSR2);
-	keeper->purging = keeper->purging || keeper->worker == 0 || stage == UPGRADE_LEAVING ||
-		keeper->storing;
 }
 
 static void on_signal(struct keeper *keeper, int number)
@@ -424,7 +423,6 @@ static void next_worker(struct keeper *keeper)
 	} else if (keeper->purging) {
 		/* It reads that before anybody is served. */
 		kill(keeper->worker, SIGUSR2);
-		keeper->purging = false;
 	}
 }
 

@@ -38,7 +38,7 @@ struct keeper {
 	bool ending;      /* it was asked to */
 	bool storing;     /* and everything is for the next start */
 	uint64_t kill_ms; /* when the worker has had its time to leave for that; 0: it need not */
-	bool purging;     /* asked for while no worker was there */
+	bool purging;     /* asked for, and no worker has said that it is done */
 	int predecessor;  /* line to it, until all is ours; -1: all is */
 	int deferred;     /* a signal that came before; 0: none */
 	uint64_t faults_ms[KEEPER_FAULTS_MAX]; /* when the last ones were; a ring */

@@ -177,6 +177,18 @@ class Purges(KeeperTest):
         self.next_worker()
         self.assertRefused(NOT_FOUND, self.client().get, b"a")
 
+    def test_a_worker_that_dies_before_it_has_leaves_it_to_the_next(self):
+        self.client().set(b"a", b"value")
+        worker = self.worker()
+        os.kill(worker, signal.SIGSTOP)
+        self.daemon.process.send_signal(signal.SIGUSR2)
+        self.next_worker()
+        self.assertEqual(self.client().list(), [])
+        # And that once.
+        self.client().set(b"b", b"value")
+        self.next_worker()
+        self.assertEqual([info.name for info in self.client().list()], [b"b"])
+
 
 @unittest.skipUnless(DENY, "there is no helper to refuse memfd_secret with")
 class PurgesOnTheFallback(Purges):

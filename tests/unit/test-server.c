@@ -2,6 +2,7 @@
 #include "daemon/server.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <sodium.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -23,6 +24,7 @@ static struct server_options options;
 /* What the loop has called. */
 static unsigned upgrades;
 static unsigned lines;
+static unsigned purged;
 
 static void say(char word)
 {
@@ -57,6 +59,12 @@ static bool hear(void *context)
 	return word == 'l' || word == 'a';
 }
 
+static void be_purged(void *context)
+{
+	(void)context;
+	purged++;
+}
+
 static int listen_anywhere(void)
 {
 	struct sockaddr_un place = { .sun_family = AF_UNIX };
@@ -86,6 +94,7 @@ static void set_up(void)
 		.line = line[1],
 		.on_ready = be_ready,
 		.on_upgrade = begin_upgrade,
+		.on_purged = be_purged,
 		.on_line = hear };
 }
 
@@ -144,6 +153,17 @@ START_TEST(what_is_asked_while_all_ends_is_not_begun)
 }
 END_TEST
 
+START_TEST(a_purge_that_a_signal_asks_for_is_told)
+{
+	purged = 0;
+	ck_assert_int_eq(kill(getpid(), SIGUSR2), 0);
+	say('l');
+	ck_assert_int_eq(server_run(&options), 0);
+	ck_assert_uint_eq(purged, 1);
+	ck_assert_uint_eq(house.purges, 1);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *claims = tcase_create("server");
@@ -152,6 +172,7 @@ int main(void)
 	tcase_add_checked_fixture(claims, set_up, tear_down);
 	tcase_add_test(claims, an_upgrade_is_begun_once_and_the_keeper_says_when_to_leave);
 	tcase_add_test(claims, an_end_is_told);
+	tcase_add_test(claims, a_purge_that_a_signal_asks_for_is_told);
 	tcase_add_loop_test(claims, what_is_asked_while_all_ends_is_not_begun, 0, 2);
 	return claims_run(claims, "server");
 }
