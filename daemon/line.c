@@ -105,8 +105,11 @@ static int hear(int fd, struct line_packet *packet, int flags)
 	if (size < 0)
 		return -errno;
 	detach(&message, packet);
-	if (size == 0)
+	/* An empty packet looks like the end, and may bring descriptors all the same. */
+	if (size == 0) {
+		line_drop(packet);
 		return -EPIPE;
+	}
 	if (size < HEAD_SIZE || message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
 		line_drop(packet);
 		return -EBADMSG;

@@ -116,8 +116,8 @@ static void say_raw(size_t size, size_t count)
 static const struct {
 	size_t size;
 	size_t count;
-} strange[] = { { 1, 0 }, { 7, 0 }, { 7, 2 }, { 8 + LINE_TEXT_MAX, 0 }, { 2 * LINE_TEXT_MAX, 4 },
-	{ 8, LINE_FDS_MAX + 1 }, { 8, 16 } };
+} strange[] = { { 0, 2 }, { 1, 0 }, { 7, 0 }, { 7, 2 }, { 8 + LINE_TEXT_MAX, 0 },
+	{ 2 * LINE_TEXT_MAX, 4 }, { 8, LINE_FDS_MAX + 1 }, { 8, 16 } };
 
 START_TEST(what_is_no_packet_is_refused_and_leaves_nothing_open)
 {
@@ -127,7 +127,8 @@ START_TEST(what_is_no_packet_is_refused_and_leaves_nothing_open)
 
 	close(before);
 	say_raw(strange[_i].size, strange[_i].count);
-	ck_assert_int_eq(line_look(ends[1], &packet), -EBADMSG);
+	/* An empty one cannot be told from the end. */
+	ck_assert_int_eq(line_look(ends[1], &packet), strange[_i].size > 0 ? -EBADMSG : -EPIPE);
 	ck_assert_uint_eq(packet.count, 0);
 	after = dup(ends[0]);
 	ck_assert_int_eq(after, before);
