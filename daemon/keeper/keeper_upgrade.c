@@ -128,6 +128,11 @@ void upgrade_begin(struct keeper *keeper)
 		upgrade_fail(keeper, "the one before has not ended yet");
 		return;
 	}
+	if (getpid() == 1) {
+		upgrade_fail(keeper,
+			"the first process of a container takes all others along when it ends");
+		return;
+	}
 	program = open(path, O_PATH | O_CLOEXEC);
 	words = program < 0 ? strerror(errno) : fault_of(program);
 	if (words) {

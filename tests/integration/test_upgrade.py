@@ -10,6 +10,7 @@ import tempfile
 import unittest
 
 from daemon import Daemon, descriptors, wait_for
+from manager import Manager
 from upgrade_case import MGCTL, UpgradeTest, children, parent
 
 
@@ -106,6 +107,26 @@ class Refused(UpgradeTest):
                                     stderr=subprocess.PIPE, text=True)
             self.assertEqual(result.returncode, 1)
             self.assertIn("keep", result.stderr)
+
+
+@unittest.skipUnless(os.geteuid() == 0, "needs root: makes a namespace of processes")
+class FirstProcess(UpgradeTest):
+    """As in a container: the kernel ends all others with it."""
+
+    def setUp(self):
+        wrap = [shutil.which("unshare") or "/bin/false", "--pid", "--fork", "--kill-child"]
+        if subprocess.run([*wrap, "/bin/true"], stderr=subprocess.DEVNULL).returncode != 0:
+            self.skipTest("unshare(1) cannot make one here")
+        self.manager = Manager(wrap=wrap)
+        self.addCleanup(self.manager.end)
+        self.manager.start()
+
+    def test_it_is_not_left(self):
+        self.client().set(b"a", b"value")
+        result = self.mgctl("upgrade")
+        self.assertEqual(result.returncode, 1, result.stderr)
+        self.assertIn("the first process of a container", result.stderr)
+        self.assertEqual(self.client().get(b"a"), b"value")
 
 
 class BadConfiguration(UpgradeTest):
