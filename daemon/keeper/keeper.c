@@ -285,7 +285,7 @@ static void on_end_signal(struct keeper *keeper, int number)
 	}
 }
 
-/* Whoever has the worker purges. One that dies before it has done that leaves it to the next one. */
+/* Whoever has the worker purges; one that dies before leaves it to the next one. */
 static void on_purge_signal(struct keeper *keeper)
 {
 	keeper->purging = true;
@@ -295,6 +295,13 @@ static void on_purge_signal(struct keeper *keeper)
 		kill(keeper->upgrade.pid, SIGUSR2);
 }
 
+/* For when all is ours. That nothing be left is not taken back by a SIGTERM behind it. */
+static void defer(struct keeper *keeper, int number)
+{
+	if (keeper->deferred == 0 || number != SIGTERM)
+		keeper->deferred = number;
+}
+
 static void on_signal(struct keeper *keeper, int number)
 {
 	if (number == SIGCHLD)
@@ -302,7 +309,7 @@ static void on_signal(struct keeper *keeper, int number)
 	else if (number == SIGUSR2)
 		on_purge_signal(keeper);
 	else if (means_end(number) && keeper->predecessor >= 0)
-		keeper->deferred = number;
+		defer(keeper, number);
 	else if (means_end(number))
 		on_end_signal(keeper, number);
 	else if (keeper->worker > 0)

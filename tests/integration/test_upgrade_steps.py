@@ -242,6 +242,14 @@ class Announced(StepsTest):
         self.assertEqual(self.manager.gone(), 0)
         self.assertEqual(bool(self.manager.store), ROOT)
 
+    def test_nothing_is_left_whatever_comes_behind_an_int(self):
+        self.manager.send(signal.SIGINT)
+        self.manager.send(signal.SIGTERM)
+        self.go_on()
+        self.assertTrue(wait_for(lambda: gone(self.manager.main)))
+        self.assertEqual(self.manager.store, [])
+        self.assertFalse(self.manager.path.exists())
+
     def test_a_new_one_that_dies_takes_nothing_along(self):
         os.kill(self.manager.main, signal.SIGKILL)
         self.assertTrue(wait_for(lambda: gone(self.manager.main)))
