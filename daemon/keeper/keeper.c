@@ -291,7 +291,7 @@ static void on_purge_signal(struct keeper *keeper)
 	keeper->purging = true;
 	if (keeper->worker > 0)
 		kill(keeper->worker, SIGUSR2);
-	if (keeper->upgrade.stage == UPGRADE_HANDED)
+	if (keeper->upgrade.stage == UPGRADE_HANDED && keeper->upgrade.pid > 0)
 		kill(keeper->upgrade.pid, SIGUSR2);
 }
 

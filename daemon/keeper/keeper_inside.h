@@ -21,6 +21,7 @@ enum upgrade_stage {
 struct upgrade {
 	enum upgrade_stage stage;
 	pid_t pid;            /* the new keeper; 0: none that has not ended */
+	pid_t between;        /* its parent, our child; 0: none that has not ended */
 	int line;             /* to it; -1: none */
 	uint64_t deadline_ms; /* of now_ms */
 	unsigned wait_s;      /* seconds that it was given */

@@ -68,28 +68,113 @@ static void become(const struct keeper_options *options, int program, int line)
 	_exit(EXIT_INTERNAL);
 }
 
+/* Until all that come from it have ended, whoever their parent was. Returns its wait status. */
+static int wait_for_all(pid_t child)
+{
+	int status = 0;
+	int ended;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &ended, 0)) > 0)
+		if (pid == child)
+			status = ended;
+	return status;
+}
+
+static void end_like(int status)
+{
+	sigset_t none;
+
+	if (WIFSIGNALED(status)) {
+		signal(WTERMSIG(status), SIG_DFL);
+		sigemptyset(&none);
+		sigprocmask(SIG_SETMASK, &none, NULL);
+		raise(WTERMSIG(status));
+	}
+	_exit(WEXITSTATUS(status));
+}
+
+/*
+ * The child between us and the new keeper. A service manager waits for the end of none but its own
+ * children: another process it would ask to end, and kill in the same breath. When this one is
+ * ended the new keeper becomes a child of the manager, while we are still there to tell of it.
+ * Until then it ends as the new keeper does, once that one's worker has ended, too.
+ */
+static void stand_between(
+	struct keeper *keeper, pid_t parent, int program, const int ends[2], int tell)
+{
+	pid_t child;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(EXIT_INTERNAL);
+	(void)prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+	child = fork();
+	if (child == 0)
+		become(keeper->options, program, ends[1]);
+	if (child < 0)
+		child = -errno;
+	if (write(tell, &child, sizeof(child)) != sizeof(child) || child < 0)
+		_exit(EXIT_INTERNAL);
+	close(tell);
+	close(ends[0]);
+	close(ends[1]);
+	close(keeper->line);
+	close(keeper->signals);
+	estate_release(keeper->options->estate);
+	end_like(wait_for_all(child));
+}
+
+/* Fills in both processes. Returns 0 or a negative errno. */
+static int fork_both(struct keeper *keeper, int program, const int ends[2])
+{
+	struct upgrade *upgrade = &keeper->upgrade;
+	pid_t self = getpid();
+	pid_t child = -ECHILD;
+	int told[2];
+
+	if (pipe2(told, O_CLOEXEC) < 0)
+		return -errno;
+	upgrade->between = fork();
+	if (upgrade->between == 0)
+		stand_between(keeper, self, program, ends, told[1]);
+	if (upgrade->between < 0)
+		child = -errno;
+	close(told[1]);
+	/* Nothing comes from one that was not made, or that was killed. */
+	if (read(told[0], &upgrade->pid, sizeof(upgrade->pid)) == sizeof(upgrade->pid))
+		child = upgrade->pid;
+	close(told[0]);
+	return child > 0 ? 0 : (int)child;
+}
+
 /* Returns 0 or a negative errno. */
 static int start(struct keeper *keeper, int program)
 {
 	int ends[2];
 	int r = line_open(ends);
-	pid_t child;
 
 	if (r < 0)
 		return r;
-	/* Its worker becomes our child when it dies: then we see when that has ended, too. */
+	/* Should the one between be killed, all are our children: then we see when they end. */
 	(void)prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-	child = fork();
-	if (child == 0)
-		become(keeper->options, program, ends[1]);
-	r = -errno;
+	keeper->upgrade = (struct upgrade){ .line = ends[0] };
+	r = fork_both(keeper, program, ends);
 	close(ends[1]);
-	if (child < 0) {
+	if (r < 0) {
 		close(ends[0]);
-		return r;
+		keeper->upgrade = (struct upgrade){ .line = -1 };
 	}
-	keeper->upgrade = (struct upgrade){ .pid = child, .line = ends[0] };
-	return 0;
+	return r;
+}
+
+/* The new keeper becomes a child of whoever is our parent, or takes in orphans. */
+static void step_aside(struct upgrade *upgrade)
+{
+	(void)prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0);
+	kill(upgrade->between, SIGKILL);
+	waitpid(upgrade->between, NULL, 0);
+	upgrade->between = 0;
 }
 
 static void go_on(struct upgrade *upgrade, enum upgrade_stage stage, unsigned seconds)
@@ -167,7 +252,7 @@ static bool is_over(const struct keeper *keeper)
 {
 	siginfo_t info = { 0 };
 
-	if (keeper->upgrade.pid != 0)
+	if (keeper->upgrade.between != 0)
 		return false;
 	/* Our own worker is none of them; without one no child at all may be left. */
 	return keeper->worker > 0 || waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0;
@@ -205,10 +290,10 @@ void upgrade_reaped(struct keeper *keeper, pid_t pid, int status)
 {
 	struct upgrade *upgrade = &keeper->upgrade;
 
-	if (pid == upgrade->pid) {
+	if (pid == upgrade->between) {
 		/* Its last words may still lie on the line. */
 		upgrade_hear(keeper);
-		upgrade->pid = 0;
+		upgrade->between = 0;
 		if (upgrade->stage == UPGRADE_NONE || upgrade->stage == UPGRADE_FAILED)
 			;
 		else if (upgrade->reason[0])
@@ -219,6 +304,7 @@ void upgrade_reaped(struct keeper *keeper, pid_t pid, int status)
 		else
 			upgrade_fail(
 				keeper, "the new program died (%s)", strsignal(WTERMSIG(status)));
+		upgrade->pid = 0;
 	}
 	look_over(keeper);
 }
@@ -285,13 +371,17 @@ static void pass_signals(const struct keeper *keeper)
 static void commit(struct keeper *keeper)
 {
 	failpoint("serving");
+	step_aside(&keeper->upgrade);
 	notify_main(keeper->upgrade.pid);
 	(void)notify_barrier(BARRIER_MS);
 	failpoint("told");
-	/* It has ended meanwhile: what it has said of that, or its death, tells how this goes on.
+	/*
+	 * It has ended meanwhile. Whose children its own are is not ours to see any more: we go on
+	 * when its time is over.
 	 */
 	if (line_say_word(keeper->upgrade.line, LINE_COMMIT, 0) < 0) {
 		notify_main(getpid());
+		keeper->upgrade.pid = 0;
 		return;
 	}
 	log_notice("process %ld goes on in our place", (long)keeper->upgrade.pid);

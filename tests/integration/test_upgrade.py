@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """An upgrade: a newer program goes on with everything, or the old one does."""
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -69,11 +70,60 @@ class Upgrade(UpgradeTest):
         self.upgrade()
         self.assertEqual([info.name for info in self.client().list()], [b"b"])
 
+    def test_it_is_no_child_of_the_old_one_when_the_manager_hears_of_it(self):
+        """systemd waits for no others: another's child it would kill instead of asking it to end.
+        The old one still waits for the manager then."""
+        parents = []
+
+        def look(message):
+            if "MAINPID" in message:
+                parents.append(parent(int(message["MAINPID"])))
+
+        self.manager.seen = look
+        for _ in range(2):
+            old = self.manager.main
+            self.replace()
+            self.upgrade()
+            self.assertNotIn(old, parents)
+            self.assertEqual(children(self.keeper), [self.client().status().pid])
+        self.assertEqual(len(parents), 2)
+
     def test_two_who_ask_get_one_upgrade(self):
         self.replace()
         asking = [subprocess.Popen([MGCTL, "--socket", f"unix:{self.manager.path}", "upgrade"])
                   for _ in range(2)]
         self.assertEqual([process.wait(90) for process in asking], [0, 0])
+
+
+class Interrupted(UpgradeTest):
+    """A program that stands still before it answers."""
+
+    def setUp(self):
+        os.environ["FAILPOINT"] = "accepting:19"
+        self.addCleanup(os.environ.pop, "FAILPOINT")
+        super().setUp()
+
+    def test_whoever_ends_the_one_between_ends_the_upgrade(self):
+        self.client().set(b"a", b"value")
+        worker = children(self.keeper)[0]
+        shutil.copy(os.environ["FAILPOINTS"], self.program.with_name("fresh"))
+        self.program.with_name("fresh").rename(self.program)
+        asking = subprocess.Popen([MGCTL, "--socket", f"unix:{self.manager.path}", "upgrade"],
+                                  stderr=subprocess.DEVNULL)
+        wait_for(lambda: len(children(self.keeper)) == 2)
+        between = [pid for pid in children(self.keeper) if pid != worker]
+        stopped = [pid for middle in between for pid in children(middle)]
+        # It may be over by now where all takes long: then it has come to nothing by itself.
+        for pid in between:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.assertEqual(asking.wait(90), 1)
+        self.assertTrue(wait_for(lambda: children(self.keeper) == [worker]))
+        for pid in stopped:
+            self.assertFalse(pathlib.Path(f"/proc/{pid}").exists())
+        self.replace()
+        self.upgrade()
+        self.assertEqual(self.client().get(b"a"), b"value")
 
 
 class Refused(UpgradeTest):
