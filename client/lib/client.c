@@ -35,7 +35,7 @@ static int attempt_nothing(struct mg_client *client, struct call *call)
 /* The first connection, so that an open handle means a daemon. */
 static int connect_now(struct mg_client *client)
 {
-	struct call call = { .attempt = attempt_nothing };
+	struct call call = { .attempt = attempt_nothing, .repeatable = true };
 
 	return call_run(client, &call);
 }

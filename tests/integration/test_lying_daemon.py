@@ -23,7 +23,7 @@ KEY = bytes(32)
 VALUE = b"v" * 100
 WHOLE = mgwire.seal_value(VALUE, KEY)
 LONG = mgwire.seal_value(bytes(40000), KEY)
-OK, LIMIT, TIMEOUT, PROTOCOL, INTEGRITY, INTERNAL = 0, 8, 9, 10, 11, 70
+OK, UNREACHABLE, LIMIT, TIMEOUT, PROTOCOL, INTEGRITY, INTERNAL = 0, 6, 8, 9, 10, 11, 70
 CONTROLS = b"\x1b[31m\x07\n"
 
 
@@ -263,7 +263,34 @@ class Liar:
         self.listener.close()
 
 
+class Leaver(Liar):
+    """Says nothing but the truth, and closes the first connections before it greets anybody."""
+
+    def __init__(self, path, times):
+        self.left = times
+        super().__init__(path, value())
+
+    def serve(self, connection):
+        if self.left > 0:
+            self.left -= 1
+            connection.recv(HELLO_SIZE)
+            connection.close()
+        else:
+            super().serve(connection)
+
+
 class LyingDaemon(unittest.TestCase):
+    def test_who_is_cut_off_at_the_greeting_comes_once_more(self):
+        """As a daemon does that leaves everything to the next one."""
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="memguardd-"))
+        self.addCleanup(shutil.rmtree, folder)
+        for times, status in ((1, OK), (2, UNREACHABLE)):
+            with self.subTest(times), Leaver(folder / "socket", times):
+                done = subprocess.run(
+                    [MGCTL, "--socket", f"unix:{folder}/socket", "get", "x"], timeout=60,
+                    capture_output=True, check=False)
+                self.assertEqual(done.returncode, status, done.stderr)
+
     def test_what_is_not_true_is_found_out(self):
         folder = pathlib.Path(tempfile.mkdtemp(prefix="memguardd-"))
         self.addCleanup(shutil.rmtree, folder)
