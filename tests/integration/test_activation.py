@@ -81,6 +81,18 @@ class Units(unittest.TestCase):
             self.assertNotIn(owner, self.socket)
         self.assertEqual(int(self.socket["DirectoryMode"], 8) & 0o022, 0)
 
+    def test_what_is_left_for_the_next_start_has_room_and_does_not_outlive_a_stop(self):
+        """Four descriptors, and four more of one that could not be dropped."""
+        self.assertGreaterEqual(int(self.service["FileDescriptorStoreMax"]), 8)
+        self.assertNotIn("FileDescriptorStorePreserve", self.service)
+
+    def test_the_keeper_alone_is_asked_to_end_and_speaks_to_the_manager(self):
+        """With SIGTERM, which means a restart to it; to a worker it means the end of all."""
+        self.assertEqual(self.service["KillMode"], "mixed")
+        for signal in ("KillSignal", "RestartKillSignal", "SendSIGHUP", "ExecStop"):
+            self.assertNotIn(signal, self.service)
+        self.assertEqual(self.service["NotifyAccess"], "main")
+
 
 class Activated(unittest.TestCase):
     """A manager's part is played: folder, socket, account, limits, readiness."""
