@@ -186,8 +186,9 @@ static bool on_line(void *context)
 			daemon_upgrade_failed(&process->daemon, &fault);
 		}
 	}
-	/* Without a keeper we are about to be killed. */
-	return process->leaving || r == -EPIPE;
+	/* Without a keeper we are about to be killed; but the one before it may go on. */
+	process->leaving = process->leaving || r == -EPIPE;
+	return process->leaving;
 }
 
 static int run(struct process *process)
@@ -282,6 +283,8 @@ static int work(void *context, bool first, int line)
 	companion_keep_silent(&process->companion);
 	process->first = first;
 	process->line = line;
+	/* Its line is the keeper's alone. */
+	predecessor = -1;
 	failpoint("opening");
 	status = init_daemon(process);
 	if (status != EXIT_FINE)

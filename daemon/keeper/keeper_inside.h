@@ -22,6 +22,7 @@ struct upgrade {
 	enum upgrade_stage stage;
 	pid_t pid;            /* the new keeper; 0: none that has not ended */
 	pid_t between;        /* its parent, our child; 0: none that has not ended */
+	bool whole;           /* that one has ended after all who came from it */
 	int line;             /* to it; -1: none */
 	uint64_t deadline_ms; /* of now_ms */
 	unsigned wait_s;      /* seconds that it was given */

@@ -32,6 +32,9 @@
 #define SERVE_S 5
 #define SERVE_STEP (UINT64_C(32) << 20)
 
+/* Packets heard in one round: whoever talks without end keeps us from nothing else. */
+#define ROUND 16
+
 /* Milliseconds for the service manager to learn whom it is to watch. */
 #define BARRIER_MS 2000
 
@@ -81,24 +84,19 @@ static int wait_for_all(pid_t child)
 	return status;
 }
 
-static void end_like(int status)
-{
-	sigset_t none;
+/* As a shell tells of a death by a signal: whoever dies of one itself was killed by somebody. */
+#define DIED 128
 
-	if (WIFSIGNALED(status)) {
-		signal(WTERMSIG(status), SIG_DFL);
-		sigemptyset(&none);
-		sigprocmask(SIG_SETMASK, &none, NULL);
-		raise(WTERMSIG(status));
-	}
-	_exit(WEXITSTATUS(status));
+static int tell_of(int status)
+{
+	return WIFSIGNALED(status) ? DIED + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
 /*
  * The child between us and the new keeper. A service manager waits for the end of none but its own
  * children: another process it would ask to end, and kill in the same breath. When this one is
  * ended the new keeper becomes a child of the manager, while we are still there to tell of it.
- * Until then it ends as the new keeper does, once that one's worker has ended, too.
+ * Until then it ends once the new keeper and all that came from it have ended, and tells how.
  */
 static void stand_between(
 	struct keeper *keeper, pid_t parent, int program, const int ends[2], int tell)
@@ -122,7 +120,7 @@ static void stand_between(
 	close(keeper->line);
 	close(keeper->signals);
 	estate_release(keeper->options->estate);
-	end_like(wait_for_all(child));
+	_exit(tell_of(wait_for_all(child)));
 }
 
 /* Fills in both processes. Returns 0 or a negative errno. */
@@ -254,8 +252,12 @@ static bool is_over(const struct keeper *keeper)
 
 	if (keeper->upgrade.between != 0)
 		return false;
-	/* Our own worker is none of them; without one no child at all may be left. */
-	return keeper->worker > 0 || waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0;
+	/*
+	 * Where the one between was killed they are our children now. Our own worker, if there is
+	 * one, has nothing to fear from them; without one no child at all may be left.
+	 */
+	return keeper->upgrade.whole || keeper->worker > 0 ||
+		waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0;
 }
 
 static void look_over(struct keeper *keeper)
@@ -286,6 +288,19 @@ void upgrade_fail(struct keeper *keeper, const char *format, ...)
 	look_over(keeper);
 }
 
+/* In its own words, or in those of its end. */
+static void fail_by_end(struct keeper *keeper, int status)
+{
+	const char *reason = keeper->upgrade.reason;
+
+	if (reason[0])
+		upgrade_fail(keeper, "%s", reason);
+	else if (status > DIED)
+		upgrade_fail(keeper, "the new program died (%s)", strsignal(status - DIED));
+	else
+		upgrade_fail(keeper, "the new program ended with status %d", status);
+}
+
 void upgrade_reaped(struct keeper *keeper, pid_t pid, int status)
 {
 	struct upgrade *upgrade = &keeper->upgrade;
@@ -294,16 +309,9 @@ void upgrade_reaped(struct keeper *keeper, pid_t pid, int status)
 		/* Its last words may still lie on the line. */
 		upgrade_hear(keeper);
 		upgrade->between = 0;
-		if (upgrade->stage == UPGRADE_NONE || upgrade->stage == UPGRADE_FAILED)
-			;
-		else if (upgrade->reason[0])
-			upgrade_fail(keeper, "%s", upgrade->reason);
-		else if (WIFEXITED(status))
-			upgrade_fail(keeper, "the new program ended with status %d",
-				WEXITSTATUS(status));
-		else
-			upgrade_fail(
-				keeper, "the new program died (%s)", strsignal(WTERMSIG(status)));
+		upgrade->whole = WIFEXITED(status);
+		if (upgrade->stage != UPGRADE_NONE && upgrade->stage != UPGRADE_FAILED)
+			fail_by_end(keeper, tell_of(status));
 		upgrade->pid = 0;
 	}
 	look_over(keeper);
@@ -422,7 +430,7 @@ void upgrade_hear(struct keeper *keeper)
 	struct line_packet packet;
 	int r = 0;
 
-	while (upgrade->line >= 0 && keeper->status < 0) {
+	for (int i = 0; i < ROUND && upgrade->line >= 0 && keeper->status < 0; i++) {
 		r = line_look(upgrade->line, &packet);
 		if (r < 0)
 			break;
