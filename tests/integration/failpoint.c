@@ -7,14 +7,16 @@
 #include <unistd.h>
 
 /*
- * $FAILPOINT names a place and a signal: "accepted:9" dies there, "accepted:19" stands still. The
- * programs that follow have it, too, unless the place is one of the old program's alone.
+ * $FAILPOINT names places and a signal for each: "accepted:9" dies there, "shared:19,handed:19"
+ * stands still at both. The programs that follow have it, too, unless the place is one of the old
+ * program's alone.
  */
 void failpoint(const char *name)
 {
-	const char *text = getenv("FAILPOINT");
+	const char *at = getenv("FAILPOINT");
 	size_t size = strlen(name);
 
-	if (text && strncmp(text, name, size) == 0 && text[size] == ':')
-		kill(getpid(), atoi(text + size + 1));
+	for (; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
+		if (strncmp(at, name, size) == 0 && at[size] == ':')
+			kill(getpid(), atoi(at + size + 1));
 }
