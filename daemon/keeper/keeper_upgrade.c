@@ -460,6 +460,10 @@ void upgrade_look(struct keeper *keeper)
 
 	if (upgrade_timeout(keeper) != 0)
 		return;
+	/* Somebody may have stopped us meanwhile: what has come is no less in time for that. */
+	upgrade_hear(keeper);
+	if (upgrade_timeout(keeper) != 0)
+		return;
 	if (upgrade->stage == UPGRADE_OFFERED)
 		upgrade_fail(keeper, "the new program did not answer within %u s", upgrade->wait_s);
 	else if (upgrade->stage == UPGRADE_HANDED)

@@ -19,6 +19,7 @@ ROOT = os.geteuid() == 0
 KILL, STOP = int(signal.SIGKILL), int(signal.SIGSTOP)
 OLD = ("offered", "accepted", "shared", "handed", "serving", "told")
 NEW = ("accepting", "mapped")
+OFFER_S = 5  # for a new program to answer
 
 
 def state(pid):
@@ -129,6 +130,22 @@ class OldOne(StepsTest):
                 self.assertTrue(wait_for(lambda: self.manager.main != keeper, 30))
                 self.assertTrue(wait_for(lambda: gone(keeper)))
                 self.look()
+
+    def test_an_answer_that_lies_there_is_in_time(self):
+        """However long the old one has stood still before it looks."""
+        self.begin(f"offered:{STOP},accepting", STOP)
+        self.ask()
+        self.assertTrue(wait_for(
+            lambda: [state(pid) for pid in self.family()].count("T") == 2, 60))
+        new = next(pid for pid in self.family()
+                   if pid != self.keeper and state(pid) == "T")
+        time.sleep(OFFER_S + 0.1)
+        os.kill(new, signal.SIGCONT)
+        # It has answered when it waits for what comes next.
+        self.assertTrue(wait_for(lambda: state(new) == "S", 60))
+        os.kill(self.keeper, signal.SIGCONT)
+        self.assertTrue(wait_for(lambda: self.manager.main == new, 60), self.manager.log())
+        self.look()
 
 
 class CalledOff(StepsTest):
