@@ -82,6 +82,13 @@ int hunt_init(struct hunt *hunt, const struct facts *facts);
 /* Gathers what is wrapped in one source: masters are tried on it. hunt_run does so. */
 void hunt_gather_targets(struct hunt *hunt, const struct source *source);
 
+/*
+ * What was gathered, to and from a file: what is wrapped lies in a process that may have ended when
+ * the next one is looked at. A file that is not there holds nothing. Return 0 or a negative errno.
+ */
+int hunt_write_targets(const struct hunt *hunt, const char *path);
+int hunt_read_targets(struct hunt *hunt, const char *path);
+
 /* Looks through all sources. Returns 0 or -ENOMEM. */
 int hunt_run(struct hunt *hunt, const struct sources *sources);
 

@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/security/hunt.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
 
 /*
  * Of 96 random bytes 80.2 different values are to be expected: this is more than five standard
@@ -119,4 +125,44 @@ void hunt_gather_targets(struct hunt *hunt, const struct source *source)
 	for (size_t at = 0; at + sizeof(struct channel) <= source->size; at += 8)
 		look_for_channel(hunt, source->bytes + at);
 	look_for_records(hunt, source);
+}
+
+/* -- in a file ----------------------------------------------------------------------------- */
+
+#define PARTS 4
+
+/* Returns the bytes of all of them. */
+static ssize_t list_parts(const struct hunt *hunt, struct iovec parts[PARTS])
+{
+	ssize_t size = 0;
+
+	parts[0] = (struct iovec){ (void *)hunt->targets, sizeof(hunt->targets) };
+	parts[1] = (struct iovec){ (void *)hunt->target_count, sizeof(hunt->target_count) };
+	parts[2] = (struct iovec){ (void *)hunt->record, sizeof(hunt->record) };
+	parts[3] = (struct iovec){ (void *)&hunt->record_size, sizeof(hunt->record_size) };
+	for (size_t i = 0; i < PARTS; i++)
+		size += (ssize_t)parts[i].iov_len;
+	return size;
+}
+
+int hunt_write_targets(const struct hunt *hunt, const char *path)
+{
+	cleanup(closep) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	struct iovec parts[PARTS];
+	ssize_t size = list_parts(hunt, parts);
+
+	if (fd < 0)
+		return -errno;
+	return writev(fd, parts, PARTS) == size ? 0 : -EIO;
+}
+
+int hunt_read_targets(struct hunt *hunt, const char *path)
+{
+	cleanup(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct iovec parts[PARTS];
+	ssize_t size = list_parts(hunt, parts);
+
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	return readv(fd, parts, PARTS) == size ? 0 : -EBADMSG;
 }

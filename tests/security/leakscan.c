@@ -12,6 +12,7 @@
  *   --values-only   keys that are found are counted, but are no leak
  *   --live PID      this one is at work: keys in its registers are counted apart
  *   --no-secret     they are not expected to have secret memory
+ *   --wrapped FILE  what is wrapped is remembered there, and what was before is tried, too
  *
  * A line a route, and one for each of the first finds. Exit status: 0 nothing found, 1 a leak, 2
  * the scan could not see what it must see.
@@ -51,6 +52,7 @@ struct options {
 	bool values_only;
 	pid_t live; /* 0: none */
 	bool no_secret;
+	const char *wrapped; /* NULL: nothing is remembered */
 };
 
 /* What came of one route, over all rounds. */
@@ -325,6 +327,7 @@ enum letter {
 	OPTION_VALUES = 'v',
 	OPTION_LIVE = 'l',
 	OPTION_NO_SECRET = 'n',
+	OPTION_WRAPPED = 'w',
 };
 
 static const struct option long_options[] = {
@@ -337,6 +340,7 @@ static const struct option long_options[] = {
 	{ "values-only", no_argument, NULL, OPTION_VALUES },
 	{ "live", required_argument, NULL, OPTION_LIVE },
 	{ "no-secret", no_argument, NULL, OPTION_NO_SECRET },
+	{ "wrapped", required_argument, NULL, OPTION_WRAPPED },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -376,6 +380,9 @@ static bool take_option(struct options *options, int letter)
 		return options->live > 0;
 	case OPTION_NO_SECRET:
 		return options->no_secret = true;
+	case OPTION_WRAPPED:
+		options->wrapped = optarg;
+		return true;
 	default:
 		return false;
 	}
@@ -412,12 +419,18 @@ int main(int argc, char **argv)
 		r = hunt_init(&scan.hunt, &facts);
 	if (r < 0)
 		return blind("%s: %s", options.facts, strerror(-r));
+	r = options.wrapped ? hunt_read_targets(&scan.hunt, options.wrapped) : 0;
+	if (r < 0)
+		return blind("%s: %s", options.wrapped, strerror(-r));
 	scan.options = &options;
 	scan.hunt.thorough = options.thorough;
 	scan.hunt.on_find = on_find;
 	scan.hunt.context = &scan;
 	run_routes(&scan, results);
 	status = judge(&scan, results);
+	r = options.wrapped ? hunt_write_targets(&scan.hunt, options.wrapped) : 0;
+	if (r < 0)
+		status = worse(status, blind("%s: %s", options.wrapped, strerror(-r)));
 	hunt_free(&scan.hunt);
 	facts_free(&facts);
 	return status;
