@@ -54,6 +54,10 @@ int __wrap_coffer_adopt(
 	struct coffer *coffer, void *keys, size_t prekey, void *view, const struct guard *guard);
 int __real_daemon_map_keys(struct os_memory *keys, enum os_memory_need need);
 int __wrap_daemon_map_keys(struct os_memory *keys, enum os_memory_need need);
+int __real_daemon_open_keys(struct os_memory *keys, enum os_memory_need need, int fd);
+int __wrap_daemon_open_keys(struct os_memory *keys, enum os_memory_need need, int fd);
+int __real_daemon_share_keys(struct os_memory *keys, enum os_memory_need need, int *fdp);
+int __wrap_daemon_share_keys(struct os_memory *keys, enum os_memory_need need, int *fdp);
 int __real_keeper_run(const struct keeper_options *options, enum keeper_fate *fatep);
 int __wrap_keeper_run(const struct keeper_options *options, enum keeper_fate *fatep);
 int __real_line_look(int fd, struct line_packet *packet);
@@ -353,15 +357,46 @@ int __wrap_coffer_adopt(
 static const struct os_memory *kept_keys;
 static volatile uint8_t *keeper_frame;
 
-int __wrap_daemon_map_keys(struct os_memory *keys, enum os_memory_need need)
+/* Once in a keeper, before its first worker. */
+static void map_shared(void)
 {
 	void *page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	if (page == MAP_FAILED)
 		abort();
 	shared = page;
-	kept_keys = keys;
+}
+
+int __wrap_daemon_map_keys(struct os_memory *keys, enum os_memory_need need)
+{
+	if (!shared)
+		map_shared();
 	return __real_daemon_map_keys(keys, need);
+}
+
+/* A keeper that takes over. */
+int __wrap_daemon_open_keys(struct os_memory *keys, enum os_memory_need need, int fd)
+{
+	int r;
+
+	if (!shared)
+		map_shared();
+	if (leaks("taken-descriptor") && dup(fd) < 0)
+		abort();
+	r = __real_daemon_open_keys(keys, need, fd);
+	if (r == 0)
+		plant_if("taken", keys->regions[0].data, keys->regions[0].size);
+	return r;
+}
+
+/* One that hands over. */
+int __wrap_daemon_share_keys(struct os_memory *keys, enum os_memory_need need, int *fdp)
+{
+	int r = __real_daemon_share_keys(keys, need, fdp);
+
+	if (r == 0 && leaks("shared-descriptor") && dup(*fdp) < 0)
+		abort();
+	return r;
 }
 
 /* The keeper's frame is there as long as it is. */
@@ -370,6 +405,7 @@ int __wrap_keeper_run(const struct keeper_options *options, enum keeper_fate *fa
 	volatile uint8_t frame[VALUE_MAX] = { 0 };
 
 	keeper_frame = frame;
+	kept_keys = &options->estate->keys;
 	return __real_keeper_run(options, fatep);
 }
 
