@@ -51,6 +51,8 @@ class Settings:
         self.mgclient = self.built("client", "lib", "libmgclient.so")
         self.deny = os.environ.get("DENY") or self.built("tests", "deny")
         self.planted = self.tool("memguardd-planted")
+        self.stopping = os.environ.get("FAILPOINTS") or self.built(
+            "tests", "integration", "memguardd-failpoints")
         self.loop_seconds = 30 if self.full else 2
         self.scan = ["--thorough"] if self.full else []
         self.untraceable = self.ask_whether_traceable()
@@ -78,9 +80,9 @@ class Settings:
 
 
 class Daemon:
-    """A daemon in a folder of its own; with a keeper, two processes."""
+    """A daemon in a folder of its own; with a keeper, two processes. `more` is its environment."""
 
-    def __init__(self, settings, program=None, leak=None, fallback=False, keep=False):
+    def __init__(self, settings, program=None, leak=None, fallback=False, keep=False, **more):
         self.keep = keep
         self.folder = tempfile.mkdtemp(prefix="memguardd-scan.")
         self.socket = os.path.join(self.folder, "socket")
@@ -92,7 +94,7 @@ class Daemon:
         command += ["--keep"] if keep else []
         if fallback:
             command = [settings.deny, "memfd_secret", "--"] + command
-        environment = dict(os.environ)
+        environment = dict(os.environ, **more)
         environment.pop("LEAK", None)
         if leak:
             environment["LEAK"] = leak
@@ -134,6 +136,9 @@ class Daemon:
         with open(self.log.name, "rb") as log:
             return log.read().decode(errors="replace").strip()
 
+    def has_ended(self):
+        return self.process.poll() is not None
+
     def worker(self):
         """The process that serves behind a keeper; 0 between two of them."""
         with open("/proc/%d/task/%d/children" % (self.pid, self.pid), encoding="ascii") as file:
@@ -150,7 +155,7 @@ class Daemon:
         os.kill(before, number)
         end = time.monotonic() + PATIENCE
         while self.worker() in (0, before) or self.words().count("serves again") == served:
-            if self.process.poll() is not None or time.monotonic() > end:
+            if self.has_ended() or time.monotonic() > end:
                 raise RuntimeError("no other worker serves: " + self.words())
             time.sleep(0.01)
 

@@ -109,16 +109,8 @@ class Kept(Cases):
                            platform.machine())
             self.settings.need_tracing()
         scan, pids = self.scan_adopted(leak)
-        faults = self.expect_red("kept, " + leak, scan, routes, find)
-        for route in scan.routes:
-            if route not in routes:
-                # What lies on a stack for microseconds may be met in passing.
-                wrong = route != "stack" and scan.leaked_by(route, None)
-                faults += ["%s sees it too: the control is not what it says" % route] * wrong
-            elif scan.leaked_by(route, find):
-                found = tuple(scan.leaked_in(route, pid) for pid in pids)
-                faults += ["%s finds it elsewhere: %s" % (route, scan.text)] * (found != where)
-        return faults
+        return self.expect_red("kept, " + leak, scan, routes, find) + \
+            self.expect_there(scan, routes, find, pids, where)
 
     def planted_in_fallback(self):
         scan, _ = self.scan_adopted("keeper-value", fallback=True)

@@ -182,6 +182,19 @@ class Cases:
             return ["leakscan ends with %d" % scan.status] + scan.text.splitlines()
         return ["not found by %s" % route for route in missed]
 
+    def expect_there(self, scan, routes, find, pids, where):
+        """These routes see it in those processes alone, and no other route sees anything."""
+        faults = []
+        for route in scan.routes:
+            if route not in routes:
+                # What lies on a stack for microseconds may be met in passing.
+                wrong = route != "stack" and scan.leaked_by(route, None)
+                faults += ["%s sees it too: the control is not what it says" % route] * wrong
+            elif scan.leaked_by(route, find):
+                found = tuple(scan.leaked_in(route, pid) for pid in pids)
+                faults += ["%s finds it elsewhere: %s" % (route, scan.text)] * (found != where)
+        return faults
+
     def unplanted(self):
         """The program with the leaks in it is clean as long as none of them is asked for."""
         return self.judge("planted: nothing", self.scan_planted(None))
