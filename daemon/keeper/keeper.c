@@ -279,6 +279,7 @@ static void on_end_signal(struct keeper *keeper, int number)
 	else if (second)
 		kill(keeper->worker, SIGKILL);
 	else {
+		log_notice("ending, on %s", strsignal(number));
 		notify_send(NOTIFY_STOPPING);
 		line_say_word(keeper->line, LINE_LEAVE, 0);
 		keeper->kill_ms = now_ms() + LEAVE_MS;

@@ -108,7 +108,7 @@ int store_push(struct estate *estate, enum os_memory_need need)
 	failpoint("pushed");
 	/* One that is slow has all of it in its queue. */
 	(void)notify_barrier(BARRIER_MS);
-	log_notice("everything is left with the service manager for the next start");
+	log_notice("the service manager has everything, should it start us again at once");
 	return 0;
 }
 
