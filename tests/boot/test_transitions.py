@@ -3,7 +3,9 @@
 
 A transition is a line in SURVIVES, which says what is promised, and a case that goes through it."""
 
-from machine import NOT_FOUND, SERVICE, SOCKET, MachineTest, wait_for
+import pathlib
+
+from machine import BUILD, NOT_FOUND, SERVICE, SOCKET, MachineTest, wait_for
 
 # Whether a secret is still there behind it.
 SURVIVES = {
@@ -30,6 +32,8 @@ SURVIVES = {
 GATE = "/run/gate"
 CONFIGURATION = "/etc/memguardd/memguardd.conf"
 REFUSED = 1  # an exit status of mgctl
+# The daemon that stands still where $FAILPOINT says.
+FAILPOINTS = pathlib.Path(BUILD, "tests", "integration", "memguardd-failpoints")
 
 
 class TransitionTest(MachineTest):
@@ -324,6 +328,30 @@ class Upgrades(TransitionTest):
             self.assertEqual(caller.returncode, 0, got[-200:])
             self.assertGreater(int(count), 0)
             self.assertEqual(got, b"hers" * int(count))
+
+    def test_who_comes_while_nobody_serves_waits_and_is_served(self):
+        """The new program stands still once all is its own, until somebody is at the door. Should
+        that take it too long, the old one serves him."""
+        if not FAILPOINTS.exists():
+            self.skipTest(f"{FAILPOINTS} is not built")
+        self.drop_in("Environment=FAILPOINT=mapped:19")
+        self.restart()
+        self.ok("install", "-m", "0755", "/dev/stdin", self.path + ".dpkg-new",
+                stdin=FAILPOINTS.read_bytes())
+        self.ok("mv", self.path + ".dpkg-new", self.path)
+        asking = self.begin("mgctl", "upgrade")
+        # The listener, and in its queue whoever asks for the upgrade and this one.
+        self.assertEqual(self.ok("sh", "-c", f"""
+            until new=$(grep -ls '^State:.T' /proc/[0-9]*/status); do sleep 0.02; done
+            mgctl --timeout 50s get web/a & caller=$!
+            while kill -0 $caller && [ $(grep -c ' {SOCKET}$' /proc/net/unix) -lt 3 ]; do
+                sleep 0.02
+            done
+            new=${{new#/proc/}}
+            kill -CONT ${{new%/status}}
+            wait $caller"""), "roots")
+        self.assertIn(asking.wait(60), (0, REFUSED))
+        self.look_at_secrets("an upgrade")
 
     def test_who_waits_for_bytes_waits_on_at_the_next_program(self):
         self.reads_on(self.upgrade)
