@@ -48,20 +48,15 @@ static int write_out(int fd, const uint8_t *bytes, size_t size)
 	return MG_OK;
 }
 
-/* Reads what there is into the empty buffer. */
-static int refill(struct bundle_file *file)
+static ssize_t read_in(void *context, uint8_t *out, size_t room)
 {
+	struct bundle_file *file = context;
 	ssize_t n;
 
 	do
-		n = read(file->fd, file->buffer, BUFFER_SIZE);
+		n = read(file->fd, out, room);
 	while (n < 0 && may_try_again(file->fd, POLLIN));
-	if (n < 0)
-		return error_say(MG_INVALID, "the bundle cannot be read: %s", strerror(errno));
-	file->begin = 0;
-	file->end = (size_t)n;
-	file->ended = n == 0;
-	return MG_OK;
+	return n < 0 ? -errno : n;
 }
 
 /* -- bytes --------------------------------------------------------------------------------- */
@@ -87,39 +82,6 @@ int bundle_file_write(struct bundle_file *file, struct span bytes)
 	return MG_OK;
 }
 
-int bundle_file_read(struct bundle_file *file, uint8_t *out, size_t size)
-{
-	int r = MG_OK;
-
-	while (r == MG_OK && size > 0) {
-		size_t have = file->end - file->begin;
-
-		if (have == 0 && file->ended)
-			return error_say(MG_INTEGRITY, "the bundle ends in the midst");
-		if (have > size)
-			have = size;
-		if (have > 0)
-			memcpy(out, file->buffer + file->begin, have);
-		file->begin += have;
-		out += have;
-		size -= have;
-		if (size > 0)
-			r = refill(file);
-	}
-	return r;
-}
-
-int bundle_file_end(struct bundle_file *file)
-{
-	int r = MG_OK;
-
-	while (r == MG_OK && file->begin == file->end && !file->ended)
-		r = refill(file);
-	if (r == MG_OK && file->begin < file->end)
-		r = error_say(MG_INTEGRITY, "there is something behind the bundle's end");
-	return r;
-}
-
 /* -- the whole ----------------------------------------------------------------------------- */
 
 struct bundle *bundle_file_stream(const struct bundle_file *file)
@@ -127,64 +89,91 @@ struct bundle *bundle_file_stream(const struct bundle_file *file)
 	return (struct bundle *)(void *)file->vessel->data;
 }
 
-static int furnish(struct bundle_file *file, int fd, enum mg_memory need)
+static int furnish(struct bundle_file *file, int fd, struct mg_client *client)
 {
-	*file = (struct bundle_file){ .fd = fd };
+	*file = (struct bundle_file){ .fd = fd, .client = client };
 	if (sodium_init() < 0)
 		return error_say(MG_INTERNAL, "libsodium does not start");
-	file->buffer = malloc(BUFFER_SIZE);
-	if (!file->buffer)
-		return error_say(MG_LIMIT, "out of memory");
-	return mg_secret_new(&file->vessel, sizeof(struct bundle), need);
+	return mg_secret_new(&file->vessel, sizeof(struct bundle), client->need);
 }
 
 int bundle_file_create(struct bundle_file *file, int fd, const struct mg_backup_options *options,
 	struct mg_client *client)
 {
-	int r = furnish(file, fd, client->need);
+	int r = furnish(file, fd, client);
 
-	if (r == MG_OK)
-		r = bundle_key_create(bundle_file_stream(file), &file->head, options, client);
+	if (r != MG_OK)
+		return r;
+	file->buffer = malloc(BUFFER_SIZE);
+	if (!file->buffer)
+		return error_say(MG_LIMIT, "out of memory");
+	r = bundle_key_create(bundle_file_stream(file), &file->head, options, client);
 	if (r == MG_OK)
 		r = bundle_file_write(file, span_of(file->head.bytes, file->head.size));
 	return r;
 }
 
-static int say_no_bundle(void)
+void bundle_file_finish(struct bundle_file *file)
 {
-	return error_say(MG_INTEGRITY, "it is no bundle, one of another version, or changed");
+	bundle_reader_finish(&file->reader);
+	mg_secret_free(file->vessel);
+	file->vessel = NULL;
+	free(file->buffer);
+	file->buffer = NULL;
 }
 
-static int read_head(struct bundle_file *file)
-{
-	struct bundle_head *head = &file->head;
-	int r = bundle_file_read(file, head->bytes, BUNDLE_START_SIZE);
+/* -- reading ------------------------------------------------------------------------------- */
 
-	if (r != MG_OK)
-		return r;
-	if (bundle_head_start(head) < 0)
-		return say_no_bundle();
-	r = bundle_file_read(file, head->bytes + BUNDLE_START_SIZE, head->size - BUNDLE_START_SIZE);
-	if (r == MG_OK && bundle_head_read(head) < 0)
-		return say_no_bundle();
-	return r;
+static void run(void *context, void (*function)(void *), void *argument)
+{
+	const struct bundle_file *file = context;
+
+	handle_run(file->client, function, argument);
+}
+
+/* The words for what the reader gave. */
+static int judge(const struct bundle_file *file, int r)
+{
+	if (r >= 0)
+		return MG_OK;
+	if (file->reader.fault)
+		return error_say(MG_INTEGRITY, "%s", file->reader.fault);
+	if (r == -ENOMEM)
+		return error_say(MG_LIMIT, "out of memory");
+	return error_say(MG_INVALID, "the bundle cannot be read: %s", strerror(-r));
 }
 
 int bundle_file_open(struct bundle_file *file, int fd, const struct mg_backup_options *options,
 	struct mg_client *client)
 {
-	int r = furnish(file, fd, client->need);
+	int r = furnish(file, fd, client);
 
-	if (r == MG_OK)
-		r = read_head(file);
-	return r == MG_OK ? bundle_key_open(bundle_file_stream(file), &file->head, options, client)
-			  : r;
+	if (r != MG_OK)
+		return r;
+	file->reader = (struct bundle_reader){ .read = read_in,
+		.run = run,
+		.context = file,
+		.bundle = bundle_file_stream(file),
+		.key = client->keys->value,
+		.bench = &client->bench };
+	r = judge(file, bundle_reader_begin(&file->reader));
+	if (r != MG_OK)
+		return r;
+	return bundle_key_open(file->reader.bundle, &file->reader.head, options, client);
 }
 
-void bundle_file_finish(struct bundle_file *file)
+int bundle_file_next(struct bundle_file *file, struct bundled *bundled, bool *overp)
 {
-	mg_secret_free(file->vessel);
-	file->vessel = NULL;
-	free(file->buffer);
-	file->buffer = NULL;
+	int r = bundle_reader_next(&file->reader, bundled);
+
+	/* What the secret's words take of the bench is below all that is asked and answered. */
+	file->client->floor = file->client->parsed = workbench_mark(&file->client->bench);
+	*overp = r == 0;
+	return judge(file, r);
+}
+
+int bundle_file_chunks(struct bundle_file *file, struct chunks *chunks, struct span *bytes)
+{
+	*bytes = span_of(NULL, 0);
+	return judge(file, bundle_reader_chunks(&file->reader, chunks, bytes));
 }

@@ -45,8 +45,11 @@ int bundle_head_start(struct bundle_head *head)
 	const uint8_t *bytes = head->bytes;
 	size_t size;
 
-	if (memcmp(bytes, MAGIC, MAGIC_SIZE) != 0 || bytes[VERSION_AT] != BUNDLE_VERSION ||
-		bytes_get16(bytes + RESERVED_AT) != 0)
+	if (memcmp(bytes, MAGIC, MAGIC_SIZE) != 0)
+		return -EPROTO;
+	if (bytes[VERSION_AT] != BUNDLE_VERSION)
+		return -EPROTONOSUPPORT;
+	if (bytes_get16(bytes + RESERVED_AT) != 0)
 		return -EPROTO;
 	head->kind = (enum bundle_kind)bytes[KIND_AT];
 	size = size_before_stream(head->kind);

@@ -12,8 +12,8 @@
 /*
  * A sealed bundle of secrets, as proto/PROTOCOL.md tells it to other languages: a head, messages
  * under the bundle's key, and behind each message the value's chunks as they rest. Here is what it
- * is made of; reading and writing files is its users' part. What touches keys (the functions that
- * say so) runs on the locked stack.
+ * is made of; how it is read is bundle_reader.h, and files are its users' part. What touches keys
+ * (the functions that say so) runs on the locked stack.
  */
 #define BUNDLE_VERSION 1
 #define BUNDLE_KEY_SIZE 32
@@ -59,7 +59,8 @@ struct bundle {
 
 /*
  * Reads the BUNDLE_START_SIZE bytes in head->bytes and says in head->size how many there must be;
- * then reads all of them. Both return 0, or -EPROTO when it is no head of ours.
+ * then reads all of them. Both return 0, or -EPROTO when it is no head of ours; -EPROTONOSUPPORT
+ * when it is one of another version.
  */
 int bundle_head_start(struct bundle_head *head);
 int bundle_head_read(struct bundle_head *head);
