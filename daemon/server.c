@@ -471,6 +471,9 @@ int server_run(const struct server_options *options)
 	if (r < 0)
 		return r;
 	r = set_up(&server);
+	/* What was there before the first connection rests under the masters, too. */
+	if (r == 0 && vault_count(server.daemon->vault) > 0)
+		start_rekey(&server);
 	if (r == 0) {
 		options->on_ready(options->context);
 		uv_run(&server.loop, UV_RUN_DEFAULT);

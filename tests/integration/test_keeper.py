@@ -272,6 +272,18 @@ class Processes(KeeperTest):
             self.next_worker()
         self.assertEqual(count(), before)
 
+    def test_a_worker_masks_anew_what_it_took_over_before_anybody_connects(self):
+        """It wakes for nothing else then; a daemon that holds nothing does not wake at all."""
+        def woken(daemon):
+            text = pathlib.Path(f"/proc/{self.worker(daemon)}/status").read_text()
+            return int(text.split("\nvoluntary_ctxt_switches:")[1].split()[0])
+        daemon = self.start("--rekey-interval", "10ms")
+        with Client(daemon.path) as client:
+            client.set(b"a", b"x")
+        self.next_worker(daemon=daemon)
+        before = woken(daemon)
+        self.assertTrue(wait_for(lambda: woken(daemon) >= before + 20))
+
     def test_a_keeper_waits_without_work(self):
         def used():
             fields = pathlib.Path(f"/proc/{self.daemon.pid}/stat").read_text().rpartition(")")[2]
