@@ -16,15 +16,13 @@
 #include "common/cleanup.h"
 #include "common/span.h"
 #include "common/wire/message.h"
+#include "daemon/admin_file.h"
 
 /* More than any configuration needs; it is read whole. */
 #define FILE_SIZE_MAX ((size_t)1 << 20)
 
 /* inih cuts longer lines (INI_MAX_LINE, 200 bytes) into two: we refuse them before that. */
 #define LINE_SIZE_MAX 198
-
-/* Bytes of the file's name in messages. */
-#define NAME_SHOWN 200
 
 #define MAX_VALUE_DEFAULT ((uint64_t)1 << 20)
 #define REKEY_DEFAULT_MS 500
@@ -141,6 +139,11 @@ static const char *read_keep(struct config *config, const char *text)
 	return config->keep || strcmp(text, "no") == 0 ? NULL : "is neither yes nor no";
 }
 
+static const char *read_bundle(struct config *config, const char *text)
+{
+	return bundle_setting_parse(&config->bundle, text);
+}
+
 /* -- the table: one row a key, for the file and for the command line ----------------------- */
 
 static const struct {
@@ -164,6 +167,8 @@ static const struct {
 		"time between two re-masks of the masters (500ms)", NULL },
 	[CONFIG_KEEP] = { "keep", read_keep, "", "a crash of the daemon loses nothing (yes or no)",
 		"yes" },
+	[CONFIG_BUNDLE] = { "bundle", read_bundle, "WHAT",
+		"open this at the start: FILE credential:NAME or FILE fd:N", NULL },
 };
 
 const char *config_key_name(enum config_key key)
@@ -349,32 +354,23 @@ int config_parse(struct config *config, const char *text, size_t size, const cha
 	return 0;
 }
 
-/* The file of an administrator: regular, and nobody else's to write. */
 static int check_file(int fd, const char *path, struct config_fault *fault, size_t *size)
 {
 	struct stat status;
+	const char *wrong;
 
 	if (fstat(fd, &status) < 0) {
 		say(fault, "%s: %s", path, strerror(errno));
 		return -EBADMSG;
 	}
-	if (!S_ISREG(status.st_mode))
-		say(fault, "%s: is no regular file", path);
-	else if ((status.st_uid != 0 && status.st_uid != geteuid()) || (status.st_mode & 0022))
-		say(fault, "%s: others may write to it; let only root or the daemon's user", path);
+	wrong = admin_file_fault(&status);
+	if (wrong)
+		say(fault, "%s: %s", path, wrong);
 	else if ((size_t)status.st_size > FILE_SIZE_MAX)
 		say(fault, "%s: is larger than 1 MiB", path);
 	else
 		return *size = (size_t)status.st_size, 0;
 	return -EBADMSG;
-}
-
-/* The end of a long path: beside it, the line and what is wrong there have room in a message. */
-static const char *name_for_messages(const char *path)
-{
-	size_t size = strlen(path);
-
-	return size > NAME_SHOWN ? path + size - NAME_SHOWN : path;
 }
 
 static int read_file(
@@ -385,7 +381,7 @@ static int read_file(
 	size_t size;
 	ssize_t got;
 
-	config->file = name_for_messages(path);
+	config->file = admin_file_shown(path);
 	if (fd < 0 && optional && errno == ENOENT)
 		return 0;
 	if (fd < 0) {
@@ -554,9 +550,12 @@ static int load(struct config *config, int argc, char **argv, struct config_faul
 		return r;
 	r = read_file(
 		config, arguments.file ? arguments.file : CONFIG_FILE, !arguments.file, fault);
-	/* The file's place is the system's daemon's; a command's own has a folder of its own. */
-	if (config->command)
+	/* The file's place is the system's daemon's; a command's own has a folder of its own, and
+	 * is empty. */
+	if (config->command) {
 		config->socket_given = false;
+		config->bundle.file[0] = '\0';
+	}
 	if (r == 0)
 		r = apply_arguments(config, &arguments, fault);
 	if (r < 0)

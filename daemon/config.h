@@ -3,6 +3,7 @@
 
 #include "common/memory/os_memory.h"
 #include "common/wire/endpoint.h"
+#include "daemon/bundle_setting.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -24,6 +25,7 @@ enum config_key {
 	CONFIG_MAX_VALUE,
 	CONFIG_REKEY_INTERVAL,
 	CONFIG_KEEP,
+	CONFIG_BUNDLE,
 	CONFIG_KEYS
 };
 
@@ -38,8 +40,9 @@ struct config {
 	uint64_t max_value; /* bytes of plaintext in one value */
 	uint32_t rekey_ms;  /* milliseconds between two re-masks; 10 to 60000 */
 	bool keep;          /* a keeper holds everything while this process comes and goes */
-	char **command;     /* after "--": run this and end with it; borrowed from argv, or NULL */
-	const char *file;   /* its name for messages, borrowed from argv or CONFIG_FILE */
+	struct bundle_setting bundle; /* opened at the start; file "": none */
+	char **command;   /* after "--": run this and end with it; borrowed from argv, or NULL */
+	const char *file; /* its name for messages, borrowed from argv or CONFIG_FILE */
 	unsigned lines[CONFIG_KEYS]; /* of the file, where each key stands; 0: nowhere */
 	bool help;
 	bool version;

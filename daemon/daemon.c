@@ -98,6 +98,7 @@ static int open_coffer(struct daemon *daemon)
 				     : daemon->memory.regions[REGION_KEYS].data;
 	int r = coffer_adopt(&daemon->coffer, keys, PREKEY_SIZE, view, daemon->guard);
 
+	daemon->adopted = r == 0;
 	if (r == 0)
 		coffer_replace(&daemon->coffer, COFFER_CHANNEL);
 	if (r != -ENODATA)

@@ -68,7 +68,8 @@ struct daemon {
 	uint64_t purges;       /* of everything, so far */
 	struct reloads reloads;
 	struct upgrades upgrades;
-	bool ending; /* somebody who may has asked for the end */
+	bool adopted; /* something was there before us, though it be empty */
+	bool ending;  /* somebody who may has asked for the end */
 };
 
 /* What a daemon is made from. */

@@ -52,6 +52,9 @@ int listener_open(struct listener *listener, const struct config *config,
 int listener_adopt(struct listener *listener, int fd, int lock, const struct config *config,
 	struct config_fault *fault);
 
+/* Whom clients see at the other end: who made the socket, as the kernel has it. */
+uid_t listener_owner(const struct listener *listener);
+
 /* Closes, and unlinks our own socket and lock file; the struct may be closed twice. */
 void listener_close(struct listener *listener);
 

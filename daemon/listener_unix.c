@@ -315,6 +315,15 @@ int listener_open(struct listener *listener, const struct config *config,
 	return r;
 }
 
+uid_t listener_owner(const struct listener *listener)
+{
+	struct ucred owner;
+	socklen_t size = sizeof(owner);
+
+	return getsockopt(listener->fd, SOL_SOCKET, SO_PEERCRED, &owner, &size) == 0 ? owner.uid
+										     : geteuid();
+}
+
 /* -- a listener that a process before us made ---------------------------------------------- */
 
 /* Its name may have been given to another file since, or to none: no client would find us. */

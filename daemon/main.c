@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include "common/overflow_uid.h"
+#include "daemon/admin_file.h"
+#include "daemon/bundle_load.h"
 #include "daemon/companion.h"
 #include "daemon/config.h"
 #include "daemon/daemon.h"
@@ -65,6 +67,26 @@ static int show(const char *text)
 	return fputs(text, stdout) < 0 || fflush(stdout) != 0 ? EXIT_INTERNAL : EXIT_FINE;
 }
 
+/* Before anything is opened that could have the descriptor's number. Returns -1 to go on. */
+static int hold_key(struct process *process)
+{
+	int fd = process->config.bundle.fd;
+	int r;
+
+	/* What was opened before us is ours by now, and the number is another's. */
+	if (predecessor >= 0) {
+		process->config.bundle.fd = -1;
+		return -1;
+	}
+	r = bundle_setting_hold(&process->config.bundle);
+	if (r == 0)
+		return -1;
+	log_error("bundle: %s: the key's descriptor %d: %s",
+		admin_file_shown(process->config.bundle.file), fd,
+		r == -EINVAL ? "is a socket" : strerror(-r));
+	return EXIT_CONFIGURATION;
+}
+
 /* Reads the settings. Returns -1 to go on, or an exit status. */
 static int configure(struct process *process, int argc, char **argv)
 {
@@ -79,7 +101,7 @@ static int configure(struct process *process, int argc, char **argv)
 		return show("memguardd " MEMGUARDD_VERSION "\n");
 	/* As it was read: a command's daemon gets a place of its own after this. */
 	reload_init(&process->reload, argc, argv, &process->config);
-	return -1;
+	return hold_key(process);
 }
 
 static int say_too_weak(const struct os_memory *memory)
@@ -223,6 +245,51 @@ static int open_listener(struct process *process)
 	return EXIT_FINE;
 }
 
+/* -- a bundle ------------------------------------------------------------------------------ */
+
+static int fail_to_load(const struct process *process, int error)
+{
+	if (error == -EINTR) {
+		log_notice("ending before it has served");
+		return EXIT_FINE;
+	}
+	return fail(error == -ENOMEM ? EXIT_INTERNAL : EXIT_CONFIGURATION, process->fault.text);
+}
+
+/*
+ * What a daemon begins with. One that has taken over from another has that, though it be empty.
+ * Returns -1 to go on, or an exit status.
+ */
+static int load(struct process *process)
+{
+	struct bundle_setting *bundle = &process->config.bundle;
+	struct bundle_count count;
+	int r;
+
+	if (process->daemon.adopted || bundle->file[0] == '\0') {
+		bundle_setting_drop(bundle);
+		return -1;
+	}
+	r = bundle_load(&process->daemon, bundle, listener_owner(&process->estate.listener), &count,
+		&process->fault);
+	if (r < 0)
+		return fail_to_load(process, r);
+	/* A command's stderr is its own. */
+	if (!process->config.command)
+		log_notice("opened the bundle %s: %llu secret%s, %llu bytes", bundle->file,
+			(unsigned long long)count.secrets, count.secrets == 1 ? "" : "s",
+			(unsigned long long)count.bytes);
+	return -1;
+}
+
+/* Loads what there is to be loaded, and serves. */
+static int load_and_run(struct process *process)
+{
+	int status = load(process);
+
+	return status < 0 ? run(process) : status;
+}
+
 /* -- without a keeper ---------------------------------------------------------------------- */
 
 static int serve(struct process *process)
@@ -237,7 +304,7 @@ static int serve(struct process *process)
 		status = open_listener(process);
 	}
 	if (status == EXIT_FINE) {
-		status = run(process);
+		status = load_and_run(process);
 		listener_close(&process->estate.listener);
 	}
 	daemon_finish(&process->daemon);
@@ -293,7 +360,7 @@ static int work(void *context, bool first, int line)
 	signals_wipe_on_fault(&process->daemon);
 	if (!first && reload_settings(&process->reload, &process->daemon, &fault) < 0)
 		log_error("the configuration is that of the start: %s", fault.text);
-	status = run(process);
+	status = load_and_run(process);
 	end_worker(process, status);
 	return status;
 }
@@ -304,6 +371,8 @@ static void on_served(void *context)
 	struct process *process = context;
 
 	companion_ready(&process->companion, &process->estate.listener.endpoint);
+	/* The worker has closed its own. */
+	bundle_setting_drop(&process->config.bundle);
 }
 
 /* All of it new. */
@@ -351,6 +420,7 @@ static int keep(struct process *process)
 
 	if (status == EXIT_FINE) {
 		options.predecessor = predecessor;
+		options.once = process->config.bundle.file[0] && !process->estate.inherited;
 		status = keeper_run(&options, &fate);
 	}
 	if (fate == KEEPER_LEFT)

@@ -27,6 +27,11 @@ static bool same_keep(const struct config *a, const struct config *b)
 	return a->keep == b->keep;
 }
 
+static bool same_bundle(const struct config *a, const struct config *b)
+{
+	return bundle_setting_equal(&a->bundle, &b->bundle);
+}
+
 static bool same_memory(const struct config *a, const struct config *b)
 {
 	return a->memory == b->memory;
@@ -54,6 +59,7 @@ static const struct {
 	[CONFIG_SOCKET_GROUP] = { .same = same_socket_group },
 	[CONFIG_MEMORY] = { .same = same_memory },
 	[CONFIG_KEEP] = { .same = same_keep },
+	[CONFIG_BUNDLE] = { .same = same_bundle },
 	[CONFIG_MAX_VALUE] = { .take = take_max_value },
 	[CONFIG_REKEY_INTERVAL] = { .take = take_rekey_interval },
 };

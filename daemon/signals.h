@@ -4,6 +4,7 @@
 #include "daemon/daemon.h"
 
 #include <signal.h>
+#include <stdbool.h>
 
 /*
  * What each signal does to the daemon. Those that end it in order, SIGUSR2, which purges, and
@@ -26,6 +27,9 @@ int signals_open_with_children(void);
 
 /* The number of the next one, or 0. */
 int signals_read(int fd);
+
+/* For whoever works before the loop does: whether one that ends the process waits to be read. */
+bool signals_end_waits(void);
 
 /*
  * From now on a fault (SEGV, BUS, ILL, FPE, ABRT, SYS, TRAP) wipes all secret memory of the daemon

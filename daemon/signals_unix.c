@@ -45,6 +45,15 @@ void signals_block(void)
 		signal(ignored[i], SIG_IGN);
 }
 
+bool signals_end_waits(void)
+{
+	sigset_t waiting;
+
+	return sigpending(&waiting) == 0 &&
+		(sigismember(&waiting, SIGTERM) == 1 || sigismember(&waiting, SIGINT) == 1 ||
+			sigismember(&waiting, SIGQUIT) == 1);
+}
+
 /* -- faults -------------------------------------------------------------------------------- */
 
 /* Bytes below the frame of the function that wipes: what it needs itself. */

@@ -221,10 +221,18 @@ static void on_fault(struct keeper *keeper, int status)
 		give_up(keeper, "too many workers have died within a minute");
 }
 
+static void end_early(struct keeper *keeper, int number)
+{
+	log_error("the worker died (%s) before it served", strsignal(number));
+	keeper->status = EXIT_INTERNAL;
+}
+
 static void on_death(struct keeper *keeper, int status)
 {
 	if (is_end(keeper, status))
 		end_as(keeper, WEXITSTATUS(status));
+	else if (keeper->options->once && !keeper->served && WIFSIGNALED(status))
+		end_early(keeper, WTERMSIG(status));
 	else if (keeper->storing)
 		store(keeper);
 	else if (keeper->ending)

@@ -32,6 +32,9 @@ struct keeper_options {
 	 * keeper. */
 	int (*work)(void *context, bool first, int line);
 
+	/* The first worker brings what no other one can: its death before it serves is the end. */
+	bool once;
+
 	/* The first worker serves. */
 	void (*on_ready)(void *context);
 
