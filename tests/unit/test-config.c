@@ -360,6 +360,30 @@ START_TEST(a_time_is_a_number_with_a_unit_from_10_ms_to_a_minute)
 }
 END_TEST
 
+START_TEST(a_bundle_is_a_file_and_who_hands_over_its_key)
+{
+	struct config config;
+
+	taken(&config, setting("bundle", "/a credential:key"));
+	ck_assert_str_eq(config.bundle.file, "/a");
+	ck_assert_str_eq(config.bundle.credential, "key");
+	ck_assert_int_eq(config.bundle.fd, -1);
+	taken(&config, setting("bundle", "/a b  c   fd:3"));
+	ck_assert_str_eq(config.bundle.file, "/a b  c");
+	ck_assert_str_eq(config.bundle.credential, "");
+	ck_assert_int_eq(config.bundle.fd, 3);
+	taken(&config, setting("bundle", "/a fd:2147483647"));
+	ck_assert_int_eq(config.bundle.fd, 2147483647);
+	taken(&config, setting("bundle", "no"));
+	ck_assert_str_eq(config.bundle.file, "");
+	NONE_TAKEN("bundle", "", "yes", "/a", "/a ", "a fd:3", "fd:3", "credential:key",
+		"/a credential:", "/a credential:.", "/a credential:..", "/a credential:b/c",
+		"/a credential: key", "/a Credential:key", "/a fd:", "/a fd:0", "/a fd:2",
+		"/a fd:-3", "/a fd:+3", "/a fd: 3", "/a fd:3a", "/a fd:0x3", "/a fd:2147483648",
+		"/a fd:4294967299", "/a fd:18446744073709551619", "/a file:key", "/a fd:3 no");
+}
+END_TEST
+
 START_TEST(a_groups_name_fits_its_place)
 {
 	char text[128];
@@ -502,6 +526,7 @@ static void add_values(TCase *claims)
 	tcase_add_test(claims, a_memory_is_one_of_three_words);
 	tcase_add_test(claims, a_size_is_a_number_with_a_unit_up_to_a_gibibyte);
 	tcase_add_test(claims, a_time_is_a_number_with_a_unit_from_10_ms_to_a_minute);
+	tcase_add_test(claims, a_bundle_is_a_file_and_who_hands_over_its_key);
 	tcase_add_test(claims, a_groups_name_fits_its_place);
 }
 

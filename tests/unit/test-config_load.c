@@ -230,8 +230,8 @@ END_TEST
 START_TEST(help_names_every_key)
 {
 	static const char *const options[] = { "--socket ", "--socket-mode ", "--socket-group ",
-		"--memory ", "--max-value ", "--rekey-interval ", "--config ", "--help ",
-		"--version ", CONFIG_FILE };
+		"--memory ", "--max-value ", "--rekey-interval ", "--bundle ", "--config ",
+		"--help ", "--version ", CONFIG_FILE };
 
 	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
 		ck_assert_msg(strstr(config_help(), options[i]) != NULL, "%s", options[i]);

@@ -143,6 +143,7 @@ static const char *const fixed[CONFIG_KEYS] = {
 	[CONFIG_SOCKET_MODE] = "socket-mode = 0660",
 	[CONFIG_SOCKET_GROUP] = "socket-group = 7",
 	[CONFIG_MEMORY] = "memory = require-lock",
+	[CONFIG_BUNDLE] = "bundle = /b fd:3",
 };
 
 START_TEST(what_takes_a_restart_is_named_and_nothing_is_taken)
