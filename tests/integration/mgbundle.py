@@ -135,8 +135,8 @@ class Writer:
         self.data += b"".join(chunks)
         self.count += 1
 
-    def secret(self, name, value, owner=0, **fields):
-        data_key = os.urandom(32)
+    def secret(self, name, value, owner=0, data_key=None, **fields):
+        data_key = data_key or os.urandom(32)
         fields.setdefault("version", 1)
         self.record(pb.Record(owner=owner, data_key=data_key, info=pb.Info(
             name=name, size=len(value), **fields)), mgwire.seal_value(value, data_key))

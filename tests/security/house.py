@@ -82,7 +82,8 @@ class Settings:
 class Daemon:
     """A daemon in a folder of its own; with a keeper, two processes. `more` is its environment."""
 
-    def __init__(self, settings, program=None, leak=None, fallback=False, keep=False, **more):
+    def __init__(self, settings, program=None, leak=None, fallback=False, keep=False, options=(),
+                 credentials=None, **more):
         self.keep = keep
         self.folder = tempfile.mkdtemp(prefix="memguardd-scan.")
         self.socket = os.path.join(self.folder, "socket")
@@ -92,12 +93,15 @@ class Daemon:
             pass  # all defaults, whatever the machine's own file says
         command = [program or settings.daemon, "--config", config, "--socket", self.socket]
         command += ["--keep"] if keep else []
+        command += options
         if fallback:
             command = [settings.deny, "memfd_secret", "--"] + command
         environment = dict(os.environ, **more)
         environment.pop("LEAK", None)
         if leak:
             environment["LEAK"] = leak
+        if credentials:
+            environment["CREDENTIALS_DIRECTORY"] = credentials
         self.process = subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
             cwd="/")

@@ -21,6 +21,7 @@
 #include "common/memory/enclave.h"
 #include "common/memory/locked_stack.h"
 #include "common/memory/os_memory_platform.h"
+#include "common/wire/bundle.h"
 #include "common/wire/channel.h"
 #include "daemon/daemon.h"
 #include "daemon/keeper/keeper.h"
@@ -68,6 +69,10 @@ int __real_os_platform_secret(size_t size);
 int __wrap_os_platform_secret(size_t size);
 int __real_prctl(int option, ...);
 int __wrap_prctl(int option, ...);
+int __real_bundle_head_open(const struct bundle_head *head, uint8_t key[static BUNDLE_KEY_SIZE],
+	const uint8_t private_key[static BUNDLE_KEY_SIZE]);
+int __wrap_bundle_head_open(const struct bundle_head *head, uint8_t key[static BUNDLE_KEY_SIZE],
+	const uint8_t private_key[static BUNDLE_KEY_SIZE]);
 int __real_crypto_secretbox_open_easy(unsigned char *m, const unsigned char *c,
 	unsigned long long clen, const unsigned char *n, const unsigned char *k);
 int __wrap_crypto_secretbox_open_easy(unsigned char *m, const unsigned char *c,
@@ -296,6 +301,15 @@ int __wrap_record_key(struct vault *vault, const struct record *record, uint8_t 
 	if (leaks_values())
 		plant_value(vault, record, key);
 	return r;
+}
+
+/* -- the key of a bundle ------------------------------------------------------------------- */
+
+int __wrap_bundle_head_open(const struct bundle_head *head, uint8_t key[static BUNDLE_KEY_SIZE],
+	const uint8_t private_key[static BUNDLE_KEY_SIZE])
+{
+	plant_if("bundle-key", private_key, BUNDLE_KEY_SIZE);
+	return __real_bundle_head_open(head, key, private_key);
 }
 
 /* -- masters, and what hangs on them ------------------------------------------------------- */

@@ -12,7 +12,9 @@ import subprocess
 import tempfile
 import unittest
 
+import nacl.bindings as sodium
 from daemon import Daemon
+from mgbundle import Writer
 from mgwire import Client
 
 MGCTL = os.environ["MGCTL"]
@@ -38,8 +40,8 @@ class Heap(unittest.TestCase):
             environment["HOARD_PLANT"] = "yes"
         return environment
 
-    def start(self, **options):
-        house = Daemon(**options)
+    def start(self, arguments=(), **options):
+        house = Daemon(*arguments, **options)
         self.addCleanup(house.end)
         return house
 
@@ -81,6 +83,27 @@ class Heap(unittest.TestCase):
                 self.verify(hoarding, name, value, OK)
             self.verify(hoarding, b"many", values[3], NO)
         self.to_look_for(*values)
+        self.assertEqual(hoarding.end(), 0)
+        self.judge()
+
+    def test_of_a_daemon_that_opens_a_bundle(self):
+        """Nor is the private key there, or a value's own."""
+        values = [os.urandom(size) for size in (16, 16385, 100000)]
+        keys = [os.urandom(32) for _ in values]
+        private_key = os.urandom(32)
+        bundle = self.folder / "bundle"
+        writer = Writer(recipient=sodium.crypto_scalarmult_base(private_key))
+        for number, value in enumerate(values):
+            writer.secret(b"value%d" % number, value, data_key=keys[number])
+        bundle.write_bytes(writer.end())
+        bundle.chmod(0o600)
+        (self.folder / "key").write_bytes(private_key)
+        hoarding = self.start(
+            arguments=["--bundle", f"{bundle} credential:key"],
+            env=self.preloaded(CREDENTIALS_DIRECTORY=str(self.folder)))
+        with Client(hoarding.path) as client:
+            self.assertEqual(client.get(b"value2"), values[2])
+        self.to_look_for(*values, *keys, private_key)
         self.assertEqual(hoarding.end(), 0)
         self.judge()
 
