@@ -64,12 +64,13 @@ class StepsTest(UpgradeTest):
         self.assertEqual(parent(client.status().pid), self.manager.main)
 
     def family(self):
-        """The keepers and workers of this daemon, by the program that they run."""
+        """The keepers and workers of this daemon, by their socket: nobody but root is told which
+        program an undumpable process runs."""
+        path = os.fsencode(self.manager.path)
         found = []
         for entry in pathlib.Path("/proc").iterdir():
             try:
-                if entry.name.isdigit() and os.readlink(entry / "exe").startswith(
-                        str(self.place)):
+                if entry.name.isdigit() and path in (entry / "cmdline").read_bytes().split(b"\0"):
                     found.append(int(entry.name))
             except OSError:
                 pass
