@@ -343,6 +343,8 @@ static void hear_predecessor(struct keeper *keeper)
 		notify_send(NOTIFY_READY);
 		if (keeper->deferred != 0)
 			on_end_signal(keeper, keeper->deferred);
+		if (keeper->wanted)
+			upgrade_begin(keeper);
 		return;
 	}
 	/* What it had is gone with it, and the service manager knows nothing of us. */

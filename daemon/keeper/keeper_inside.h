@@ -43,6 +43,7 @@ struct keeper {
 	bool purging;     /* asked for, and no worker has said that it is done */
 	int predecessor;  /* line to it, until all is ours; -1: all is */
 	int deferred;     /* a signal that came before; 0: none */
+	bool wanted;      /* an upgrade was asked for before */
 	uint64_t faults_ms[KEEPER_FAULTS_MAX]; /* when the last ones were; a ring */
 	size_t faults;
 	enum keeper_fate fate;

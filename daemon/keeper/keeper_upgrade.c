@@ -207,7 +207,12 @@ void upgrade_begin(struct keeper *keeper)
 		upgrade_fail(keeper, "a daemon that runs for a command ends with it");
 		return;
 	}
-	if (keeper->predecessor >= 0 || keeper->upgrade.stage == UPGRADE_FAILED) {
+	/* Whoever has just been told that we serve may ask: it is begun once all is ours. */
+	if (keeper->predecessor >= 0) {
+		keeper->wanted = true;
+		return;
+	}
+	if (keeper->upgrade.stage == UPGRADE_FAILED) {
 		upgrade_fail(keeper, "the one before has not ended yet");
 		return;
 	}

@@ -247,6 +247,19 @@ class Announced(StepsTest):
         self.assertEqual(sorted(self.manager.folder.glob("socket*")), [])
         self.assertEqual(self.manager.store, [])
 
+    def test_another_upgrade_is_begun_once_all_is_its_own(self):
+        """It stands still where the first one did, and is let go, too."""
+        second = self.manager.main
+        self.ask()
+        time.sleep(0.1)
+        self.go_on()
+        self.assertTrue(wait_for(lambda: state(second) == "T", 60), self.manager.log())
+        os.kill(second, signal.SIGCONT)
+        self.assertTrue(wait_for(lambda: gone(second)))
+        self.assertNotEqual(self.manager.main, second)
+        self.assertNotIn("came to nothing", self.manager.log())
+        self.look()
+
     def test_a_purge_is_passed_on(self):
         os.kill(self.keeper, signal.SIGUSR2)
         self.go_on()
