@@ -67,24 +67,25 @@ static int show(const char *text)
 	return fputs(text, stdout) < 0 || fflush(stdout) != 0 ? EXIT_INTERNAL : EXIT_FINE;
 }
 
-/* Before anything is opened that could have the descriptor's number. Returns -1 to go on. */
+/*
+ * Before anything is opened that could have the descriptor's number. Whoever takes over needs no
+ * key, and what has that number now is something else. Returns -1 to go on.
+ */
 static int hold_key(struct process *process)
 {
-	int fd = process->config.bundle.fd;
+	struct bundle_setting *bundle = &process->config.bundle;
+	int fd = bundle->fd;
+	char text[CONFIG_FAULT_MAX];
 	int r;
 
-	/* What was opened before us is ours by now, and the number is another's. */
-	if (predecessor >= 0) {
-		process->config.bundle.fd = -1;
-		return -1;
-	}
-	r = bundle_setting_hold(&process->config.bundle);
+	if (predecessor >= 0)
+		bundle->fd = -1;
+	r = bundle_setting_hold(bundle);
 	if (r == 0)
 		return -1;
-	log_error("bundle: %s: the key's descriptor %d: %s",
-		admin_file_shown(process->config.bundle.file), fd,
-		r == -EINVAL ? "is a socket" : strerror(-r));
-	return EXIT_CONFIGURATION;
+	snprintf(text, sizeof(text), "bundle: %s: the key's descriptor %d: %s",
+		admin_file_shown(bundle->file), fd, r == -EINVAL ? "is a socket" : strerror(-r));
+	return fail(EXIT_CONFIGURATION, text);
 }
 
 /* Reads the settings. Returns -1 to go on, or an exit status. */

@@ -207,10 +207,21 @@ static void end_as(struct keeper *keeper, int status)
 		tell_end(keeper);
 }
 
+/* Whether what the first worker brings is not there yet, and nothing is to be kept without it. */
+static bool is_unfurnished(const struct keeper *keeper)
+{
+	return keeper->options->once && !keeper->served;
+}
+
 static void on_fault(struct keeper *keeper, int status)
 {
 	bool exited = WIFEXITED(status);
 
+	if (is_unfurnished(keeper)) {
+		log_error("the worker died (%s) before it served", strsignal(WTERMSIG(status)));
+		end_as(keeper, EXIT_INTERNAL);
+		return;
+	}
 	if (exited)
 		log_error("the worker ended with status %d; the next one goes on",
 			WEXITSTATUS(status));
@@ -221,18 +232,10 @@ static void on_fault(struct keeper *keeper, int status)
 		give_up(keeper, "too many workers have died within a minute");
 }
 
-static void end_early(struct keeper *keeper, int number)
-{
-	log_error("the worker died (%s) before it served", strsignal(number));
-	keeper->status = EXIT_INTERNAL;
-}
-
 static void on_death(struct keeper *keeper, int status)
 {
 	if (is_end(keeper, status))
 		end_as(keeper, WEXITSTATUS(status));
-	else if (keeper->options->once && !keeper->served && WIFSIGNALED(status))
-		end_early(keeper, WTERMSIG(status));
 	else if (keeper->storing)
 		store(keeper);
 	else if (keeper->ending)
@@ -279,7 +282,8 @@ static void on_end_signal(struct keeper *keeper, int number)
 	if (keeper->upgrade.stage != UPGRADE_NONE && keeper->upgrade.stage != UPGRADE_FAILED)
 		upgrade_fail(keeper, "it was called off (%s)", strsignal(number));
 	keeper->ending = true;
-	keeper->storing = number == SIGTERM && (keeper->storing || (!second && store_is_there()));
+	keeper->storing = number == SIGTERM && !is_unfurnished(keeper) &&
+		(keeper->storing || (!second && store_is_there()));
 	if (keeper->worker == 0)
 		return;
 	if (!keeper->storing)

@@ -232,7 +232,7 @@ void upgrade_begin(struct keeper *keeper)
 		upgrade_fail(keeper, "no process can be made: %s", strerror(-r));
 		return;
 	}
-	log_notice("an upgrade begins: %s is process %ld", path, (long)keeper->upgrade.pid);
+	log_notice("an upgrade begins, to %s as process %ld", path, (long)keeper->upgrade.pid);
 	go_on(&keeper->upgrade, UPGRADE_OFFERED, OFFER_S);
 	keeper->options->news->under_way = true;
 	r = offer(keeper);

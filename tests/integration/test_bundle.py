@@ -10,12 +10,14 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
 import mgwire
 import nacl.bindings as sodium
 from daemon import Daemon, MEMGUARDD, accepts, descriptors, wait_for
+from manager import Manager
 from mgbundle import Writer
 from mgwire import pb
 from strangers import NOBODY, programs_for_all
@@ -39,11 +41,29 @@ class BundleTest(unittest.TestCase):
         self.credentials.mkdir()
         (self.credentials / "key").write_bytes(self.private_key)
         self.environment = {**os.environ, "CREDENTIALS_DIRECTORY": str(self.credentials)}
-        self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.addCleanup(self.manager.close)
-        self.manager.bind(str(self.folder / "notify"))
-        self.environment["NOTIFY_SOCKET"] = str(self.folder / "notify")
+        self.told = []
+        self.listen()
         self.values = {b"a": b"x", b"b/c": os.urandom(16384), b"large": os.urandom(300000)}
+
+    def listen(self):
+        """What the service manager is told so far; descriptors that come with it are let go."""
+        manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        manager.bind(str(self.folder / "notify"))
+        self.environment["NOTIFY_SOCKET"] = str(self.folder / "notify")
+
+        def take():
+            with manager:
+                while (words := manager.recv(4096)) != b"END":
+                    self.told.extend(words.split(b"\n"))
+
+        def end():
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as mouth:
+                mouth.sendto(b"END", str(self.folder / "notify"))
+            thread.join()
+
+        thread = threading.Thread(target=take)
+        thread.start()
+        self.addCleanup(end)
 
     def write(self, data=None):
         if data is None:
@@ -82,18 +102,7 @@ class BundleTest(unittest.TestCase):
         self.assertEqual({info.name: client.get(info.name) for info in client.list()}, values)
 
     def becomes_ready(self):
-        self.manager.settimeout(30)
-        self.assertIn(b"READY=1", self.manager.recv(4096).split(b"\n"))
-
-    def told(self):
-        """What the service manager was told so far."""
-        told = []
-        self.manager.setblocking(False)
-        try:
-            while True:
-                told += self.manager.recv(4096).split(b"\n")
-        except BlockingIOError:
-            return told
+        self.assertTrue(wait_for(lambda: b"READY=1" in self.told, 30))
 
     def refuses(self, reason, key="credential:key", status=WRONG_CONFIGURATION, **more):
         """One line with the file and the reason, and nobody is served."""
@@ -108,7 +117,7 @@ class BundleTest(unittest.TestCase):
         self.assertIn(reason, lines[0])
         self.assertIn(str(self.bundle), lines[0])
         self.assertNotIn("serves", done.stderr)
-        self.assertNotIn(b"READY=1", self.told())
+        self.assertNotIn(b"READY=1", self.told)
         self.assertFalse(path.exists())
 
 
@@ -142,7 +151,7 @@ class Opens(BundleTest):
             early.sendall(mgwire.hello(bytes(range(32))))
             early.settimeout(0.5)
             self.assertRaises(TimeoutError, early.recv, 1)
-            self.assertEqual(self.told(), [])
+            self.assertEqual(self.told, [])
             os.write(writing, self.private_key[:7])
             self.assertRaises(TimeoutError, early.recv, 1)
             os.write(writing, self.private_key[7:])
@@ -312,6 +321,61 @@ class Kept(BundleTest):
             self.assertNotIn("serves", daemon.log())
 
 
+class TakenOver(BundleTest):
+    """By a newer program, and by the next start of a manager that keeps descriptors."""
+
+    # The key is at a descriptor for the program that is started, and for none that it starts.
+    wrap = ("/bin/sh", "-c", 'exec "$0" "$@" 9<"$KEY"')
+
+    def manage(self, wrap=wrap):
+        manager = Manager(*self.words("fd:9"), wrap=wrap)
+        self.addCleanup(manager.end)
+        return manager
+
+    def test_it_has_what_there_was_and_opens_nothing(self):
+        self.write()
+        manager = self.manage()
+        manager.start(KEY=str(self.credentials / "key"))
+        client = self.client(manager)
+        client.remove(b"a")
+        client.set(b"b/c", b"anew")
+        left = {b"b/c": b"anew", b"large": self.values[b"large"]}
+        for _ in range(2):
+            before = manager.main
+            subprocess.run([MGCTL, "--socket", f"unix:{manager.path}", "upgrade"], check=True,
+                           timeout=90)
+            self.assertTrue(wait_for(lambda: manager.main != before))  # noqa: B023
+            self.holds(self.client(manager), left)
+        if ROOT:
+            manager.stop()
+            manager.start(KEY=str(self.credentials / "key"))
+            self.holds(self.client(manager), left)
+        self.assertEqual(manager.log().count("opened the bundle"), 1)
+
+    @unittest.skipUnless(ROOT, "only a service manager of root's is trusted with the keys")
+    def test_a_start_that_is_called_off_leaves_nothing_to_the_next_one(self):
+        self.write()
+        os.mkfifo(self.folder / "fifo")
+        manager = self.manage(("/bin/sh", "-c", 'exec "$0" "$@" 9<>"$KEY"'))
+        started = []
+
+        def start():
+            try:
+                manager.start(KEY=str(self.folder / "fifo"))
+            except RuntimeError as error:
+                started.append(str(error))
+
+        thread = threading.Thread(target=start)
+        thread.start()
+        self.assertTrue(wait_for(manager.serves))
+        self.assertTrue(wait_for(lambda: children(manager.process.pid)))
+        manager.send(signal.SIGTERM)
+        thread.join()
+        self.assertEqual(manager.gone(), 0)
+        self.assertIn("ending before it has served", started[0])
+        self.assertEqual(manager.store, [])
+
+
 class Refuses(BundleTest):
     def test_what_is_not_there(self):
         self.refuses("No such file or directory")
@@ -442,7 +506,7 @@ class Refuses(BundleTest):
             timeout=60, text=True)
         self.assertEqual(done.returncode, INTERNAL, done.stderr)
         self.assertIn(f"{self.bundle}: out of memory", done.stderr)
-        self.assertNotIn(b"READY=1", self.told())
+        self.assertNotIn(b"READY=1", self.told)
 
 
 class RefusesWithAKeeper(Refuses):
