@@ -248,8 +248,7 @@ struct visits visitors_leave(void)
 		ck_assert_str_eq(visitors[i].fault, "");
 		mg_close(visitors[i].client);
 	}
-	return (struct visits){ .calls = calls,
-		.unsure = unsure,
-		.once_read = once_read,
-		.longest_us = longest_us };
+	return (struct visits){
+		.calls = calls, .unsure = unsure, .once_read = once_read, .longest_us = longest_us
+	};
 }
