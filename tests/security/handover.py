@@ -279,7 +279,7 @@ class Handed(Cases):
             load = self.stopped_at("mapped", daemon)
             scan = self.scan(daemon, load, "--wrapped", daemon.path("wrapped"))
             return self.expect_red("mapped, taken", scan, MEMORY, "split-key") + \
-                self.expect_there(scan, MEMORY, "split-key", daemon.pids(), (False, True))
+                self.expect_there(scan, MEMORY, "split-key", daemon.pids(), (False, False, True))
 
     def planted_descriptor(self):
         """One that an old keeper keeps when it has sent the other away."""

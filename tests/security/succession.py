@@ -120,7 +120,8 @@ class Succession(Daemon):
         old, worker = self.members["old"], self.members["old worker"]
         self.ask()
         self.stands(old)
-        new = self.members["new"] = next(pid for pid in children(old) if pid != worker)
+        between = self.members["between"] = next(pid for pid in children(old) if pid != worker)
+        new = self.members["new"] = children(between)[0]
         self.stands(new)
         yield "offered"
 
