@@ -409,7 +409,7 @@ START_TEST(an_answer_that_does_not_come_is_a_timeout)
 	MG_AUTO_CLIENT struct mg_client *client = NULL;
 
 	start_proxy(hold_back);
-	client = through(proxy_path, 200);
+	client = through(proxy_path, 3000);
 	ck_assert_int_eq(mg_ping(client), MG_TIMEOUT);
 	/* A late answer is not taken for the next call's. */
 	proxy.spoil = as_it_is;
