@@ -14,6 +14,8 @@ from daemon import Daemon, descriptors, wait_for
 from manager import Manager
 from upgrade_case import MGCTL, UpgradeTest, children, parent
 
+ROOT = os.geteuid() == 0
+
 
 class Upgrade(UpgradeTest):
     def test_everything_goes_on_in_the_new_program(self):
@@ -34,9 +36,18 @@ class Upgrade(UpgradeTest):
         self.upgrade()
         self.assertEqual(self.manager.gone(), 0)
         self.assertEqual(os.stat(self.manager.path).st_ino, before)
-        self.assertEqual(os.readlink(f"/proc/{self.keeper}/exe"), str(self.program))
         self.assertEqual(
             pathlib.Path(f"/proc/{self.keeper}/comm").read_text(), "memguardd\n")
+
+    @unittest.skipUnless(ROOT, "needs root: looks at what is not dumpable")
+    def test_it_is_the_file_that_was_put_in_place(self):
+        """A further one is found by the same path, and not by that of the file it replaces."""
+        for _ in range(2):
+            self.replace()
+            fresh = os.stat(self.program).st_ino
+            self.upgrade()
+            self.assertEqual(os.readlink(f"/proc/{self.keeper}/exe"), str(self.program))
+            self.assertEqual(os.stat(f"/proc/{self.keeper}/exe").st_ino, fresh)
 
     def test_the_new_one_keeps_as_the_old_one_did(self):
         """A worker that is killed, a restart, and an end in order."""
@@ -49,8 +60,9 @@ class Upgrade(UpgradeTest):
         self.assertEqual(self.client().get(b"a"), b"value")
         self.manager.send(signal.SIGTERM)
         self.assertTrue(self.manager.main_gone())
-        self.assertEqual(bool(self.manager.store), os.geteuid() == 0)
+        self.assertEqual(bool(self.manager.store), ROOT)
 
+    @unittest.skipUnless(ROOT, "needs root: looks at what is not dumpable")
     def test_no_descriptor_of_the_keys_is_left(self):
         self.replace()
         self.upgrade()
@@ -141,7 +153,7 @@ class Refused(UpgradeTest):
             self.replace(mode=mode)
             self.fails("its group or others may write to it")
 
-    @unittest.skipUnless(os.geteuid() == 0, "needs root: makes a file of somebody else's")
+    @unittest.skipUnless(ROOT, "needs root: makes a file of somebody else's")
     def test_it_is_somebody_elses(self):
         self.replace()
         os.chown(self.program, 65534, 65534)
@@ -159,7 +171,7 @@ class Refused(UpgradeTest):
             self.assertIn("keep", result.stderr)
 
 
-@unittest.skipUnless(os.geteuid() == 0, "needs root: makes a namespace of processes")
+@unittest.skipUnless(ROOT, "needs root: makes a namespace of processes")
 class FirstProcess(UpgradeTest):
     """As in a container: the kernel ends all others with it."""
 
