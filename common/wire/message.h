@@ -22,7 +22,10 @@
 /* The feature level that knows lifetimes and frozen secrets. */
 #define MESSAGE_LEVEL_LIFETIME 2
 
-#define MESSAGE_LEVEL 2 /* the feature level that this build understands */
+/* The one that knows rotations, and the other name of a secret. */
+#define MESSAGE_LEVEL_ROTATION 3
+
+#define MESSAGE_LEVEL 3 /* the feature level that this build understands */
 
 /* More than a client that pipelines needs, few enough that one frame's answers stay small. */
 #define MESSAGE_FRAME_MAX 64 /* messages in a frame */
@@ -66,6 +69,12 @@ struct lifetime {
 
 bool lifetime_is_limited(const struct lifetime *lifetime);
 
+/* A new version in the place of one that is there, which keeps that one's tags and lifetime. */
+struct rotation {
+	bool asked;
+	uint64_t grace_ms; /* so long the one before can be read */
+};
+
 #define MESSAGE_SPAN_MAX (UINT64_C(100) * 365 * 86400 * 1000) /* milliseconds: a hundred years */
 
 enum charset { CHARSET_ALNUM, CHARSET_HEX, CHARSET_BASE64, CHARSET_BYTES, CHARSETS };
@@ -97,6 +106,7 @@ enum verb {
 	VERB_STREAM_READ,
 	VERB_RELOAD,
 	VERB_UPGRADE,
+	VERB_MOVE,
 	VERB_EXPORT,
 	VERB_STAGE,
 	VERB_COMMIT,
@@ -133,6 +143,8 @@ struct request {
 	struct tags tags;             /* set, generate, stage; the filter in list */
 	struct lifetime lifetime;     /* set, generate, stage; its ttl_ms in touch */
 	bool freeze;                  /* set, generate, stage */
+	struct rotation rotation;     /* set, generate */
+	struct span to;               /* move: the new name */
 	enum charset charset;         /* generate */
 	struct span after;            /* list, export */
 	uint32_t limit;               /* list */

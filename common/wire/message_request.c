@@ -87,15 +87,33 @@ static void read_value(
 	request->size = size;
 }
 
+/* What comes from the version before is not asked for as well. */
+static void read_rotation(struct request *request, const PB(Rotation) * raw)
+{
+	if (!raw)
+		return;
+	request->rotation = (struct rotation){ .asked = true, .grace_ms = raw->grace_ms };
+	if (raw->grace_ms > MESSAGE_SPAN_MAX)
+		fail(request, STATUS_INVALID, "a grace is at most a hundred years");
+	if (lifetime_is_limited(&request->lifetime) || request->freeze || request->tags.count > 0)
+		fail(request, STATUS_INVALID,
+			"what is rotated keeps its tags and its lifetime, and is not frozen");
+	if (request->conditions.create_only)
+		fail(request, STATUS_INVALID, "what is rotated exists");
+}
+
 static int read_set(struct request *request, const PB(Request) * raw, struct workbench *bench)
 {
 	const PB(Set) *set = raw->set;
+	int r;
 
 	read_value(request, set->name, set->data_key, set->size);
 	read_conditions(request, set->conditions);
 	read_lifetime(request, set->lifetime);
 	request->freeze = set->freeze;
-	return read_request_tags(request, set->tags, set->n_tags, bench);
+	r = read_request_tags(request, set->tags, set->n_tags, bench);
+	read_rotation(request, set->rotation);
+	return r;
 }
 
 static int read_remove(struct request *request, const PB(Request) * raw, struct workbench *bench)
@@ -103,6 +121,16 @@ static int read_remove(struct request *request, const PB(Request) * raw, struct 
 	(void)bench;
 	read_name(request, raw->remove->name);
 	read_conditions(request, raw->remove->conditions);
+	return 0;
+}
+
+static int read_move(struct request *request, const PB(Request) * raw, struct workbench *bench)
+{
+	(void)bench;
+	read_name(request, raw->move->name);
+	request->to = span_from(raw->move->to);
+	fail(request, STATUS_INVALID, name_fault(request->to));
+	read_conditions(request, raw->move->conditions);
 	return 0;
 }
 
@@ -130,6 +158,7 @@ static int read_stat(struct request *request, const PB(Request) * raw, struct wo
 static int read_generate(struct request *request, const PB(Request) * raw, struct workbench *bench)
 {
 	const PB(Generate) *generate = raw->generate;
+	int r;
 
 	read_name(request, generate->name);
 	request->size = generate->size;
@@ -140,7 +169,9 @@ static int read_generate(struct request *request, const PB(Request) * raw, struc
 	read_conditions(request, generate->conditions);
 	read_lifetime(request, generate->lifetime);
 	request->freeze = generate->freeze;
-	return read_request_tags(request, generate->tags, generate->n_tags, bench);
+	r = read_request_tags(request, generate->tags, generate->n_tags, bench);
+	read_rotation(request, generate->rotation);
+	return r;
 }
 
 static int read_cancel(struct request *request, const PB(Request) * raw, struct workbench *bench)
@@ -291,6 +322,7 @@ static const struct {
 	[VERB_STREAM_READ] = { VERB_CASE(STREAM_READ), read_stream_read, false, false },
 	[VERB_RELOAD] = { VERB_CASE(RELOAD), read_nothing, false, false },
 	[VERB_UPGRADE] = { VERB_CASE(UPGRADE), read_nothing, false, false },
+	[VERB_MOVE] = { VERB_CASE(MOVE), read_move, true, false },
 	[VERB_EXPORT] = { VERB_CASE(EXPORT), read_export, false, false },
 	[VERB_STAGE] = { VERB_CASE(STAGE), read_stage, false, true },
 	[VERB_COMMIT] = { VERB_CASE(COMMIT), read_commit, true, false },

@@ -18,6 +18,7 @@ struct raw_request {
 	PB(Chunks) chunks;
 	PB(Conditions) conditions;
 	PB(Lifetime) lifetime;
+	PB(Rotation) rotation;
 	struct raw_tags tags;
 	union {
 		PB(Ping) ping;
@@ -40,6 +41,7 @@ struct raw_request {
 		PB(StreamRead) stream_read;
 		PB(Reload) reload;
 		PB(Upgrade) upgrade;
+		PB(Move) move;
 		PB(Export) export;
 		PB(Commit) commit;
 		struct raw_stage stage;
@@ -52,6 +54,16 @@ static void write_conditions(struct raw_request *raw, const struct conditions *c
 	raw->conditions.create_only = conditions->create_only;
 	raw->conditions.compare = conditions->compare;
 	raw->conditions.version = conditions->version;
+}
+
+/* NULL where nothing is rotated. */
+static PB(Rotation) * write_rotation(struct raw_request *raw, const struct rotation *rotation)
+{
+	if (!rotation->asked)
+		return NULL;
+	memguard__v1__rotation__init(&raw->rotation);
+	raw->rotation.grace_ms = rotation->grace_ms;
+	return &raw->rotation;
 }
 
 static void write_ping(struct raw_request *raw, const struct request *request)
@@ -81,6 +93,7 @@ static void write_set(struct raw_request *raw, const struct request *request)
 	raw->set.n_tags = raw->tags.count;
 	raw->set.lifetime = message_pack_lifetime(&raw->lifetime, &request->lifetime);
 	raw->set.freeze = request->freeze;
+	raw->set.rotation = write_rotation(raw, &request->rotation);
 	raw->request.set = &raw->set;
 }
 
@@ -90,6 +103,15 @@ static void write_remove(struct raw_request *raw, const struct request *request)
 	raw->remove.name = data_from(request->name);
 	raw->remove.conditions = &raw->conditions;
 	raw->request.remove = &raw->remove;
+}
+
+static void write_move(struct raw_request *raw, const struct request *request)
+{
+	memguard__v1__move__init(&raw->move);
+	raw->move.name = data_from(request->name);
+	raw->move.to = data_from(request->to);
+	raw->move.conditions = &raw->conditions;
+	raw->request.move = &raw->move;
 }
 
 static void write_list(struct raw_request *raw, const struct request *request)
@@ -122,6 +144,7 @@ static void write_generate(struct raw_request *raw, const struct request *reques
 	raw->generate.n_tags = raw->tags.count;
 	raw->generate.lifetime = message_pack_lifetime(&raw->lifetime, &request->lifetime);
 	raw->generate.freeze = request->freeze;
+	raw->generate.rotation = write_rotation(raw, &request->rotation);
 	raw->request.generate = &raw->generate;
 }
 
@@ -286,6 +309,7 @@ static const struct {
 	[VERB_STREAM_READ] = { MEMGUARD__V1__REQUEST__VERB_STREAM_READ, write_stream_read },
 	[VERB_RELOAD] = { MEMGUARD__V1__REQUEST__VERB_RELOAD, write_reload },
 	[VERB_UPGRADE] = { MEMGUARD__V1__REQUEST__VERB_UPGRADE, write_upgrade },
+	[VERB_MOVE] = { MEMGUARD__V1__REQUEST__VERB_MOVE, write_move },
 	[VERB_EXPORT] = { MEMGUARD__V1__REQUEST__VERB_EXPORT, write_export },
 	[VERB_STAGE] = { MEMGUARD__V1__REQUEST__VERB_STAGE, write_stage },
 	[VERB_COMMIT] = { MEMGUARD__V1__REQUEST__VERB_COMMIT, write_commit },
@@ -306,6 +330,8 @@ int message_append_request(uint8_t *out, size_t *used, size_t room, const struct
 	/* Whoever does not know these fields would drop them and store something else. */
 	if (lifetime_is_limited(&request->lifetime) || request->freeze)
 		raw.request.level = MESSAGE_LEVEL_LIFETIME;
+	if (request->rotation.asked)
+		raw.request.level = MESSAGE_LEVEL_ROTATION;
 	if (request->verb >= VERB_PING) {
 		write_conditions(&raw, &request->conditions);
 		if (message_pack_tags(&raw.tags, &request->tags) < 0)

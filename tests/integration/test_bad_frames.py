@@ -251,7 +251,7 @@ class Messages(BystanderTest):
 
     def test_a_feature_level_too_high_is_answered(self):
         client = self.client()
-        request = client.request(ping=pb.Ping(), level=3)
+        request = client.request(ping=pb.Ping(), level=4)
         self.assertRefused(mgwire.PROTOCOL, client.ask, request)
         client.ping()
 

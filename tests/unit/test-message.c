@@ -129,6 +129,18 @@ START_TEST(every_other_verb_comes_back_as_it_was_written)
 			.numbered = true },
 		{ .id = 1, .verb = VERB_FREEZE, .name = span_text("f"), .numbered = true },
 		{ .id = 1, .verb = VERB_MELT, .name = span_text("m"), .numbered = true },
+		{ .id = 1,
+			.verb = VERB_GENERATE,
+			.name = span_text("o"),
+			.size = 32,
+			.rotation = { true, MESSAGE_SPAN_MAX },
+			.numbered = true },
+		{ .id = 1,
+			.verb = VERB_MOVE,
+			.name = span_text("x"),
+			.to = span_text("y"),
+			.conditions = { .compare = true, .version = 5 },
+			.numbered = true },
 		{ .id = 1, .verb = VERB_PURGE, .all = true, .numbered = true },
 		{ .id = 1, .verb = VERB_SHUTDOWN },
 		{ .id = 1, .verb = VERB_RELOAD },
@@ -178,6 +190,10 @@ START_TEST(every_other_verb_comes_back_as_it_was_written)
 		ck_assert_int_eq(back.freeze, requests[i].freeze);
 		ck_assert_mem_eq(&back.read, &requests[i].read, sizeof(back.read));
 		ck_assert_int_eq(back.acknowledge, requests[i].acknowledge);
+		ck_assert(span_equal(back.to, requests[i].to));
+		ck_assert_uint_eq(back.conditions.version, requests[i].conditions.version);
+		ck_assert_int_eq(back.rotation.asked, requests[i].rotation.asked);
+		ck_assert_uint_eq(back.rotation.grace_ms, requests[i].rotation.grace_ms);
 		check_lifetime(&back.lifetime, &requests[i].lifetime);
 	}
 }
@@ -279,6 +295,42 @@ START_TEST(a_lifetime_that_cannot_be_is_answered)
 }
 END_TEST
 
+/* What a rotation keeps of the version before cannot be asked for anew. */
+START_TEST(a_rotation_that_asks_for_more_is_answered)
+{
+	struct tag tag = { span_text("k"), span_text("v") };
+	struct request request = good_set(), back;
+
+	request.rotation = (struct rotation){ .asked = true, .grace_ms = 1 };
+	ck_assert_int_eq(trip(&request, &back, 0), 1);
+	ck_assert_ptr_null(back.fault);
+	request.rotation.grace_ms += _i == 0 ? MESSAGE_SPAN_MAX : 0;
+	request.lifetime.reads = _i == 1;
+	request.lifetime.session = _i == 2;
+	request.freeze = _i == 3;
+	request.tags = (struct tags){ &tag, _i == 4 };
+	request.conditions.create_only = _i == 5;
+	ck_assert_int_eq(trip(&request, &back, 0), 1);
+	ck_assert_ptr_nonnull(back.fault);
+	ck_assert_int_eq(back.fault_status, STATUS_INVALID);
+}
+END_TEST
+
+START_TEST(a_move_to_a_bad_name_is_answered)
+{
+	struct request request = { .id = 1,
+		.verb = VERB_MOVE,
+		.numbered = true,
+		.name = span_text("a"),
+		.to = span_of(bad_names[_i].name, bad_names[_i].size) };
+	struct request back;
+
+	ck_assert_int_eq(trip(&request, &back, 0), 1);
+	ck_assert_ptr_nonnull(back.fault);
+	ck_assert_int_eq(back.fault_status, STATUS_INVALID);
+}
+END_TEST
+
 START_TEST(a_touch_without_a_time_is_answered)
 {
 	struct request request = {
@@ -295,17 +347,18 @@ END_TEST
 START_TEST(a_request_names_the_level_of_its_fields)
 {
 	struct request request = good_set();
-	size_t sizes[3] = { 0 };
-	bool level[3];
+	size_t sizes[4] = { 0 };
+	bool level[4];
 
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < 4; i++) {
 		request.lifetime.reads = i == 1;
 		request.freeze = i == 2;
+		request.rotation.asked = i == 3;
 		ck_assert_int_eq(
 			message_append_request(plain, &sizes[i], sizeof(plain), &request), 0);
-		level[i] = memmem(plain, sizes[i], "\x18\x02", 2) != NULL;
+		level[i] = memmem(plain, sizes[i], i < 3 ? "\x18\x02" : "\x18\x03", 2) != NULL;
 	}
-	ck_assert(!level[0] && level[1] && level[2]);
+	ck_assert(!level[0] && level[1] && level[2] && level[3]);
 }
 END_TEST
 
@@ -388,8 +441,8 @@ END_TEST
 
 START_TEST(a_request_of_a_later_level_is_answered)
 {
-	/* id 1; level 3; ping {}. */
-	static const uint8_t raw[] = { 0x08, 1, 0x18, 3, 0x82, 1, 0 };
+	/* id 1; level 4; ping {}. */
+	static const uint8_t raw[] = { 0x08, 1, 0x18, 4, 0x82, 1, 0 };
 	struct request back;
 
 	ck_assert_int_eq(read_raw(raw, sizeof(raw), 0, &back), 1);
@@ -691,6 +744,9 @@ int main(void)
 	tcase_add_test(claims, a_request_of_a_later_level_is_answered);
 	tcase_add_loop_test(claims, a_lifetime_that_cannot_be_is_answered, 0,
 		sizeof(bad_lifetimes) / sizeof(bad_lifetimes[0]));
+	tcase_add_loop_test(claims, a_rotation_that_asks_for_more_is_answered, 0, 6);
+	tcase_add_loop_test(claims, a_move_to_a_bad_name_is_answered, 0,
+		sizeof(bad_names) / sizeof(bad_names[0]));
 	tcase_add_test(claims, a_touch_without_a_time_is_answered);
 	tcase_add_test(claims, a_request_names_the_level_of_its_fields);
 	tcase_add_test(claims, an_id_of_zero_is_no_message);
