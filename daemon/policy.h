@@ -16,6 +16,7 @@ enum right {
 	RIGHT_NONE, /* what anybody may: ping, status, whoami */
 	RIGHT_GET,
 	RIGHT_SET,
+	RIGHT_ROTATE,
 	RIGHT_REMOVE,
 	RIGHT_LIST,
 	RIGHT_STAT,

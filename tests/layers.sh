@@ -86,7 +86,7 @@ BEGIN {
 	sees["client/cli"] = "^(jansson|mgclient(-backup)?)\\.h$"
 	sees["tests"] = "."
 	system_header = "^((assert|complex|ctype|errno|fenv|float|inttypes|iso646|limits|locale" \
-		"|math|setjmp|signal|stdalign|stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdlib" \
+		"|math|search|setjmp|signal|stdalign|stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdlib" \
 		"|stdnoreturn|string|tgmath|threads|time|uchar|wchar|wctype" \
 		"|dirent|dlfcn|err|fcntl|fnmatch|getopt|glob|grp|langinfo|libgen|link|malloc|netdb" \
 		"|paths|poll|pthread|pwd|regex|sched|semaphore|spawn|strings|syslog|termios|ucontext" \

@@ -28,6 +28,7 @@ int desk_answer_code(const struct desk *desk, int code, const char *words);
 /* request_change.c: a request that changes something has its first answer kept. */
 int serve_set(struct desk *desk);
 int serve_remove(struct desk *desk);
+int serve_move(struct desk *desk);
 int serve_generate(struct desk *desk);
 int serve_purge(struct desk *desk);
 int serve_touch(struct desk *desk);

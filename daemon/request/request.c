@@ -43,6 +43,7 @@ static const struct {
 	[VERB_STREAM_READ] = { RIGHT_READ, serve_stream_read },
 	[VERB_RELOAD] = { RIGHT_RULE, serve_reload },
 	[VERB_UPGRADE] = { RIGHT_RULE, serve_upgrade },
+	[VERB_MOVE] = { RIGHT_REMOVE, serve_move },   /* and RIGHT_GET, and RIGHT_SET there */
 	[VERB_EXPORT] = { RIGHT_NONE, serve_export }, /* of each secret: RIGHT_GET */
 	[VERB_STAGE] = { RIGHT_SET, serve_stage },
 	[VERB_COMMIT] = { RIGHT_NONE, serve_commit }, /* of what it was allowed to stage */
@@ -82,6 +83,12 @@ static int refuse(const struct desk *desk, int status, const char *words)
 	return r < 0 ? r : desk_answer_code(desk, status, words);
 }
 
+/* A rotation is a right of its own: who has it alone can neither make a secret nor end one. */
+static enum right right_for(const struct request *request)
+{
+	return request->rotation.asked ? RIGHT_ROTATE : verbs[request->verb].right;
+}
+
 static int serve_verb(struct desk *desk)
 {
 	const struct request *request = desk->request;
@@ -91,8 +98,7 @@ static int serve_verb(struct desk *desk)
 		return refuse(desk, request->fault_status, request->fault);
 	desk->name = span_of(
 		desk->filed, name_file(desk->filed, request->name, (uint32_t)desk->peer->uid));
-	if (!policy_allows(
-		    &desk->daemon->policy, desk->peer, verbs[request->verb].right, desk->name))
+	if (!policy_allows(&desk->daemon->policy, desk->peer, right_for(request), desk->name))
 		return refuse(desk, STATUS_DENIED, words_for(STATUS_DENIED));
 	/* Of what is asked, only a value or a candidate has a size. */
 	if (request->size > desk->daemon->max_value)

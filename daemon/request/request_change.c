@@ -15,7 +15,9 @@ static int answer_stored(const struct desk *desk, int code, uint64_t version)
 {
 	struct reply reply = { .code = code, .body = BODY_STORED, .version = version };
 
-	if (code == STATUS_CONFLICT)
+	if (code == STATUS_CONFLICT && desk->request->verb == VERB_MOVE && version == 0)
+		reply.detail = span_text("the new name exists already");
+	else if (code == STATUS_CONFLICT)
 		reply.detail = span_text(conflict_words(&desk->request->conditions));
 	return desk_answer(desk, &reply);
 }
@@ -100,6 +102,38 @@ static int change_freeze(struct desk *desk, uint64_t *versionp)
 
 	return vault_freeze(desk->daemon->vault, desk->name, request->verb == VERB_FREEZE,
 		&request->conditions, versionp);
+}
+
+static struct span file_new_name(const struct desk *desk, char filed[NAME_FILED_MAX])
+{
+	return span_of(filed, name_file(filed, desk->request->to, (uint32_t)desk->peer->uid));
+}
+
+/* Nobody waits for the old name to go, but somebody may for the new one. */
+static int change_move(struct desk *desk, uint64_t *versionp)
+{
+	char filed[NAME_FILED_MAX];
+	struct vault_move move = { .name = desk->name,
+		.to = file_new_name(desk, filed),
+		.owner = (uint32_t)desk->peer->uid,
+		.conditions = desk->request->conditions };
+	int r = vault_move(desk->daemon->vault, &move, versionp);
+
+	if (r == 0)
+		wait_queue_call(&desk->daemon->waits, move.to);
+	return r;
+}
+
+/* Whoever gives a secret another name could fetch it, remove it, and store it there. */
+int serve_move(struct desk *desk)
+{
+	const struct policy *policy = &desk->daemon->policy;
+	char filed[NAME_FILED_MAX];
+
+	if (!policy_allows(policy, desk->peer, RIGHT_GET, desk->name) ||
+		!policy_allows(policy, desk->peer, RIGHT_SET, file_new_name(desk, filed)))
+		return STATUS_DENIED;
+	return change_once(desk, change_move);
 }
 
 int serve_remove(struct desk *desk)
@@ -202,6 +236,7 @@ static int generate(struct desk *desk, const struct process *process, uint64_t *
 		.conditions = request->conditions,
 		.tags = request->tags,
 		.frozen = request->freeze,
+		.rotation = request->rotation,
 		.lifetime = request->lifetime };
 	struct value *value = NULL;
 	int r;
@@ -212,7 +247,7 @@ static int generate(struct desk *desk, const struct process *process, uint64_t *
 	enclave_draw_key(key);
 	r = lifetime_bind(&put, desk->transfers, process, &desk->words);
 	if (r == 0)
-		r = vault_may_put(daemon->vault, desk->name, &request->conditions, versionp);
+		r = vault_may_put(daemon->vault, &put, versionp);
 	if (r == 0)
 		r = value_new(daemon->vault, &value);
 	if (r == 0)

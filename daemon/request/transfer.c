@@ -140,15 +140,13 @@ int download_begin(struct transfers *transfers, struct daemon *daemon, const str
 	struct tag tags[MESSAGE_TAGS_MAX];
 	struct record *record;
 	struct info info;
-	int r = vault_find(daemon->vault, wanted->name, &record);
+	int r = vault_find_version(daemon->vault, wanted->name, wanted->version, &record);
 
 	if (r == 0 && record_is_stream(record))
 		r = STATUS_INVALID;
 	if (r != 0)
 		return r;
 	record_info(record, &info, tags);
-	if (wanted->version != 0 && wanted->version != info.version)
-		return STATUS_NOT_FOUND;
 	reply.version = info.version;
 	reply.size = info.size;
 	return answer_record(transfers, daemon, record, &reply, answers);

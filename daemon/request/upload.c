@@ -30,6 +30,7 @@ struct upload {
 	struct conditions conditions;
 	struct lifetime lifetime;
 	bool freeze;
+	struct rotation rotation;
 	uint32_t owner;           /* of what is staged */
 	struct batch_times times; /* the same */
 	struct process *process;  /* with lifetime.pid */
@@ -56,9 +57,9 @@ static void digest_begin(
 	crypto_generichash_state *state, const struct request *request, struct span name)
 {
 	const struct lifetime *lifetime = &request->lifetime;
-	uint8_t fixed[64] = { (uint8_t)request->verb, (uint8_t)request->charset,
+	uint8_t fixed[72] = { (uint8_t)request->verb, (uint8_t)request->charset,
 		request->conditions.create_only, request->conditions.compare, request->all,
-		request->freeze, lifetime->session };
+		request->freeze, lifetime->session, request->rotation.asked };
 
 	bytes_put64(fixed + 8, request->conditions.version);
 	bytes_put64(fixed + 16, request->size);
@@ -68,9 +69,11 @@ static void digest_begin(
 	bytes_put32(fixed + 48, lifetime->reads);
 	bytes_put32(fixed + 52, lifetime->pid);
 	bytes_put64(fixed + 56, request->secrets);
+	bytes_put64(fixed + 64, request->rotation.grace_ms);
 	crypto_generichash_init(state, NULL, 0, REPEAT_DIGEST_SIZE);
 	crypto_generichash_update(state, fixed, sizeof(fixed));
 	digest_span(state, name);
+	digest_span(state, request->to);
 	for (size_t i = 0; i < request->tags.count; i++) {
 		digest_span(state, request->tags.tag[i].key);
 		digest_span(state, request->tags.tag[i].value);
@@ -206,6 +209,7 @@ int upload_begin(struct transfers *transfers, struct daemon *daemon, const struc
 	upload->conditions = request->conditions;
 	upload->lifetime = request->lifetime;
 	upload->freeze = request->freeze;
+	upload->rotation = request->rotation;
 	upload->owner = request->owner;
 	upload->times = (struct batch_times){ .version = request->version,
 		.created_ms = (uint64_t)request->created_ms,
@@ -301,6 +305,7 @@ static int publish(struct transfers *transfers, struct upload *upload, struct da
 		.conditions = upload->conditions,
 		.tags = upload->tags,
 		.frozen = upload->freeze,
+		.rotation = upload->rotation,
 		.lifetime = upload->lifetime };
 	struct repeat_answer answer = { 0 };
 	uint8_t digest[REPEAT_DIGEST_SIZE];
@@ -387,13 +392,15 @@ static const char *words_for(int status)
 	case STATUS_LIMIT:
 		return "memory is used up";
 	case STATUS_GONE:
-		return "purged meanwhile";
+		return "purged meanwhile, or consumed";
 	case STATUS_TIMEOUT:
 		return "given up by the sender";
 	case STATUS_FROZEN:
 		return "the secret is frozen";
 	case STATUS_INVALID:
 		return "the name is a stream's";
+	case STATUS_NOT_FOUND:
+		return "no such secret to rotate";
 	default:
 		return NULL;
 	}

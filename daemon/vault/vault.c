@@ -43,11 +43,31 @@ int vault_look_up(struct vault *vault, struct span name, uint64_t *offsetp)
 
 int vault_find(struct vault *vault, struct span name, struct record **recordp)
 {
+	return vault_find_version(vault, name, 0, recordp);
+}
+
+/* Where a version is that was rotated: what vault_look_up returns. */
+static int look_up_former(struct vault *vault, uint64_t version, uint64_t *offsetp)
+{
+	uint64_t secret = get_number(record_header(vault, *offsetp)->secret);
+	uint64_t offset = former_find(vault, secret, version);
+
+	if (offset == 0)
+		return STATUS_NOT_FOUND;
+	*offsetp = offset;
+	return judge(vault, offset);
+}
+
+int vault_find_version(
+	struct vault *vault, struct span name, uint64_t version, struct record **recordp)
+{
 	uint64_t offset;
 	int r = record_reserve(vault);
 
 	if (r == 0)
 		r = vault_look_up(vault, name, &offset);
+	if (r == 0 && version != 0 && version != get_number(record_header(vault, offset)->version))
+		r = look_up_former(vault, version, &offset);
 	if (r == 0)
 		*recordp = record_handle(vault, offset);
 	return r;
@@ -98,6 +118,7 @@ struct draft {
 	uint64_t version;
 	uint64_t table; /* 0: the value is one extent */
 	uint64_t offset;
+	uint64_t former; /* the version before, if it has a grace; 0: none */
 	size_t tags_size;
 };
 
@@ -145,26 +166,34 @@ static int check_change(
 	return r == 0 && old && old->flags & RECORD_FROZEN ? STATUS_FROZEN : r;
 }
 
-int vault_may_put(struct vault *vault, struct span name, const struct conditions *conditions,
-	uint64_t *versionp)
+/* What there is under the name, and whether it may be succeeded. */
+static int look_up_old(struct vault *vault, struct draft *draft, uint64_t *versionp)
 {
-	uint64_t offset;
-	const struct header *old = NULL;
-	int r = look_up_secret(vault, name, &offset);
+	const struct vault_put *put = draft->put;
+	int r = look_up_secret(vault, put->name, &draft->old_offset);
 
 	if (r == 0)
-		old = record_header(vault, offset);
-	else if (r != STATUS_NOT_FOUND && r != STATUS_GONE)
+		draft->old = record_header(vault, draft->old_offset);
+	else if ((r != STATUS_GONE && r != STATUS_NOT_FOUND) || put->rotation.asked)
 		return r;
-	return check_change(conditions, old, versionp);
+	if (r == STATUS_GONE)
+		draft->tombstone = draft->old_offset;
+	return check_change(&put->conditions, draft->old, versionp);
+}
+
+int vault_may_put(struct vault *vault, const struct vault_put *put, uint64_t *versionp)
+{
+	struct draft draft = { .put = put };
+
+	return look_up_old(vault, &draft, versionp);
 }
 
 /* Takes the blocks that the record needs. Returns 0 or STATUS_LIMIT; `abandon` gives them back. */
 static int take_blocks(struct vault *vault, const struct value *value, struct draft *draft)
 {
 	size_t table = (size_t)table_size(value->count);
-	size_t size = sizeof(struct header) + lifetime_size(draft->put) + draft->put->name.size +
-		draft->tags_size;
+	size_t size = sizeof(struct header) + lifetime_size(draft->put, draft->old) +
+		draft->put->name.size + draft->tags_size;
 
 	if (value->count > 1 && ledger_take(vault->ledger, table, &draft->table) < 0)
 		return STATUS_LIMIT;
@@ -177,6 +206,8 @@ static void abandon(struct vault *vault, const struct draft *draft)
 		ledger_give(vault->ledger, draft->table);
 	if (draft->offset != 0)
 		vault_give(vault, draft->offset);
+	if (draft->former != 0)
+		rotation_undo(vault, draft->former);
 }
 
 /* What a header names as its place: the one extent, or a table. */
@@ -202,10 +233,15 @@ static uint8_t *append(uint8_t *out, struct span span)
 	return out + span.size;
 }
 
-static void write_words(struct header *header, const struct vault_put *put)
+static void write_words(struct header *header, const struct draft *draft)
 {
+	const struct vault_put *put = draft->put;
 	uint8_t *out = append((uint8_t *)header + record_name_start(header), put->name);
 
+	if (put->rotation.asked) {
+		append(out, record_tags(draft->old));
+		return;
+	}
 	for (size_t i = 0; i < put->tags.count; i++) {
 		const struct tag *tag = &put->tags.tag[i];
 
@@ -225,7 +261,7 @@ static void write_header(struct vault *vault, const struct value *value, const s
 	uint64_t sequence = vault->sequence + 1;
 
 	*header = (struct header){ .flags = put->frozen ? RECORD_FROZEN : 0,
-		.lifetime_size = (uint8_t)lifetime_size(put) };
+		.lifetime_size = (uint8_t)lifetime_size(put, old) };
 	memcpy(header->number, put->number, sizeof(header->number));
 	put_number(header->secret, old ? get_number(old->secret) : sequence);
 	put_number(header->version, draft->version);
@@ -238,7 +274,7 @@ static void write_header(struct vault *vault, const struct value *value, const s
 	bytes_put32(header->owner, old ? bytes_get32(old->owner) : put->owner);
 	bytes_put16(header->name_size, (uint16_t)put->name.size);
 	bytes_put16(header->tags_size, (uint16_t)draft->tags_size);
-	write_words(header, put);
+	write_words(header, draft);
 }
 
 /* Wraps the data key and computes the tag: the record is whole then. */
@@ -251,12 +287,7 @@ static int seal_header(struct vault *vault, const struct draft *draft)
 	return r < 0 ? r : record_tag(vault, header, header->block.tag);
 }
 
-/*
- * Publishes a record and then ends the tombstone that its name has, if there is one: whoever adopts
- * what is in between takes the later one. The name's place in the index is certain by then. Returns
- * 0 or -ENOMEM.
- */
-static int make_way(struct vault *vault, uint64_t offset, uint64_t tombstone)
+int vault_make_way(struct vault *vault, uint64_t offset, uint64_t tombstone)
 {
 	if (tombstone != 0 && index_reserve(vault->index, index_count(vault->index)) < 0)
 		return -ENOMEM;
@@ -270,14 +301,14 @@ static int make_way(struct vault *vault, uint64_t offset, uint64_t tombstone)
 static int publish(struct vault *vault, const struct draft *draft)
 {
 	promise_write(vault, draft->version, vault->sequence + 1, 0);
-	if (make_way(vault, draft->offset, draft->tombstone) < 0)
+	if (vault_make_way(vault, draft->offset, draft->tombstone) < 0)
 		return STATUS_LIMIT;
 	if (draft->old)
 		index_replace(vault->index, draft->put->name, draft->old_offset, draft->offset);
 	else if (index_insert(vault->index, draft->put->name, draft->offset) < 0)
 		return STATUS_LIMIT;
 	vault_count_on(vault);
-	lifetime_begin(vault, draft->offset, draft->put);
+	lifetime_begin(vault, draft->offset, draft->put, draft->old_offset);
 	if (draft->put->frozen)
 		batches_disturb(vault, draft->put->name);
 	return 0;
@@ -289,7 +320,8 @@ static int write_record(struct vault *vault, const struct value *value, struct d
 
 	if (r == 0) {
 		write_header(vault, value, draft);
-		r = lifetime_write(vault, record_header(vault, draft->offset), draft->put);
+		r = lifetime_write(
+			vault, record_header(vault, draft->offset), draft->put, draft->old);
 	}
 	if (r == 0)
 		r = table_seal(vault, record_header(vault, draft->offset));
@@ -298,8 +330,11 @@ static int write_record(struct vault *vault, const struct value *value, struct d
 
 static int make_record(struct vault *vault, const struct value *value, struct draft *draft)
 {
+	uint64_t grace_ms = draft->put->rotation.asked ? draft->put->rotation.grace_ms : 0;
 	int r = write_record(vault, value, draft);
 
+	if (r == 0 && grace_ms > 0)
+		r = rotation_begin(vault, draft->old_offset, grace_ms, &draft->former);
 	return r == 0 ? publish(vault, draft) : r;
 }
 
@@ -312,23 +347,25 @@ void vault_count_on(struct vault *vault)
 		atomic_store(&notes->number, vault->sequence);
 }
 
-/* Looks up what there is under the name, and whether it may be succeeded. */
 static int begin_draft(struct vault *vault, struct draft *draft, uint64_t *versionp)
 {
-	int r = look_up_secret(vault, draft->put->name, &draft->old_offset);
+	int r = look_up_old(vault, draft, versionp);
 
-	if (r == 0)
-		draft->old = record_header(vault, draft->old_offset);
-	else if (r == STATUS_GONE)
-		draft->tombstone = draft->old_offset;
-	else if (r != STATUS_NOT_FOUND)
-		return r;
-	r = check_change(&draft->put->conditions, draft->old, versionp);
 	if (r != 0)
 		return r;
 	draft->version = draft->old ? get_number(draft->old->version) + 1 : 1;
-	draft->tags_size = size_of_tags(&draft->put->tags);
+	draft->tags_size = draft->put->rotation.asked ? record_tags(draft->old).size
+						      : size_of_tags(&draft->put->tags);
 	return draft->version > NUMBER_MAX || vault->sequence >= NUMBER_MAX ? STATUS_LIMIT : 0;
+}
+
+/* What was under the name before the new version. */
+static void leave_old(struct vault *vault, const struct draft *draft)
+{
+	if (draft->former != 0)
+		rotation_end(vault, draft->old_offset, draft->former);
+	else if (draft->old)
+		record_retire(vault, draft->old_offset, true);
 }
 
 /* The last extent keeps what it uses. */
@@ -359,8 +396,7 @@ int vault_put(
 		return r;
 	}
 	trim_value(vault, value);
-	if (draft.old)
-		record_retire(vault, draft.old_offset, true);
+	leave_old(vault, &draft);
 	*versionp = draft.version;
 	value_drop(vault, value);
 	*valuep = NULL;
@@ -388,7 +424,7 @@ int vault_write_apart(struct vault *vault, struct value **valuep, const struct v
 	/* The number is this secret's from now on. The tag is still to come. */
 	vault_count_on(vault);
 	sodium_memzero(record_header(vault, draft.offset)->block.tag, BLOCK_TAG_SIZE);
-	lifetime_begin(vault, draft.offset, put);
+	lifetime_begin(vault, draft.offset, put, 0);
 	trim_value(vault, value);
 	value_drop(vault, value);
 	*valuep = NULL;
@@ -420,9 +456,29 @@ int vault_remove(struct vault *vault, struct span name, const struct conditions 
 	*versionp = version;
 	if (intact)
 		promise_write(vault, version, 0, get_number(header->sequence));
+	if (intact) {
+		vault_take_out(vault, offset, true);
+		return 0;
+	}
 	index_remove(vault->index, name, offset);
-	record_retire(vault, offset, intact);
+	record_retire(vault, offset, false);
 	return 0;
+}
+
+/* The record goes first: without it, its formers are nobody's. */
+void vault_take_out(struct vault *vault, uint64_t offset, bool intact)
+{
+	const struct header *header = record_header(vault, offset);
+	uint64_t secret = get_number(header->secret);
+	bool former = header->flags & RECORD_FORMER;
+
+	if (former)
+		former_drop(vault, offset);
+	else
+		index_remove(vault->index, record_name(header), offset);
+	record_retire(vault, offset, intact);
+	if (!former)
+		formers_end(vault, secret);
 }
 
 /* -- streams ------------------------------------------------------------------------------- */
@@ -461,7 +517,7 @@ int vault_put_stream(
 		return STATUS_LIMIT;
 	r = write_stream(vault, name, owner, sequence, *offsetp);
 	if (r == 0)
-		r = make_way(vault, *offsetp, tombstone) < 0 ||
+		r = vault_make_way(vault, *offsetp, tombstone) < 0 ||
 				index_insert(vault->index, name, *offsetp) < 0
 			? STATUS_LIMIT
 			: 0;
@@ -487,8 +543,7 @@ void vault_purge_record(struct vault *vault, struct record *record)
 	uint64_t offset = record->offset;
 
 	record->purged = true;
-	index_remove(vault->index, record_name(record_header(vault, offset)), offset);
-	record_retire(vault, offset, true);
+	vault_take_out(vault, offset, true);
 }
 
 static void mark_pinned(struct vault *vault)
@@ -517,6 +572,7 @@ void vault_purge(struct vault *vault)
 	/* The headers cannot be checked any more: blocks are held against the ledger's maps. */
 	index_each(vault->index, purge_record, vault);
 	index_clear(vault->index);
+	formers_purge(vault);
 	if (notes)
 		atomic_store(&notes->purging, 0);
 }

@@ -74,6 +74,11 @@ uint64_t vault_bytes(const struct vault *vault);
  */
 int vault_find(struct vault *vault, struct span name, struct record **recordp);
 
+/* The same of one version, which may be one that was rotated and is still in its grace; 0: the
+ * current one. */
+int vault_find_version(
+	struct vault *vault, struct span name, uint64_t version, struct record **recordp);
+
 /* Whether it is a stream's name: it has neither key nor chunks (vault_stream.h). */
 bool record_is_stream(const struct record *record);
 
@@ -151,13 +156,6 @@ bool value_purged(const struct value *value);
 /* Wipes and frees a value that is not to be published; takes NULL. */
 void value_free(struct vault *vault, struct value *value);
 
-/*
- * Whether the conditions of a put hold now: 0, STATUS_CONFLICT and the current version (0: absent),
- * or STATUS_INTEGRITY. For what is dear to make. Touches the ledger key.
- */
-int vault_may_put(struct vault *vault, struct span name, const struct conditions *conditions,
-	uint64_t *versionp);
-
 /* What a new version is to be. */
 struct vault_put {
 	struct span name;                    /* filed */
@@ -167,6 +165,7 @@ struct vault_put {
 	struct conditions conditions;
 	struct tags tags;
 	bool frozen;
+	struct rotation rotation; /* then there are no tags, and no lifetime, but those that were */
 	struct lifetime lifetime;
 	struct holder *session; /* with lifetime.session: what stands for the connection */
 	struct holder *process; /* with lifetime.pid: what stands for the process */
@@ -174,13 +173,19 @@ struct vault_put {
 };
 
 /*
+ * Whether name, conditions and rotation of a put hold now: 0, or what vault_put would answer. For
+ * what is dear to make. Touches the ledger key.
+ */
+int vault_may_put(struct vault *vault, const struct vault_put *put, uint64_t *versionp);
+
+/*
  * Publishes *valuep as the next version of the name and takes it over (*valuep becomes NULL); the
  * version before is wiped, key first. Returns 0 and the new version; STATUS_CONFLICT and the
  * current version (0: absent) when a condition does not hold; STATUS_LIMIT; STATUS_GONE when the
  * value was purged; STATUS_INVALID when it is empty or the name or a tag is too long;
  * STATUS_FROZEN; STATUS_INTEGRITY when what is there is not what was written: it has to be removed
- * first. STATUS_INVALID also when the name is a stream's. After anything but 0 the value is still
- * the caller's. Touches keys.
+ * first. STATUS_INVALID also when the name is a stream's; STATUS_NOT_FOUND or STATUS_GONE when
+ * there is nothing to rotate. After anything but 0 the value is still the caller's. Touches keys.
  */
 int vault_put(struct vault *vault, struct value **valuep, const struct vault_put *put,
 	uint64_t *versionp);
@@ -203,6 +208,19 @@ int vault_touch(struct vault *vault, struct span name, uint64_t ttl_ms,
 	const struct conditions *conditions, uint64_t *versionp);
 int vault_freeze(struct vault *vault, struct span name, bool frozen,
 	const struct conditions *conditions, uint64_t *versionp);
+
+/*
+ * Gives a secret another name, and to `owner`; everything else of it stays, versions in their grace
+ * included. Returns what vault_freeze does, STATUS_FROZEN, STATUS_LIMIT, and STATUS_CONFLICT with
+ * version 0 when there is something under `to`. Touches the ledger key.
+ */
+struct vault_move {
+	struct span name; /* both are filed */
+	struct span to;
+	uint32_t owner; /* uid */
+	struct conditions conditions;
+};
+int vault_move(struct vault *vault, const struct vault_move *move, uint64_t *versionp);
 
 /* -- answers ------------------------------------------------------------------------------- */
 

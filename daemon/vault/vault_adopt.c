@@ -23,9 +23,11 @@ struct adoption {
 	struct vault *vault;
 	uint64_t given;   /* sequence numbers that were given away; one more may have been */
 	uint64_t highest; /* that was found */
+	uint64_t last;    /* the record that has it; 0: none */
 	unsigned looked;  /* under this view */
 	int failed;       /* -ENOMEM once a record had no place in a list */
 	struct offsets records;
+	struct offsets formers; /* versions that were rotated */
 	struct offsets suspects;
 	struct offsets older;      /* records whose names have later ones */
 	struct offsets over;       /* records that end here */
@@ -55,6 +57,7 @@ int offsets_add(struct offsets *offsets, uint64_t offset)
 static void finish(struct adoption *adoption)
 {
 	free(adoption->records.at);
+	free(adoption->formers.at);
 	free(adoption->suspects.at);
 	free(adoption->older.at);
 	free(adoption->over.at);
@@ -83,21 +86,62 @@ static uint64_t choose_later(void *context, uint64_t there, uint64_t more)
 	return later ? more : there;
 }
 
+/* Whether two records are of one version of a secret: it was given another name. */
+static bool are_same(const struct header *a, const struct header *b)
+{
+	return get_number(a->secret) == get_number(b->secret) &&
+		get_number(a->version) == get_number(b->version);
+}
+
+/* Where the secret still is that has another name since the last change of all; 0: nowhere. */
+static uint64_t find_left_behind(const struct adoption *adoption, uint64_t moved)
+{
+	const struct offsets *records = &adoption->records;
+	const struct header *header = record_header(adoption->vault, moved);
+
+	for (size_t i = 0; i < records->count; i++)
+		if (records->at[i] != moved &&
+			are_same(record_header(adoption->vault, records->at[i]), header))
+			return records->at[i];
+	return 0;
+}
+
+/* A secret that was just given another name counts under that one alone. */
+static int leave_old_name(struct adoption *adoption)
+{
+	struct vault *vault = adoption->vault;
+	uint64_t last = adoption->last;
+	uint64_t behind = 0;
+
+	if (last != 0 && record_header(vault, last)->flags & RECORD_MOVED)
+		behind = find_left_behind(adoption, last);
+	if (behind == 0)
+		return 0;
+	index_remove(vault->index, record_name(record_header(vault, behind)), behind);
+	return offsets_add(&adoption->older, behind);
+}
+
 static int index_records(struct adoption *adoption)
 {
 	const struct offsets *records = &adoption->records;
 	int r = index_fill(
 		adoption->vault->index, records->at, records->count, choose_later, adoption);
 
-	return r == 0 ? adoption->failed : r;
+	if (r == 0)
+		r = adoption->failed;
+	return r == 0 ? leave_old_name(adoption) : r;
 }
 
 static int add_record(struct adoption *adoption, uint64_t offset)
 {
 	uint64_t sequence = sequence_at(adoption->vault, offset);
 
-	if (sequence > adoption->highest)
+	if (sequence >= adoption->highest) {
 		adoption->highest = sequence;
+		adoption->last = offset;
+	}
+	if (record_header(adoption->vault, offset)->flags & RECORD_FORMER)
+		return offsets_add(&adoption->formers, offset);
 	return offsets_add(&adoption->records, offset);
 }
 
@@ -288,6 +332,20 @@ static int claim_records(struct adoption *adoption)
 	return r;
 }
 
+static int claim_former(void *context, uint64_t offset)
+{
+	return claim_record(context, offset);
+}
+
+/* Those that are surplus are wiped as older records are. */
+static int adopt_formers(struct adoption *adoption)
+{
+	struct vault *vault = adoption->vault;
+	int r = formers_adopt(vault, &adoption->formers, &adoption->records, &adoption->older);
+
+	return r == 0 ? formers_each(vault, claim_former, adoption) : r;
+}
+
 /* -- the end ------------------------------------------------------------------------------- */
 
 /* Before they are wiped: half wiped they would be taken for what is not what was written. */
@@ -297,14 +355,12 @@ static void end_older(struct vault *vault, const struct offsets *older)
 		block_set_kind(record_header(vault, older->at[i]), BLOCK_NOTHING);
 }
 
+/* Formers come last in a list and go first; with a secret go all of its formers. */
 static void take_out(struct vault *vault, const struct offsets *offsets, bool intact)
 {
-	for (size_t i = 0; i < offsets->count; i++) {
-		uint64_t offset = offsets->at[i];
-
-		index_remove(vault->index, record_name(record_header(vault, offset)), offset);
-		record_retire(vault, offset, intact);
-	}
+	for (size_t i = offsets->count; i > 0; i--)
+		if (record_well_formed(vault, offsets->at[i - 1]))
+			vault_take_out(vault, offsets->at[i - 1], intact);
 }
 
 static const struct vault *sorted_vault;
@@ -351,6 +407,8 @@ static int adopt(struct adoption *adoption)
 	if (r == 0)
 		r = claim_records(adoption);
 	if (r == 0)
+		r = adopt_formers(adoption);
+	if (r == 0)
 		r = streams_adopt(vault, &adoption->segments, &adoption->chunks);
 	if (r == 0)
 		r = answers_adopt(vault, &adoption->answers, adoption->highest);
@@ -364,8 +422,8 @@ static int adopt(struct adoption *adoption)
 	vault->broken = count_suspects(adoption) + adoption->broken.count;
 	end_older(vault, &adoption->older);
 	ledger_settle(vault->ledger);
-	take_out(vault, &adoption->over, true);
 	take_out(vault, &adoption->broken, false);
+	take_out(vault, &adoption->over, true);
 	streams_settle(vault);
 	tombstones_settle(vault);
 	return 0;

@@ -66,6 +66,8 @@ static inline uint64_t table_size(uint64_t extents)
 #define RECORD_CONSUMED 2 /* a tombstone: a name without a value */
 #define RECORD_SESSION 4  /* it ends with a connection, and so with the process that has that */
 #define RECORD_STREAM 8   /* the name of a stream, which has no value of its own */
+#define RECORD_FORMER 16  /* a version that was rotated: no name leads to it */
+#define RECORD_MOVED 32   /* it had another name, under which it may still be as well */
 
 /* When a record ends by itself, as it lies in the ledger. Times are ms of CLOCK_BOOTTIME. */
 struct lifetime_bytes {
@@ -77,6 +79,11 @@ struct lifetime_bytes {
 	uint8_t started[sizeof(
 		uint64_t)]; /* the process; tells it from later ones of that number */
 };
+
+static inline struct lifetime_bytes *lifetime_bytes(const struct header *header)
+{
+	return (struct lifetime_bytes *)(void *)((uint8_t *)(uintptr_t)header + sizeof(*header));
+}
 
 /* Of a tag in a record: the sizes of key and value go before them. */
 #define TAG_PREFIX 3
@@ -155,6 +162,8 @@ struct vault {
 	struct offsets bound;   /* adopted, and to be bound to their processes */
 	uint64_t (*now)(void);  /* ms of CLOCK_BOOTTIME */
 	struct streams *streams;
+	struct family *families; /* of versions that were rotated */
+	void *family_tree;       /* the same, by the secrets' numbers */
 	struct batch *batches;
 	/* In a stream, or by a batch; may be NULL. */
 	void (*on_change)(void *context, struct span name);
@@ -200,6 +209,9 @@ struct header *record_header(const struct vault *vault, uint64_t offset);
 /* Bytes from the header to the name. */
 size_t record_name_start(const struct header *header);
 struct span record_name(const struct header *header);
+
+/* The tags as they lie behind the name. */
+struct span record_tags(const struct header *header);
 
 /* Whether the sizes in a header fit into the block that it lies in, and it says what it is. */
 bool record_fits(const struct vault *vault, uint64_t offset);
@@ -301,23 +313,107 @@ int vault_put_stream(
 int vault_write_apart(struct vault *vault, struct value **valuep, const struct vault_put *put,
 	uint64_t version, uint64_t *offsetp);
 
+/*
+ * Takes out a record whose header is right, and its formers, wherever it is found. Whether it is
+ * `intact` is as for record_retire.
+ */
+void vault_take_out(struct vault *vault, uint64_t offset, bool intact);
+
 /* Takes out a record whose life is over. Touches the ledger key. */
 void vault_end_record(struct vault *vault, uint64_t offset);
+
+/*
+ * Publishes a record and then ends the tombstone that its name has, if there is one: whoever adopts
+ * what is in between takes the later one. The name's place in the index is certain by then. Returns
+ * 0 or -ENOMEM.
+ */
+int vault_make_way(struct vault *vault, uint64_t offset, uint64_t tombstone);
 
 /* 0, or STATUS_CONFLICT and the current version (0: absent). `old` may be NULL. */
 int vault_check_conditions(
 	const struct conditions *conditions, const struct header *old, uint64_t *versionp);
 
+/* -- a new header before the same chunks (vault_change.c) ---------------------------------- */
+
+/* What is to be another in the copy. */
+struct copy {
+	struct span name; /* empty: the same */
+	bool limited;     /* it has room for a lifetime, whether the record has one or not */
+};
+
+/*
+ * Copies a record's header, without a tag. The copy is written to and then published, or given
+ * back. Returns 0 or STATUS_LIMIT.
+ */
+int record_copy(struct vault *vault, uint64_t offset, const struct copy *copy, uint64_t *offsetp);
+
+/*
+ * The copy is the record from now on; the old header is wiped, its wrapped key first of all.
+ * Returns 0 or a negative errno, and the copy is gone then. Touches the ledger key.
+ */
+int record_publish_copy(struct vault *vault, uint64_t offset, uint64_t copy);
+
+/*
+ * Finds a secret that is to be changed: 0, a status or a negative errno. Touches the ledger key.
+ */
+int vault_begin_change(struct vault *vault, struct span name, const struct conditions *conditions,
+	uint64_t *offsetp, uint64_t *versionp);
+
+/*
+ * A version that is about to be followed by another one: a copy of its header that is a former's,
+ * and ends after the grace. Returns 0, STATUS_LIMIT or a negative errno. Then the copy is taken
+ * back, or, once the next version is published, it takes the place of the record at `offset`.
+ * Touches the ledger key.
+ */
+int rotation_begin(struct vault *vault, uint64_t offset, uint64_t grace_ms, uint64_t *formerp);
+void rotation_undo(struct vault *vault, uint64_t former);
+void rotation_end(struct vault *vault, uint64_t offset, uint64_t former);
+
+/* -- versions that were rotated (vault_former.c) ------------------------------------------- */
+
+/* A record is one of them from now on. Returns 0 or -ENOMEM. */
+int former_add(struct vault *vault, uint64_t offset);
+
+/* It is none any more; it is at another place. It must be there. */
+void former_drop(struct vault *vault, uint64_t offset);
+void former_move(struct vault *vault, uint64_t offset, uint64_t to);
+
+/* A secret's version that was rotated, or 0. */
+uint64_t former_find(const struct vault *vault, uint64_t secret, uint64_t version);
+
+/* Wipes all of a secret; wipes all, without a ledger key; forgets all. */
+void formers_end(struct vault *vault, uint64_t secret);
+void formers_purge(struct vault *vault);
+void formers_leave(struct vault *vault);
+
+/*
+ * Takes over those that are of a secret among the records, and adds to `surplus` what is not, or is
+ * there twice. Returns 0 or -ENOMEM.
+ */
+int formers_adopt(struct vault *vault, const struct offsets *formers, const struct offsets *records,
+	struct offsets *surplus);
+
+/* Goes through all of them. Stops at what is not 0; gives that. */
+int formers_each(struct vault *vault, int (*visit)(void *context, uint64_t offset), void *context);
+
 /* -- lifetimes (vault_lifetime.c) ---------------------------------------------------------- */
 
-/* What a new record takes for it in bytes. */
-size_t lifetime_size(const struct vault_put *put);
+/* What a new record takes for it in bytes; `old` is what it is the rotation of, or NULL. */
+size_t lifetime_size(const struct vault_put *put, const struct header *old);
 
 /* Writes it behind the header, and sees to a term's place. Returns 0 or STATUS_LIMIT. */
-int lifetime_write(struct vault *vault, struct header *header, const struct vault_put *put);
+int lifetime_write(struct vault *vault, struct header *header, const struct vault_put *put,
+	const struct header *old);
 
-/* Once the record is found: it has a term, if it needs one. */
-void lifetime_begin(struct vault *vault, uint64_t offset, const struct vault_put *put);
+/* Once the record is found: it has a term, if it needs one. `old` is 0 where it is no rotation. */
+void lifetime_begin(
+	struct vault *vault, uint64_t offset, const struct vault_put *put, uint64_t old);
+
+/* In a copy that has room for it: it ends `grace_ms` from now on, unless it does so before. */
+void lifetime_shorten(struct vault *vault, struct header *header, uint64_t grace_ms);
+
+/* Another deadline for a record that may have had no term before; a place for one is reserved. */
+void lifetime_renew(struct vault *vault, uint64_t offset);
 
 /* What is left of it, for record_info. */
 void lifetime_tell(const struct vault *vault, const struct header *header, struct info *info);

@@ -78,6 +78,7 @@ void vault_leave(struct vault *vault)
 	while (vault->values)
 		value_drop(vault, vault->values);
 	streams_leave(vault);
+	formers_leave(vault);
 	free_pinned(vault);
 	free(vault->spare);
 	terms_free(vault->terms);

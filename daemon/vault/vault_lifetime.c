@@ -15,11 +15,6 @@
 
 /* -- how it lies in the ledger ------------------------------------------------------------- */
 
-static struct lifetime_bytes *bytes_of(const struct header *header)
-{
-	return (struct lifetime_bytes *)(void *)((uint8_t *)(uintptr_t)header + sizeof(*header));
-}
-
 static uint64_t number_at_most(uint64_t number)
 {
 	return number < NUMBER_MAX ? number : NUMBER_MAX;
@@ -28,7 +23,7 @@ static uint64_t number_at_most(uint64_t number)
 /* When a record that was used at `used` ends if nothing happens to it; 0: it does not. */
 static uint64_t deadline_after(const struct header *header, uint64_t used)
 {
-	const struct lifetime_bytes *bytes = bytes_of(header);
+	const struct lifetime_bytes *bytes = lifetime_bytes(header);
 	uint64_t end = get_number(bytes->end);
 	uint64_t idle = get_number(bytes->idle);
 
@@ -39,24 +34,21 @@ static uint64_t deadline_after(const struct header *header, uint64_t used)
 
 static uint64_t deadline_of(const struct header *header)
 {
-	return deadline_after(header, get_number(bytes_of(header)->used));
+	return deadline_after(header, get_number(lifetime_bytes(header)->used));
 }
 
-size_t lifetime_size(const struct vault_put *put)
+size_t lifetime_size(const struct vault_put *put, const struct header *old)
 {
+	if (put->rotation.asked)
+		return old->lifetime_size;
 	return lifetime_is_limited(&put->lifetime) ? sizeof(struct lifetime_bytes) : 0;
 }
 
-int lifetime_write(struct vault *vault, struct header *header, const struct vault_put *put)
+/* The times of a lifetime that begins now. */
+static void begin_now(struct lifetime_bytes *bytes, const struct vault_put *put, uint64_t now)
 {
 	const struct lifetime *lifetime = &put->lifetime;
-	struct lifetime_bytes *bytes = bytes_of(header);
-	uint64_t now = vault->now();
 
-	if (header->lifetime_size == 0)
-		return 0;
-	if (lifetime->session)
-		header->flags |= RECORD_SESSION;
 	*bytes = (struct lifetime_bytes){ 0 };
 	if (lifetime->ttl_ms > 0)
 		put_number(bytes->end, number_at_most(now + lifetime->ttl_ms));
@@ -65,6 +57,23 @@ int lifetime_write(struct vault *vault, struct header *header, const struct vaul
 	bytes_put32(bytes->reads, lifetime->reads);
 	bytes_put32(bytes->pid, lifetime->pid);
 	bytes_put64(bytes->started, put->process_started);
+}
+
+int lifetime_write(struct vault *vault, struct header *header, const struct vault_put *put,
+	const struct header *old)
+{
+	struct lifetime_bytes *bytes = lifetime_bytes(header);
+
+	if (header->lifetime_size == 0)
+		return 0;
+	if (put->rotation.asked) {
+		header->flags |= old->flags & RECORD_SESSION;
+		*bytes = *lifetime_bytes(old);
+		put_number(bytes->used, vault->now());
+	} else {
+		header->flags |= put->lifetime.session ? RECORD_SESSION : 0;
+		begin_now(bytes, put, vault->now());
+	}
 	return terms_reserve(vault->terms) < 0 ? STATUS_LIMIT : 0;
 }
 
@@ -74,7 +83,7 @@ static bool needs_term(const struct term_of *of)
 	return of->deadline_ms > 0 || of->holders[BOND_SESSION] || of->holders[BOND_PROCESS];
 }
 
-void lifetime_begin(struct vault *vault, uint64_t offset, const struct vault_put *put)
+void lifetime_begin(struct vault *vault, uint64_t offset, const struct vault_put *put, uint64_t old)
 {
 	const struct header *header = record_header(vault, offset);
 	struct term_of of = {
@@ -83,9 +92,21 @@ void lifetime_begin(struct vault *vault, uint64_t offset, const struct vault_put
 
 	if (header->lifetime_size == 0)
 		return;
+	/* It hangs on what the version before hangs on. */
+	if (put->rotation.asked)
+		(void)terms_look(vault->terms, old, &of);
 	of.deadline_ms = deadline_of(header);
 	if (needs_term(&of))
 		terms_add(vault->terms, offset, &of);
+}
+
+void lifetime_shorten(struct vault *vault, struct header *header, uint64_t grace_ms)
+{
+	struct lifetime_bytes *bytes = lifetime_bytes(header);
+	uint64_t end = number_at_most(vault->now() + grace_ms);
+
+	if (get_number(bytes->end) == 0 || end < get_number(bytes->end))
+		put_number(bytes->end, end);
 }
 
 int lifetime_adopt(struct vault *vault, uint64_t offset)
@@ -96,7 +117,7 @@ int lifetime_adopt(struct vault *vault, uint64_t offset)
 	if (header->lifetime_size == 0)
 		return 0;
 	of.deadline_ms = deadline_of(header);
-	if (bytes_get32(bytes_of(header)->pid) > 0 && offsets_add(&vault->bound, offset) < 0)
+	if (bytes_get32(lifetime_bytes(header)->pid) > 0 && offsets_add(&vault->bound, offset) < 0)
 		return -ENOMEM;
 	if (!needs_term(&of))
 		return 0;
@@ -131,7 +152,7 @@ int vault_bind(struct vault *vault,
 
 	for (size_t i = 0; i < vault->bound.count && r == 0; i++) {
 		const struct lifetime_bytes *bytes =
-			bytes_of(record_header(vault, vault->bound.at[i]));
+			lifetime_bytes(record_header(vault, vault->bound.at[i]));
 		struct holder *holder = NULL;
 
 		r = find(context, bytes_get32(bytes->pid), bytes_get64(bytes->started), &holder);
@@ -150,7 +171,7 @@ static uint64_t left(uint64_t end, uint64_t now)
 
 void lifetime_tell(const struct vault *vault, const struct header *header, struct info *info)
 {
-	const struct lifetime_bytes *bytes = bytes_of(header);
+	const struct lifetime_bytes *bytes = lifetime_bytes(header);
 	uint64_t now;
 
 	if (header->lifetime_size == 0)
@@ -164,55 +185,6 @@ void lifetime_tell(const struct vault *vault, const struct header *header, struc
 	info->left.reads = bytes_get32(bytes->reads);
 	info->left.pid = bytes_get32(bytes->pid);
 	info->left.session = header->flags & RECORD_SESSION;
-}
-
-/* -- a new header before the same chunks --------------------------------------------------- */
-
-/*
- * Copies a record's header, with room for a lifetime if it has to have one. The copy is written to
- * and then published, or given back.
- */
-static int copy_header(struct vault *vault, uint64_t offset, bool limited, uint64_t *copyp)
-{
-	const struct header *old = record_header(vault, offset);
-	struct span words = span_of(record_name(old).data,
-		(size_t)bytes_get16(old->name_size) + bytes_get16(old->tags_size));
-	size_t room = limited ? sizeof(struct lifetime_bytes) : old->lifetime_size;
-	struct header *copy;
-
-	if (vault->sequence >= NUMBER_MAX ||
-		ledger_take(vault->ledger, sizeof(*old) + room + words.size, copyp) < 0)
-		return STATUS_LIMIT;
-	copy = record_header(vault, *copyp);
-	memcpy((uint8_t *)copy + sizeof(copy->block), block_rest(old, sizeof(*old)).data,
-		block_rest(old, sizeof(*old)).size);
-	copy->lifetime_size = (uint8_t)room;
-	if (room > 0)
-		*bytes_of(copy) =
-			old->lifetime_size > 0 ? *bytes_of(old) : (struct lifetime_bytes){ 0 };
-	memcpy((uint8_t *)copy + record_name_start(copy), words.data, words.size);
-	return 0;
-}
-
-/* The copy is the record from now on; the old header is wiped, its wrapped key first of all. */
-static int publish_copy(struct vault *vault, uint64_t offset, uint64_t copy)
-{
-	struct header *header = record_header(vault, copy);
-	int r;
-
-	put_number(header->sequence, vault->sequence + 1);
-	r = record_tag(vault, header, header->block.tag);
-	if (r < 0) {
-		vault_give(vault, copy);
-		return r;
-	}
-	promise_write(vault, get_number(header->version), vault->sequence + 1, 0);
-	block_set_kind(header, BLOCK_RECORD);
-	vault_count_on(vault);
-	index_replace(vault->index, record_name(header), offset, copy);
-	record_move(vault, offset, copy);
-	vault_give(vault, offset);
-	return 0;
 }
 
 /* -- consumed names ------------------------------------------------------------------------ */
@@ -276,8 +248,8 @@ static int write_tombstone(
 	header = record_header(vault, *offsetp);
 	*header = (struct header){ .flags = RECORD_CONSUMED,
 		.lifetime_size = sizeof(struct lifetime_bytes) };
-	*bytes_of(header) = (struct lifetime_bytes){ 0 };
-	put_number(bytes_of(header)->end, end);
+	*lifetime_bytes(header) = (struct lifetime_bytes){ 0 };
+	put_number(lifetime_bytes(header)->end, end);
 	memcpy(header->number, old->number, sizeof(header->number));
 	memcpy(header->secret, old->secret, sizeof(header->secret));
 	memcpy(header->version, old->version, sizeof(header->version));
@@ -302,7 +274,14 @@ static int consume(struct vault *vault, uint64_t offset)
 	struct owner *owner = take_owner(vault, bytes_get32(old->owner));
 	struct term_of of = { .deadline_ms = number_at_most(vault->now() + TOMBSTONE_MS) };
 	uint64_t tombstone;
-	int r = owner ? write_tombstone(vault, old, of.deadline_ms, &tombstone) : STATUS_LIMIT;
+	int r;
+
+	/* Of a version that was rotated nothing has to be said: its name goes on. */
+	if (old->flags & RECORD_FORMER) {
+		vault_end_record(vault, offset);
+		return 0;
+	}
+	r = owner ? write_tombstone(vault, old, of.deadline_ms, &tombstone) : STATUS_LIMIT;
 
 	if (r != 0) {
 		if (owner && holder_count(owner->holder) == 0)
@@ -312,6 +291,7 @@ static int consume(struct vault *vault, uint64_t offset)
 	vault_count_on(vault);
 	index_replace(vault->index, record_name(old), offset, tombstone);
 	record_retire(vault, offset, true);
+	formers_end(vault, get_number(record_header(vault, tombstone)->secret));
 	of.holders[BOND_OWNER] = owner->holder;
 	terms_add(vault->terms, tombstone, &of);
 	vault->consumed++;
@@ -382,22 +362,22 @@ int record_use(struct vault *vault, struct record *record)
 	if (!record_counts(record))
 		return 0;
 	now = vault->now();
-	if (!is_use(bytes_of(header), now)) {
+	if (!is_use(lifetime_bytes(header), now)) {
 		/* It lives on all the same. */
 		terms_defer(vault->terms, offset, deadline_after(header, now));
 		return 0;
 	}
-	reads = bytes_get32(bytes_of(header)->reads);
+	reads = bytes_get32(lifetime_bytes(header)->reads);
 	if (reads == 1)
 		return consume(vault, offset);
-	r = copy_header(vault, offset, true, &copy);
+	r = record_copy(vault, offset, &(struct copy){ .limited = true }, &copy);
 	if (r != 0)
 		return r;
-	bytes = bytes_of(record_header(vault, copy));
+	bytes = lifetime_bytes(record_header(vault, copy));
 	put_number(bytes->used, now);
 	if (reads > 0)
 		bytes_put32(bytes->reads, reads - 1);
-	r = publish_copy(vault, offset, copy);
+	r = record_publish_copy(vault, offset, copy);
 	if (r == 0)
 		terms_defer(vault->terms, copy, deadline_of(record_header(vault, copy)));
 	return r;
@@ -405,43 +385,7 @@ int record_use(struct vault *vault, struct record *record)
 
 /* -- changes ------------------------------------------------------------------------------- */
 
-/* Finds what is to be changed. Returns 0, a status or a negative errno. */
-static int begin_change(struct vault *vault, struct span name, const struct conditions *conditions,
-	uint64_t *offsetp, uint64_t *versionp)
-{
-	int r = vault_look_up(vault, name, offsetp);
-
-	if (r != 0)
-		return r;
-	if (record_header(vault, *offsetp)->flags & RECORD_STREAM)
-		return STATUS_INVALID;
-	*versionp = get_number(record_header(vault, *offsetp)->version);
-	return vault_check_conditions(conditions, record_header(vault, *offsetp), versionp);
-}
-
-int vault_freeze(struct vault *vault, struct span name, bool frozen,
-	const struct conditions *conditions, uint64_t *versionp)
-{
-	uint64_t offset;
-	uint64_t copy;
-	struct header *header;
-	int r = begin_change(vault, name, conditions, &offset, versionp);
-
-	if (r != 0)
-		return r;
-	header = record_header(vault, offset);
-	if (((header->flags & RECORD_FROZEN) != 0) == frozen)
-		return 0;
-	r = copy_header(vault, offset, false, &copy);
-	if (r != 0)
-		return r;
-	record_header(vault, copy)->flags ^= RECORD_FROZEN;
-	batches_disturb(vault, name);
-	return publish_copy(vault, offset, copy);
-}
-
-/* Another deadline for a record that may have had no term before; a place for one is reserved. */
-static void renew_term(struct vault *vault, uint64_t offset)
+void lifetime_renew(struct vault *vault, uint64_t offset)
 {
 	struct term_of of = { .deadline_ms = deadline_of(record_header(vault, offset)) };
 	struct term_of before;
@@ -459,22 +403,22 @@ int vault_touch(struct vault *vault, struct span name, uint64_t ttl_ms,
 	uint64_t copy;
 	struct lifetime_bytes *bytes;
 	uint64_t now = vault->now();
-	int r = begin_change(vault, name, conditions, &offset, versionp);
+	int r = vault_begin_change(vault, name, conditions, &offset, versionp);
 
 	if (r == 0 && record_header(vault, offset)->flags & RECORD_FROZEN)
 		return STATUS_FROZEN;
 	if (r == 0 && terms_reserve(vault->terms) < 0)
 		return STATUS_LIMIT;
 	if (r == 0)
-		r = copy_header(vault, offset, true, &copy);
+		r = record_copy(vault, offset, &(struct copy){ .limited = true }, &copy);
 	if (r != 0)
 		return r;
-	bytes = bytes_of(record_header(vault, copy));
+	bytes = lifetime_bytes(record_header(vault, copy));
 	put_number(bytes->end, number_at_most(now + ttl_ms));
 	put_number(bytes->used, now);
-	r = publish_copy(vault, offset, copy);
+	r = record_publish_copy(vault, offset, copy);
 	if (r == 0)
-		renew_term(vault, copy);
+		lifetime_renew(vault, copy);
 	return r;
 }
 
@@ -482,13 +426,11 @@ int vault_touch(struct vault *vault, struct span name, uint64_t ttl_ms,
 
 void vault_end_record(struct vault *vault, uint64_t offset)
 {
-	if (record_intact(vault, offset)) {
-		index_remove(vault->index, record_name(record_header(vault, offset)), offset);
-		record_retire(vault, offset, true);
-		return;
-	}
 	/* Its name cannot be trusted any more: it goes on saying that it is damaged. */
-	record_lose(vault, offset);
+	if (!record_intact(vault, offset))
+		record_lose(vault, offset);
+	else
+		vault_take_out(vault, offset, true);
 }
 
 bool vault_expire(struct vault *vault)

@@ -35,6 +35,12 @@ struct span record_name(const struct header *header)
 		bytes_get16(header->name_size));
 }
 
+struct span record_tags(const struct header *header)
+{
+	return span_of(
+		(const uint8_t *)header + tags_start(header), bytes_get16(header->tags_size));
+}
+
 size_t record_block_size(const struct header *header)
 {
 	return (record_end(header) + LEDGER_UNIT - 1) / LEDGER_UNIT * LEDGER_UNIT;
@@ -390,8 +396,7 @@ void record_info(const struct record *record, struct info *info, struct tag tags
 	if (!record_well_formed(vault, record->offset))
 		return;
 	header = record_header(vault, record->offset);
-	bytes = span_of(
-		(const uint8_t *)header + tags_start(header), bytes_get16(header->tags_size));
+	bytes = record_tags(header);
 	while (count < MESSAGE_TAGS_MAX && next_tag(&bytes, &tags[count]))
 		count++;
 	info->name = record_name(header);

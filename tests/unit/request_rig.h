@@ -65,6 +65,20 @@ static inline struct note_of_reply *ask(const struct peer *peer, struct request 
 	return book.count > before ? notebook_last(&book) : NULL;
 }
 
+static inline struct request getting(const char *name)
+{
+	return (struct request){ .id = next_id++, .verb = VERB_GET, .name = span_text(name) };
+}
+
+static inline struct request changing(enum verb verb, const char *name)
+{
+	struct request request = { .verb = verb, .numbered = true, .name = span_text(name) };
+
+	request.id = next_id++;
+	randombytes_buf(request.number, sizeof(request.number));
+	return request;
+}
+
 static inline void seal(size_t size)
 {
 	size_t chunks = (size + ENCLAVE_CHUNK_PLAIN - 1) / ENCLAVE_CHUNK_PLAIN;

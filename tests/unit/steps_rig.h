@@ -159,6 +159,36 @@ static inline void say_stream(struct picture *picture, const char *name)
 	}
 }
 
+/* Of the version and those that were rotated. */
+static inline void say_version(
+	struct picture *picture, const struct record *record, const struct info *info)
+{
+	say(picture, " value %d version %d%s left %d %d %d", value_of(record), (int)info->version,
+		info->frozen ? " frozen" : "", (int)info->left.ttl_ms, (int)info->left.idle_ms,
+		(int)info->left.reads);
+}
+
+static inline void say_formers(struct picture *picture, const char *name, uint64_t version)
+{
+	struct tag tags[MESSAGE_TAGS_MAX];
+	struct record *record;
+	struct info info;
+
+	for (uint64_t i = 1; i < version; i++) {
+		int r = vault_find_version(vault, span_text(name), i, &record);
+
+		if (r == STATUS_NOT_FOUND)
+			continue;
+		say(picture, " former");
+		if (r != 0) {
+			say(picture, " %d", r);
+			continue;
+		}
+		record_info(record, &info, tags);
+		say_version(picture, record, &info);
+	}
+}
+
 static inline void say_name(struct picture *picture, const char *name)
 {
 	struct tag tags[MESSAGE_TAGS_MAX];
@@ -176,9 +206,8 @@ static inline void say_name(struct picture *picture, const char *name)
 		return;
 	}
 	record_info(record, &info, tags);
-	say(picture, " value %d version %d%s left %d %d %d", value_of(record), (int)info.version,
-		info.frozen ? " frozen" : "", (int)info.left.ttl_ms, (int)info.left.idle_ms,
-		(int)info.left.reads);
+	say_version(picture, record, &info);
+	say_formers(picture, name, info.version);
 }
 
 static inline void say_masters(struct picture *picture)
@@ -197,7 +226,7 @@ static inline void say_masters(struct picture *picture)
 /* Of the vault under test. */
 static inline struct picture picture_now(void)
 {
-	static const char *const names[] = { "a", "b", "s" };
+	static const char *const names[] = { "a", "b", "c", "s" };
 	struct picture picture = { "masters" };
 
 	say_masters(&picture);

@@ -5,11 +5,6 @@
 #include "daemon/request/waiter.h"
 #include "tests/unit/request_rig.h"
 
-static struct request getting(const char *name)
-{
-	return (struct request){ .id = next_id++, .verb = VERB_GET, .name = span_text(name) };
-}
-
 /* Fetches and compares with what `value` holds; gives the version. */
 static uint64_t fetch(const struct peer *peer, const char *name, size_t size)
 {

@@ -9,20 +9,6 @@
 
 static const struct peer self = { .uid = 0, .pidfd = -1 };
 
-static struct request changing(enum verb verb, const char *name)
-{
-	struct request request = { .verb = verb, .numbered = true, .name = span_text(name) };
-
-	request.id = next_id++;
-	randombytes_buf(request.number, sizeof(request.number));
-	return request;
-}
-
-static struct request getting(const char *name)
-{
-	return (struct request){ .id = next_id++, .verb = VERB_GET, .name = span_text(name) };
-}
-
 static int code_of(struct request request)
 {
 	int code;

@@ -184,6 +184,96 @@ static void purge(void)
 	vault_purge(vault);
 }
 
+/* -- of versions that were rotated, and of names */
+
+static void rotate(uint64_t grace_ms)
+{
+	struct vault_put put = put_of("a", going);
+
+	put.rotation = (struct rotation){ .asked = true, .grace_ms = grace_ms };
+	sent = new_value(going);
+	ck_assert_int_eq(vault_put(vault, &sent, &put, &going->version), 0);
+}
+
+static void rotate_a(void)
+{
+	rotate(60000);
+}
+
+static void rotate_at_once(void)
+{
+	rotate(0);
+}
+
+static void prepare_short_to_rotate(void)
+{
+	prepare_a();
+	going = draw_known(17 * ENCLAVE_CHUNK_PLAIN);
+}
+
+static void prepare_long_to_rotate(void)
+{
+	prepare_long();
+	send_to_a();
+	going = draw_known(300);
+}
+
+static void prepare_limited_to_rotate(void)
+{
+	store_known("b", 100);
+	store_for("a", 100, &(struct lifetime){ .ttl_ms = 50000, .reads = 2 });
+	going = draw_known(300);
+}
+
+static void prepare_rotated(void)
+{
+	prepare_limited_to_rotate();
+	rotate_a();
+	going = draw_known(20000);
+}
+
+static void find_rotated(void)
+{
+	ck_assert_int_eq(vault_find_version(vault, span_text("a"), 1, &used), 0);
+}
+
+static void prepare_former(void)
+{
+	prepare_rotated();
+	find_rotated();
+}
+
+static void prepare_former_of_one_read(void)
+{
+	prepare_former();
+	use_a();
+	find_rotated();
+}
+
+/* The grace is over, and of the other name nothing is. */
+static void prepare_grace_over(void)
+{
+	prepare_a();
+	going = draw_known(100);
+	rotate_a();
+}
+
+static void move_a_to_c(void)
+{
+	struct vault_move move = { .name = span_text("a"), .to = span_text("c"), .owner = 1000 };
+	uint64_t version;
+
+	ck_assert_int_eq(vault_move(vault, &move, &version), 0);
+}
+
+static void prepare_moved_to_consumed(void)
+{
+	store_for("c", 100, &(struct lifetime){ .reads = 1 });
+	used = find("c");
+	use_a();
+	prepare_a();
+}
+
 /* No room is left: whatever comes makes the file grow. The blocks lead nowhere. */
 static void prepare_full(void)
 {
@@ -385,6 +475,21 @@ static const struct operation {
 	{ "a read that is counted", prepare_two_reads, use_a, false },
 	{ "the last read", prepare_last_read, use_a, false },
 	{ "the last read of what is pinned", prepare_one_read_pinned, use_and_let_go, false },
+	{ "a rotation", prepare_short_to_rotate, rotate_a, false },
+	{ "a rotation of a table", prepare_long_to_rotate, rotate_a, false },
+	{ "a rotation of what ends", prepare_limited_to_rotate, rotate_a, false },
+	{ "a rotation without a grace", prepare_limited_to_rotate, rotate_at_once, false },
+	{ "a second rotation", prepare_rotated, rotate_a, false },
+	{ "a set after a rotation", prepare_rotated, send_to_a, false },
+	{ "a counted read of what was rotated", prepare_former, use_a, false },
+	{ "the last read of what was rotated", prepare_former_of_one_read, use_a, false },
+	{ "the end of a grace", prepare_grace_over, expire_a, false },
+	{ "remove of what was rotated", prepare_rotated, remove_a, false },
+	{ "purge of what was rotated", prepare_rotated, purge, false },
+	{ "another name", prepare_a, move_a_to_c, false },
+	{ "another name for a table", prepare_short_over_long, move_a_to_c, false },
+	{ "another name that was consumed", prepare_moved_to_consumed, move_a_to_c, false },
+	{ "another name for what was rotated", prepare_rotated, move_a_to_c, false },
 	{ "a value that is given up", prepare_short, send_and_give_up, true },
 	{ "the end of a life", prepare_over, expire_a, false },
 	{ "the processes are looked for", prepare_bound, bind_all, false },

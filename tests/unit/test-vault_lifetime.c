@@ -288,7 +288,6 @@ START_TEST(a_consumed_name_says_so_for_a_day_or_until_it_is_set)
 	struct kept *again = draw(100);
 	struct vault_put put = put_of("x", again);
 	char names[256];
-	uint64_t version;
 
 	fetch("x", kept);
 	clock_ms += DAY - 1;
@@ -302,8 +301,8 @@ START_TEST(a_consumed_name_says_so_for_a_day_or_until_it_is_set)
 	fetch("x", kept);
 	list("", names);
 	/* It is as good as absent for whoever stores. */
-	ck_assert_int_eq(vault_may_put(vault, span_text("x"), &create_only, &version), 0);
-	ck_assert_int_eq(vault_may_put(vault, span_text("x"), &absent, &version), 0);
+	ck_assert_int_eq(may_put("x", &create_only), 0);
+	ck_assert_int_eq(may_put("x", &absent), 0);
 	put.conditions = create_only;
 	ck_assert_int_eq(try_put(&put, again), 0);
 	ck_assert_uint_eq(again->version, 1);
@@ -434,9 +433,8 @@ START_TEST(a_frozen_secret_is_not_changed)
 	ck_assert_int_eq(vault_freeze(vault, span_text("x"), true, &none, &version), 0);
 	ck_assert(info_of("x").frozen);
 	ck_assert_int_eq(try_put(&change, other), STATUS_FROZEN);
-	ck_assert_int_eq(vault_may_put(vault, span_text("x"), &none, &version), STATUS_FROZEN);
-	ck_assert_int_eq(
-		vault_may_put(vault, span_text("x"), &create_only, &version), STATUS_CONFLICT);
+	ck_assert_int_eq(may_put("x", &none), STATUS_FROZEN);
+	ck_assert_int_eq(may_put("x", &create_only), STATUS_CONFLICT);
 	ck_assert_int_eq(remove_name("x"), STATUS_FROZEN);
 	ck_assert_int_eq(vault_touch(vault, span_text("x"), 1, &none, &version), STATUS_FROZEN);
 	check_stored("x", kept);

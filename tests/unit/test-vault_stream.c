@@ -357,7 +357,7 @@ START_TEST(a_name_is_one_or_the_other)
 
 	ck_assert(record_is_stream(find("s")));
 	ck_assert_int_eq(try_put(&put, kept), STATUS_INVALID);
-	ck_assert_int_eq(vault_may_put(vault, put.name, &none, &version), STATUS_INVALID);
+	ck_assert_int_eq(vault_may_put(vault, &put, &version), STATUS_INVALID);
 	ck_assert_int_eq(vault_freeze(vault, put.name, true, &none, &version), STATUS_INVALID);
 	ck_assert_int_eq(vault_touch(vault, put.name, 1000, &none, &version), STATUS_INVALID);
 	ck_assert_int_eq(find_stream("secret", &stream), STATUS_INVALID);

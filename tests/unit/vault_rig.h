@@ -5,6 +5,7 @@
  * The vault is included as source: memory is made to run out at every step, and bytes of records
  * are overwritten as no function of the vault would.
  */
+#include <search.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -22,6 +23,8 @@ static int rationed_fill(struct index *index, const uint64_t *references, size_t
 static int rationed_reserve(struct terms *terms);
 static int rationed_promise(struct index *index, uint64_t count);
 static int rationed_let_write(const struct ledger *ledger);
+static inline void *rationed_search(
+	const void *key, void **root, int (*compare)(const void *, const void *));
 
 #define calloc rationed_calloc
 #define reallocarray rationed_reallocarray
@@ -31,9 +34,12 @@ static int rationed_let_write(const struct ledger *ledger);
 #define index_insert rationed_insert
 #define terms_reserve rationed_reserve
 #define index_promise rationed_promise
+#define tsearch rationed_search
 #include "daemon/vault/vault.c"
 #include "daemon/vault/vault_adopt.c"
 #include "daemon/vault/vault_answer.c"
+#include "daemon/vault/vault_change.c"
+#include "daemon/vault/vault_former.c"
 #include "daemon/vault/vault_life.c"
 #include "daemon/vault/vault_lifetime.c"
 #include "daemon/vault/vault_record.c"
@@ -51,6 +57,7 @@ static int rationed_let_write(const struct ledger *ledger);
 #undef index_insert
 #undef terms_reserve
 #undef index_promise
+#undef tsearch
 
 #include <check.h>
 #include <signal.h>
@@ -117,6 +124,12 @@ static int rationed_fill(struct index *index, const uint64_t *references, size_t
 static int rationed_promise(struct index *index, uint64_t count)
 {
 	return use_ration() ? index_promise(index, count) : -ENOMEM;
+}
+
+static inline void *rationed_search(
+	const void *key, void **root, int (*compare)(const void *, const void *))
+{
+	return use_ration() ? tsearch(key, root, compare) : NULL;
 }
 
 static int rationed_reserve(struct terms *terms)
@@ -223,6 +236,14 @@ static inline int try_put(const struct vault_put *put, struct kept *kept)
 	ck_assert_int_eq(r == 0, value == NULL);
 	value_free(vault, value);
 	return r;
+}
+
+static inline int may_put(const char *name, const struct conditions *conditions)
+{
+	struct vault_put put = { .name = span_text(name), .conditions = *conditions };
+	uint64_t version;
+
+	return vault_may_put(vault, &put, &version);
 }
 
 static inline void store(const char *name, struct kept *kept)
