@@ -81,7 +81,7 @@ BEGIN {
 	sees["common/memory"] = "^sodium\\.h$"
 	sees["common/wire"] = "^(sodium|protobuf-c/protobuf-c)\\.h$"
 	sees["daemon"] = "^(sodium|uv|ini)\\.h$"
-	sees["client/lib"] = "^(sodium|mgclient)\\.h$"
+	sees["client/lib"] = "^(sodium|mgclient(-memory)?)\\.h$"
 	sees["client/lib/examples"] = "^mgclient(-backup)?\\.h$"
 	sees["client/cli"] = "^(jansson|mgclient(-backup)?)\\.h$"
 	sees["tests"] = "."
@@ -228,7 +228,7 @@ function begin_c(path) {
 function end_c() {
 	if (own != "" && !includes)
 		fail("own-header", "the first include is the own header, \"" own "\"")
-	if (file ~ /^client\/lib\/mgclient(-backup)?\.h$/) {
+	if (file ~ /^client\/lib\/mgclient(-backup|-memory)?\.h$/) {
 		if (!classic || once)
 			fail("guard", "a public header has a classic guard, #ifndef MGCLIENT_H")
 	} else if (file ~ /\.h$/ && !once) {
@@ -243,7 +243,7 @@ function read_c(path, text) {
 		if (line == 1 && text != "/* SPDX-License-Identifier: Apache-2.0 */")
 			fail("spdx", "the first line is /* SPDX-License-Identifier: Apache-2.0 */")
 		once = once || text ~ /^#pragma once/
-		classic = classic || text ~ /^#ifndef MGCLIENT(_BACKUP)?_H$/
+		classic = classic || text ~ /^#ifndef MGCLIENT(_BACKUP|_MEMORY)?_H$/
 		check_include(text)
 		check_condition(text)
 	}

@@ -132,7 +132,7 @@ check_render() {
 check() {
 	manual=$1/client/lib/man
 	only=${2:-*}
-	for header in mgclient.h mgclient-backup.h; do
+	for header in mgclient.h mgclient-backup.h mgclient-memory.h; do
 		statements "$1/client/lib/$header"
 	done >"$work/header"
 	sed -n 's/^[[:space:]]*\(mg_[a-z0-9_]*\);$/\1/p' "$1/client/lib/mgclient.map" >"$work/map"
@@ -200,8 +200,8 @@ self_test() {
 	planted=0
 	missed=0
 	mkdir -p "$copy/client/lib"
-	cp -r "$1/client/lib/man" "$1/client/lib/mgclient.h" "$1/client/lib/mgclient-backup.h" \
-		"$1/client/lib/mgclient.map" "$copy/client/lib"
+	cp -r "$1/client/lib/man" "$1/client/lib"/mgclient*.h "$1/client/lib/mgclient.map" \
+		"$copy/client/lib"
 	plant page mgclient.map 's/mg_ping;/mg_ping; mg_pong;/; s/; mg_/;\n\tmg_/'
 	plant page man/mg_status_of.3.scd 's/^mg_status_of, mg_ping, /mg_status_of, /'
 	plant once man/mg_touch.3.scd 's/^mg_touch - /mg_touch, mg_get - /'

@@ -3,7 +3,7 @@
 #
 # promises.sh: the table of MemGuard's promises (tests/conformance/PROMISES.md) names what there is.
 # Its second column says what is done here, its third how that is tested: files of this tree, names
-# of mgclient.h, rows of README.md beside it, claims of the tests that stand before them.
+# of public headers, rows of README.md beside it, claims of the tests that stand before them.
 #
 # promises.sh --self-test: breaks the table in each way and looks whether it is found.
 set -eu
@@ -69,7 +69,7 @@ function read_rows(cell, found) {
 exists() {
 	case $1 in
 	file) [ -e "$root/$2" ] ;;
-	name) grep -qw -- "$2" "$root/client/lib/mgclient.h" ;;
+	name) grep -qw -- "$2" "$root"/client/lib/mgclient*.h ;;
 	row) grep -q "^| $2 |" "$root/tests/conformance/README.md" ;;
 	claim) [ -f "$root/${2% *}" ] && grep -qw -- "${2##* }" "$root/${2% *}" ;;
 	esac

@@ -1,16 +1,16 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# symbols.sh BUILD: the front door. libmgclient exports what mgclient.h and mgclient-backup.h
-# declare, no more and no less; each header stands alone, in C and in C++; what is linked keeps its promises: bound at start
-# (lazy binding would save vector registers, and what is in them, on the ordinary stack),
+# symbols.sh BUILD: the front door. libmgclient exports what its public headers declare, no more and
+# no less; each header stands alone, in C and in C++; what is linked keeps its promises: bound at
+# start (lazy binding would save vector registers, and what is in them, on the ordinary stack),
 # position-independent, read-only after relocation, without an executable stack.
 set -eu
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 build=$1
 headers=$here/../client/lib
-header=$headers/mgclient-backup.h # includes mgclient.h
+header=$headers/mgclient-backup.h # includes the others
 work=$(mktemp -d "${TMPDIR:-/tmp}/memguardd-symbols.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 number=0
@@ -59,7 +59,7 @@ ours_alone() {
 }
 
 alone() {
-	for name in mgclient.h mgclient-backup.h; do
+	for name in mgclient.h mgclient-backup.h mgclient-memory.h; do
 		"$@" -Wall -Wextra -Wpedantic -Werror -fsyntax-only -I "$headers" "$headers/$name"
 	done
 }
