@@ -198,6 +198,39 @@ static int take_lifetime(struct request *request, const struct mg_set_options *o
 	return MG_OK;
 }
 
+/* What a rotation keeps of the version before cannot be given anew. NULL: it can be made. */
+static const char *rotation_fault(
+	const struct request *request, const struct mg_set_options *options)
+{
+	if (request->tags.count > 0)
+		return "what is rotated keeps its tags: none go with rotate";
+	if (lifetime_is_limited(&request->lifetime))
+		return "what is rotated keeps its lifetime: none goes with rotate";
+	if (options->freeze)
+		return "what is rotated is not frozen: freeze does not go with rotate";
+	if (options->create_only)
+		return "what is rotated exists: create_only does not go with rotate";
+	if (options->grace_ms > MESSAGE_SPAN_MAX)
+		return "a grace is at most a hundred years";
+	return NULL;
+}
+
+static int take_rotation(struct request *request, const struct mg_set_options *options)
+{
+	const char *fault = NULL;
+
+	if (!options)
+		return MG_OK;
+	if (options->rotate)
+		fault = rotation_fault(request, options);
+	else if (options->grace_ms > 0)
+		fault = "a grace is that of a rotation: grace_ms needs rotate";
+	if (fault)
+		return error_say(MG_INVALID, "%s", fault);
+	request->rotation = (struct rotation){ options->rotate, options->grace_ms };
+	return MG_OK;
+}
+
 int call_prepare_change(struct request *request, struct tag store[static MESSAGE_TAGS_MAX],
 	enum verb verb, const char *name, const struct mg_set_options *options)
 {
@@ -211,6 +244,8 @@ int call_prepare_change(struct request *request, struct tag store[static MESSAGE
 	request->name = span_text(name);
 	request->conditions = call_conditions(options);
 	r = take_lifetime(request, options);
+	if (r == MG_OK)
+		r = take_rotation(request, options);
 	if (r != MG_OK)
 		return r;
 	randombytes_buf(request->number, sizeof(request->number));

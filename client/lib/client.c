@@ -10,6 +10,7 @@
 #include "client/lib/error.h"
 #include "client/lib/exchange.h"
 #include "client/lib/trust.h"
+#include "common/status.h"
 #include "common/wire/name.h"
 
 /* A tag as C strings, both with their NUL. */
@@ -108,6 +109,17 @@ struct question {
 	void *target;
 };
 
+/* A move has two names: whatever is under the other one is in its way, and has no version here. */
+static int judge(const struct question *question, const struct reply *reply)
+{
+	struct span to = question->request.to;
+	bool met = reply->code == STATUS_CONFLICT && reply->body == BODY_STORED;
+
+	if (to.size == 0 || !met || reply->version > 0)
+		return call_judge(reply);
+	return error_say(MG_CONFLICT, "'%.*s' exists already", (int)to.size, (const char *)to.data);
+}
+
 static int attempt_question(struct mg_client *client, struct call *call)
 {
 	struct question *question = (struct question *)(void *)call;
@@ -118,7 +130,7 @@ static int attempt_question(struct mg_client *client, struct call *call)
 		return r;
 	if (reply.code == 0 && reply.body != question->expected)
 		return -EPROTO;
-	r = call_judge(&reply);
+	r = judge(question, &reply);
 	return r == MG_OK && question->take ? question->take(question, &reply) : r;
 }
 
@@ -209,6 +221,24 @@ int mg_melt(struct mg_client *client, const char *name, const struct mg_set_opti
 	int r = prepare_existing(&question, VERB_MELT, name, options);
 
 	return r == MG_OK ? ask(client, &question) : r;
+}
+
+int mg_move(struct mg_client *client, const char *name, const char *to,
+	const struct mg_set_options *options, uint64_t *versionp)
+{
+	struct question question = { .expected = BODY_STORED, .take = take_version };
+	const char *fault = to ? name_fault(span_text(to)) : "is missing";
+	int r = prepare_existing(&question, VERB_MOVE, name, options);
+
+	if (r == MG_OK && fault)
+		r = error_say(MG_INVALID, "the new name %s", fault);
+	if (r != MG_OK)
+		return r;
+	question.request.to = span_text(to);
+	r = ask(client, &question);
+	if (r == MG_OK && versionp)
+		*versionp = question.version;
+	return r;
 }
 
 /* -- the outside of secrets ---------------------------------------------------------------- */

@@ -78,7 +78,8 @@ struct mg_tag {
 
 /*
  * When a secret ends by itself, whichever comes first; all zero: it does not. It belongs to the
- * version: the next one brings its own. Time goes on while the machine is suspended.
+ * version: the next one brings its own, unless it is a rotation's. Time goes on while the machine
+ * is suspended.
  */
 struct mg_lifetime {
 	uint64_t ttl_ms;    /* milliseconds after it is stored, at most a hundred years */
@@ -97,6 +98,12 @@ struct mg_set_options {
 	size_t tag_count;          /* at most 16 */
 	struct mg_lifetime lifetime;
 	bool freeze; /* frozen from the beginning: mg_freeze */
+	/*
+	 * MG_NOT_FOUND unless there is a version before. Its tags, and what is left of its
+	 * lifetime, are the new one's: with others, with freeze and create_only MG_INVALID.
+	 */
+	bool rotate;
+	uint64_t grace_ms; /* with rotate: so many milliseconds it can be fetched by its number */
 };
 
 /*
@@ -138,7 +145,7 @@ struct mg_info {
 
 /* All zero: the current version, now. */
 struct mg_get_options {
-	uint64_t version; /* MG_NOT_FOUND unless it is the one held; 0: whichever is */
+	uint64_t version; /* MG_NOT_FOUND unless it can be fetched; 0: the current one */
 	unsigned wait_ms; /* milliseconds to wait for the name to appear, beside the time limit */
 };
 
@@ -210,8 +217,16 @@ int mg_touch(struct mg_client *client, const char *name, uint64_t ttl_ms,
 	const struct mg_set_options *options);
 
 /*
- * A frozen secret cannot be set, removed or touched until it is melted; its lifetime goes on, and
- * purges reach it. Both are MG_OK when it is so already. `options` as for mg_remove.
+ * The secret has the name `to` from now on; MG_CONFLICT when there is something under it already.
+ * All else of it stays: its version, which is told in *versionp unless that is NULL, and one before
+ * it that can still be fetched; but it is the caller's own then. `options` as for mg_remove.
+ */
+int mg_move(struct mg_client *client, const char *name, const char *to,
+	const struct mg_set_options *options, uint64_t *versionp);
+
+/*
+ * A frozen secret cannot be set, removed, touched or moved until it is melted; its lifetime goes
+ * on, and purges reach it. Both are MG_OK when it is so already. `options` as for mg_remove.
  */
 int mg_freeze(struct mg_client *client, const char *name, const struct mg_set_options *options);
 int mg_melt(struct mg_client *client, const char *name, const struct mg_set_options *options);
