@@ -64,6 +64,7 @@ struct arguments {
 	struct given bind_pid;
 	bool session;
 	bool freeze;
+	struct given grace;     /* milliseconds */
 	struct given wanted;    /* version of a get */
 	unsigned wait_ms;       /* for a name to appear */
 	unsigned wait_ready_ms; /* for the daemon to answer */

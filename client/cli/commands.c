@@ -35,15 +35,21 @@ static const struct option verify_options[] = {
 	{ 0 },
 };
 
+/* Where a value that is stored comes from. */
+/* clang-format off */
+#define VALUE_OPTIONS \
+	{ "fd", 0, "N", arguments_fd, FIELD(fd), "read the value from this file descriptor" }, \
+	{ "file", 0, "PATH", arguments_text, FIELD(file), "read it from this file, - is stdin" }, \
+	{ "once", 0, NULL, arguments_flag, FIELD(once), "at the prompt: do not ask twice" }, \
+	{ "trim", 0, NULL, arguments_flag, FIELD(trim), "drop one final newline" }, \
+	{ "generate", 0, "[=LEN]", arguments_generate, FIELD(generate), \
+		"let the daemon draw a value of LEN bytes (32)" }, \
+	{ "charset", 0, "hex|base64|alnum|bytes", arguments_charset, 0, \
+		"what it is drawn from (alnum)" }
+/* clang-format on */
+
 static const struct option set_options[] = {
-	{ "fd", 0, "N", arguments_fd, FIELD(fd), "read the value from this file descriptor" },
-	{ "file", 0, "PATH", arguments_text, FIELD(file), "read it from this file, - is stdin" },
-	{ "once", 0, NULL, arguments_flag, FIELD(once), "at the prompt: do not ask twice" },
-	{ "trim", 0, NULL, arguments_flag, FIELD(trim), "drop one final newline" },
-	{ "generate", 0, "[=LEN]", arguments_generate, FIELD(generate),
-		"let the daemon draw a value of LEN bytes (32)" },
-	{ "charset", 0, "hex|base64|alnum|bytes", arguments_charset, 0,
-		"what it is drawn from (alnum)" },
+	VALUE_OPTIONS,
 	{ "create-only", 0, NULL, arguments_flag, FIELD(create_only),
 		"fail with 7 when the name exists" },
 	{ "cas", 0, "V", arguments_number, FIELD(cas),
@@ -62,8 +68,17 @@ static const struct option set_options[] = {
 	{ 0 },
 };
 
+static const struct option rotate_options[] = {
+	VALUE_OPTIONS,
+	{ "grace", 0, "D", arguments_lifetime, FIELD(grace),
+		"so long the version before can still be fetched" },
+	{ "cas", 0, "V", arguments_number, FIELD(cas), "fail with 7 unless V is the version now" },
+	{ 0 },
+};
+
 static const struct option get_options[] = {
-	{ "version", 0, "N", arguments_number, FIELD(wanted), "this version or none" },
+	{ "version", 0, "N", arguments_number, FIELD(wanted),
+		"this version: the current one, or one in its grace" },
 	{ "field", 0, "PTR", arguments_pointer, FIELD(field),
 		"one member of a JSON value, such as /db/password" },
 	{ "encode", 0, "base64|hex", arguments_encoding, FIELD(encoding), "print it encoded" },
@@ -80,6 +95,11 @@ static const struct option get_options[] = {
 static const struct option rm_options[] = {
 	{ "if-exists", 0, NULL, arguments_flag, FIELD(if_exists),
 		"a name that does not exist is no failure" },
+	{ "cas", 0, "V", arguments_number, FIELD(cas), "fail with 7 unless V is the version now" },
+	{ 0 },
+};
+
+static const struct option mv_options[] = {
 	{ "cas", 0, "V", arguments_number, FIELD(cas), "fail with 7 unless V is the version now" },
 	{ 0 },
 };
@@ -152,6 +172,10 @@ static const struct option no_options[] = { { 0 } };
  * A second operand of set is a value, for all we know: it is not repeated on stderr, and neither is
  * the first, because the two may have changed places.
  */
+#define NEVER_AN_ARGUMENT(command) \
+	"a value is never an argument, where everybody can read it: pipe it, '... | " \
+	"mgctl " command " NAME', or let 'mgctl " command " NAME' ask for it"
+
 const struct command commands[] = {
 	{ "set", "NAME", OPERAND_NAME, 1, 1, set_options, "store a secret",
 		"The value comes from --fd, else --file, else stdin, else you are asked for it.\n"
@@ -160,9 +184,7 @@ const struct command commands[] = {
 		"  printf %s \"$TOKEN\" | mgctl set '~/token'\n"
 		"  mgctl set --file key.pem --tag team=web web/key\n"
 		"  mgctl set --generate --create-only db/password\n",
-		"a value is never an argument, where everybody can read it: pipe it, "
-		"'... | mgctl set NAME', or let 'mgctl set NAME' ask for it",
-		command_set },
+		NEVER_AN_ARGUMENT("set"), command_set },
 	{ "get", "NAME", OPERAND_NAME, 1, 1, get_options, "print a secret",
 		"The bytes as they were stored.\n"
 		"\n"
@@ -170,6 +192,16 @@ const struct command commands[] = {
 		"  mgctl get --field /password db/login\n"
 		"  mgctl get --out key.pem --wait 30s web/key\n",
 		NULL, command_get },
+	{ "rotate", "NAME", OPERAND_NAME, 1, 1, rotate_options,
+		"store a new version of a secret there is",
+		"The value comes as for set. The new version has the tags of the one before, and\n"
+		"what is left of its lifetime. The one before is destroyed at once, unless\n"
+		"--grace leaves it to those who ask for its number. Status 3: there is none.\n"
+		"\n"
+		"  mgctl rotate --generate=40 db/password\n"
+		"  mgctl rotate --grace 5m --file key.pem web/key\n"
+		"  mgctl get --version 7 web/key\n",
+		NEVER_AN_ARGUMENT("rotate"), command_rotate },
 	{ "rm", "NAME...", OPERAND_NAME, 1, SIZE_MAX, rm_options, "destroy secrets",
 		"Each secret and its key are destroyed at once.\n", NULL, command_rm },
 	{ "ls", "[PREFIX]", OPERAND_NAME, 0, 1, ls_options, "list names",
@@ -178,6 +210,12 @@ const struct command commands[] = {
 		"  mgctl ls '~/'\n"
 		"  mgctl ls -l --tag team=web\n",
 		NULL, command_ls },
+	{ "mv", "NAME NEWNAME", OPERAND_NAME, 2, 2, mv_options, "give a secret another name",
+		"All else of it stays: version, times, tags and lifetime. Status 7 when there is\n"
+		"something under the new name already.\n"
+		"\n"
+		"  mgctl mv '~/token' '~/token.old'\n",
+		NULL, command_mv },
 	{ "stat", "NAME", OPERAND_NAME, 1, 1, no_options, "tell all about a secret but its value",
 		"", NULL, command_stat },
 	{ "verify", "NAME", OPERAND_NAME, 1, 1, verify_options, "compare a secret with a value",
@@ -186,17 +224,15 @@ const struct command commands[] = {
 		"wait after each wrong answer, twice as long each time: --timeout must allow it.\n"
 		"\n"
 		"  mgctl verify '~/token' && echo right\n",
-		"a value is never an argument, where everybody can read it: pipe it, "
-		"'... | mgctl verify NAME', or let 'mgctl verify NAME' ask for it",
-		command_verify },
+		NEVER_AN_ARGUMENT("verify"), command_verify },
 	{ "touch", "NAME", OPERAND_NAME, 1, 1, touch_options, "give a secret another time to live",
 		"Whatever is left of the one before.\n"
 		"\n"
 		"  mgctl touch --ttl 15m web/session\n",
 		NULL, command_touch },
 	{ "freeze", "NAME", OPERAND_NAME, 1, 1, no_options, "let nobody change a secret",
-		"set, rm and touch fail with status 13 then, until it is melted. Its lifetime\n"
-		"goes on, and purge destroys it.\n",
+		"set, rotate, rm, mv and touch fail with status 13 then, until it is melted. Its\n"
+		"lifetime goes on, and purge destroys it.\n",
 		NULL, command_freeze },
 	{ "melt", "NAME", OPERAND_NAME, 1, 1, no_options, "let a frozen secret be changed again",
 		"", NULL, command_melt },
