@@ -110,6 +110,18 @@ def announce(first, chunks, final, **fields):
                      final=final, **fields)
 
 
+def rotated(grace_ms):
+    """The Rotation with that grace; for None there is none."""
+    return None if grace_ms is None else pb.Rotation(grace_ms=grace_ms)
+
+
+def level(grace_ms, limited=False):
+    """The lowest that knows a rotation with that grace, or what limits a lifetime."""
+    if grace_ms is not None:
+        return {"level": 3}
+    return {"level": 2} if limited else {}
+
+
 # -- the connection ------------------------------------------------------------------------------
 
 class Wire:
@@ -279,9 +291,13 @@ class Client(Wire):
         return self.ask(self.change(melt=pb.Melt(
             name=name, conditions=pb.Conditions(**conditions)))).stored.version
 
-    def generate(self, name, size, charset=pb.ALNUM, **conditions):
-        return self.ask(self.change(generate=pb.Generate(
-            name=name, size=size, charset=charset,
+    def move(self, name, to, number=None, **conditions):
+        return self.ask(self.change(number=number, level=3, move=pb.Move(
+            name=name, to=to, conditions=pb.Conditions(**conditions)))).stored.version
+
+    def generate(self, name, size, charset=pb.ALNUM, number=None, rotation=None, **conditions):
+        return self.ask(self.change(number=number, **level(rotation), generate=pb.Generate(
+            name=name, size=size, charset=charset, rotation=rotated(rotation),
             conditions=pb.Conditions(**conditions)))).stored.version
 
     def list(self, prefix=b"", limit=0, **fields):
@@ -298,12 +314,11 @@ class Client(Wire):
             after = reply.listing.next
 
     def set_request(self, name, value, data_key, number=None, tags=(), size=None, lifetime=None,
-                    freeze=False, **conditions):
-        level = {"level": 2} if lifetime or freeze else {}
-        return self.change(number=number, **level, set=pb.Set(
+                    freeze=False, rotation=None, **conditions):
+        return self.change(number=number, **level(rotation, lifetime or freeze), set=pb.Set(
             name=name, data_key=data_key, size=len(value) if size is None else size,
             conditions=pb.Conditions(**conditions), freeze=freeze,
-            lifetime=pb.Lifetime(**lifetime) if lifetime else None,
+            lifetime=pb.Lifetime(**lifetime) if lifetime else None, rotation=rotated(rotation),
             tags=[pb.Tag(key=key, value=text) for key, text in tags]))
 
     def send_value(self, request, chunks):
