@@ -270,6 +270,47 @@ START_TEST(a_remove_whose_answer_was_lost_succeeds)
 }
 END_TEST
 
+START_TEST(a_rotation_whose_answer_was_lost_is_made_once)
+{
+	const struct mg_set_options rotation = { .rotate = true, .grace_ms = 3600000 };
+	const struct mg_get_options first = { .version = 1 };
+	MG_AUTO_CLIENT struct mg_client *client = NULL;
+	MG_AUTO_SECRET struct mg_secret *before = NULL;
+	uint64_t version = 0, held = 0;
+
+	start_proxy(cut_first_answer);
+	client = through(proxy_path, 0);
+	if (_i == 0)
+		ck_assert_int_eq(
+			mg_set(client, "v", value, sizeof(value), &rotation, &version), MG_OK);
+	else
+		ck_assert_int_eq(mg_generate(client, "v", 32, MG_HEX, &rotation, &version), MG_OK);
+	ck_assert_uint_eq(version, 2);
+	ck_assert_uint_eq(proxy.turns, 1);
+	ck_assert_int_eq(mg_stat(client, "v", keep_version, &held), MG_OK);
+	ck_assert_uint_eq(held, 2);
+	ck_assert_int_eq(mg_get(client, "v", &first, &before), MG_OK);
+	ck_assert(mg_secret_equal(before, value, sizeof(value)));
+}
+END_TEST
+
+/* Asked anew it would find nothing under the first name, and the second one taken. */
+START_TEST(a_move_whose_answer_was_lost_succeeds)
+{
+	MG_AUTO_CLIENT struct mg_client *client = NULL;
+	uint64_t version = 0, held = 0;
+
+	start_proxy(cut_first_answer);
+	client = through(proxy_path, 0);
+	ck_assert_int_eq(mg_move(client, "v", "w", NULL, &version), MG_OK);
+	ck_assert_uint_eq(version, 1);
+	ck_assert_uint_eq(proxy.turns, 1);
+	ck_assert_int_eq(mg_stat(client, "w", keep_version, &held), MG_OK);
+	ck_assert_uint_eq(held, 1);
+	ck_assert_int_eq(mg_move(client, "v", "w", NULL, &version), MG_NOT_FOUND);
+}
+END_TEST
+
 START_TEST(a_get_that_was_cut_is_fetched_again)
 {
 	MG_AUTO_CLIENT struct mg_client *client = NULL;
@@ -584,6 +625,8 @@ int main(void)
 	tcase_add_test(claims, a_set_whose_answer_was_lost_is_stored_once);
 	tcase_add_test(claims, a_generate_whose_answer_was_lost_draws_once);
 	tcase_add_test(claims, a_remove_whose_answer_was_lost_succeeds);
+	tcase_add_loop_test(claims, a_rotation_whose_answer_was_lost_is_made_once, 0, 2);
+	tcase_add_test(claims, a_move_whose_answer_was_lost_succeeds);
 	tcase_add_test(claims, a_get_that_was_cut_is_fetched_again);
 	tcase_add_test(claims, what_was_handed_over_is_not_handed_over_again);
 	tcase_add_test(claims, a_source_is_not_asked_twice);
