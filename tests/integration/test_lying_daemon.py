@@ -6,6 +6,7 @@ terminal."""
 import hashlib
 import os
 import pathlib
+import re
 import shutil
 import socket
 import struct
@@ -188,6 +189,15 @@ LIES = [
     ("silence", "--timeout 1s ping", nothing, TIMEOUT),
     ("silence after a set", "--timeout 1s set x", nothing, TIMEOUT),
     ("a stored version", "set x", answer(stored=STORED), OK),
+    ("a version of what was rotated", "rotate x", answer(stored=STORED), OK),
+    ("a value for a rotation", "rotate x", value(), PROTOCOL),
+    ("nothing but success for a rotation", "rotate x", answer(), PROTOCOL),
+    ("a version of what was moved", "mv x y", answer(stored=STORED), OK),
+    ("a value for a move", "mv x y", value(), PROTOCOL),
+    ("nothing but success for a move", "mv x y", answer(), PROTOCOL),
+    ("words that steer for a move", "mv x y",
+     answer(code=7, detail=CONTROLS, stored=pb.Stored()), PROTOCOL),
+    ("silence after a move", "--timeout 1s mv x y", nothing, TIMEOUT),
     ("a part as it is", "stream read x", part(), OK),
     ("a part of no chunks", "stream read x",
      part(chunks=[], count=0, final=False, abort=True), PROTOCOL),
@@ -297,7 +307,8 @@ class LyingDaemon(unittest.TestCase):
         for what, line, lie, status in LIES:
             with self.subTest(what), Liar(folder / "socket", lie):
                 done = subprocess.run(
-                    [MGCTL, *line.split()], input=b"a value" if "set" in line or "write" in line else b"",
+                    [MGCTL, *line.split()],
+                    input=b"a value" if re.search("set|write|rotate", line) else b"",
                     env=dict(os.environ, MEMGUARD_SOCKET=str(folder / "socket")),
                     capture_output=True, timeout=60, check=False)
                 self.assertEqual(done.returncode, status, done.stderr)
