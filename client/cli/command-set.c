@@ -33,29 +33,39 @@ static struct mg_set_options options_of(const struct arguments *arguments)
 	};
 }
 
-static int on_version(void *context, const struct mg_info *info)
+/* What stands under the name now. */
+struct held {
+	uint64_t version;
+	bool session;
+};
+
+static int on_info(void *context, const struct mg_info *info)
 {
-	*(uint64_t *)context = info->version;
+	*(struct held *)context =
+		(struct held){ .version = info->version, .session = info->left.session };
 	return 0;
 }
 
-/* The connection stays as long as the secret does: until we are interrupted, or somebody ends it.
+/*
+ * The connection stays as long as the secret does: until we are interrupted, or somebody ends it. A
+ * version that was rotated ends with the same connection: nothing tells it from one that ends with
+ * somebody else's.
  */
 static int hold(struct mg_client *client, const char *name, uint64_t version)
 {
 	const struct timespec pause = { .tv_sec = 1 };
-	uint64_t seen = version;
+	struct held seen = { .version = version };
 	int r = MG_OK;
 
 	say_note("%s lives as long as this process", name);
-	while (r == MG_OK && seen == version) {
+	while (r == MG_OK && (seen.version == version || seen.session)) {
 		nanosleep(&pause, NULL);
-		r = mg_stat(client, name, on_version, &seen);
+		r = mg_stat(client, name, on_info, &seen);
 	}
 	if (r != MG_OK)
 		return say_failed(r, name);
-	return say_error(
-		MG_NOT_FOUND, "%s: replaced by version %llu", name, (unsigned long long)seen);
+	return say_error(MG_NOT_FOUND, "%s: replaced by version %llu", name,
+		(unsigned long long)seen.version);
 }
 
 int command_set(const struct arguments *arguments)

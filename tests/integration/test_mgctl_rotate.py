@@ -119,6 +119,39 @@ class Rotate(MgctlTest):
         self.assertEqual(self.stat()["version"], 1)
 
 
+class Session(MgctlTest):
+    def holder(self):
+        holder = subprocess.Popen([MGCTL, "set", "--session", "--json", self.name],
+                                  env=self.environment, stdin=subprocess.PIPE,
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.addCleanup(holder.communicate)
+        self.addCleanup(holder.kill)
+        holder.stdin.write(b"1")
+        holder.stdin.close()
+        holder.stdin = None
+        self.assertEqual(self.ok("get", "--wait", "10s", self.name), b"1")
+        return holder
+
+    def test_whoever_holds_it_holds_what_it_is_rotated_to(self):
+        holder = self.holder()
+        self.ok("rotate", "--grace", "1h", self.name, stdin=b"2")
+        time.sleep(2.5)  # it has looked twice
+        self.assertIsNone(holder.poll())
+        self.assertEqual(self.ok("get", self.name), b"2")
+        holder.terminate()
+        holder.wait(60)
+        self.assertTrue(wait_for(
+            lambda: self.run_mgctl("get", self.name).returncode == NOT_FOUND, 10))
+        self.fails(NOT_FOUND, "get", "--version", "1", self.name)
+
+    def test_under_another_name_it_ends_with_whoever_held_it(self):
+        holder, other = self.holder(), self.name + "/other"
+        self.ok("mv", self.name, other)
+        self.assertEqual(holder.wait(60), NOT_FOUND)
+        self.assertTrue(wait_for(
+            lambda: self.run_mgctl("get", other).returncode == NOT_FOUND, 10))
+
+
 class Prompt(TerminalTest):
     def test_a_person_is_asked_twice_or_once(self):
         self.store(b"1")
