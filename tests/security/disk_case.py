@@ -2,6 +2,7 @@
 """What the tests that nothing gets to a disk have in common: what a trace of strace says, clients that
 give a daemon something to write, and the daemon's world."""
 
+import collections
 import contextlib
 import os
 import pathlib
@@ -56,7 +57,7 @@ class Trace:
 
     def __init__(self, path, log, socket):
         self.log, self.socket = str(log), str(socket)
-        self.pids, self.seen, self.faults = set(), {}, []
+        self.pids, self.seen, self.faults = set(), collections.Counter(), []
         for line in pathlib.Path(path).read_text(errors="replace").splitlines():
             match = CALL.match(line)
             if match:
@@ -78,7 +79,7 @@ class Trace:
             self.faults.append(line)
 
     def note(self, what):
-        self.seen[what] = self.seen.get(what, 0) + 1
+        self.seen[what.removesuffix(" (deleted)")] += 1
 
     def writes(self, name, rest):
         targets = TARGET.findall(TEXT.sub("", rest))
