@@ -34,11 +34,13 @@ TEXT = re.compile(r'"((?:[^"\\]|\\.)*)"')
 TARGET = re.compile(r"\b\d+<([^>]*)>")
 ANNOTATION = re.compile(r"<[^>]*>")
 BOUND = re.compile(r'sun_path="([^"]*)"')
+PASSED = re.compile(r"cmsg_type=SCM_RIGHTS, "
+                    r"cmsg_data=\[((?:\d+<[^>]*>(?:\(deleted\))?(?:, )?)*)\]")
+BORN = re.compile(r"^(\d+) +(?:<\.\.\. )?(?:clone3?|v?fork)\b.* = (\d+)$")
 
 # No files, or files that are in no file system.
-HARMLESS = re.compile(r"socket:\[|pipe:\[|anon_inode:|/memfd:memguardd-ledger$|"
-                      r"/memfd:memguardd-ledger \(deleted\)$|/secretmem$|"
-                      r"/secretmem \(deleted\)$|/dev/null$")
+HARMLESS = re.compile(r"socket:\[|pipe:\[|anon_inode:|/dev/null$|"
+                      r"(/memfd:memguardd-ledger|/memfd:memguard|/secretmem)( \(deleted\))?$")
 TO_WRITE = re.compile(r"\bO_(WRONLY|RDWR|CREAT|TMPFILE|TRUNC|APPEND)\b")
 
 WRITERS = {"write", "writev", "pwrite64", "pwritev", "pwritev2", "sendfile", "copy_file_range",
@@ -57,11 +59,15 @@ class Trace:
 
     def __init__(self, path, log, socket):
         self.log, self.socket = str(log), str(socket)
-        self.pids, self.seen, self.faults = set(), collections.Counter(), []
+        self.pids, self.parents, self.faults = set(), {}, []
+        self.seen = collections.Counter()
         for line in pathlib.Path(path).read_text(errors="replace").splitlines():
             match = CALL.match(line)
             if match:
                 self.take(int(match.group(1)), match.group(2), match.group(3), line)
+            match = BORN.match(line)
+            if match:
+                self.parents[int(match.group(2))] = int(match.group(1))
 
     def take(self, pid, name, rest, line):
         self.pids.add(pid)
@@ -82,12 +88,20 @@ class Trace:
         self.seen[what.removesuffix(" (deleted)")] += 1
 
     def writes(self, name, rest):
-        targets = TARGET.findall(TEXT.sub("", rest))
+        rest = TEXT.sub("", rest)
+        targets = TARGET.findall(PASSED.sub("", rest))
         for target in targets:
             self.note("log" if target == self.log else target.partition(":")[0])
-        return bool(targets) and all(
+        return self.passes(rest) and bool(targets) and all(
             HARMLESS.match(target) or (target == self.log and name == "write")
             for target in targets)
+
+    def passes(self, rest):
+        """Descriptors to somebody else, who could write with them; the lock is one, and empty."""
+        passed = [target for group in PASSED.findall(rest) for target in TARGET.findall(group)]
+        for target in passed:
+            self.note("passing of " + target)
+        return all(HARMLESS.match(target) or target == self.socket + ".lock" for target in passed)
 
     def opens(self, name, rest):
         if name != "creat" and not TO_WRITE.search(ANNOTATION.sub("", TEXT.sub("", rest))):

@@ -76,7 +76,8 @@ class Disk(Traced):
 
 # -- every call with which it could --------------------------------------------------------------
 
-# `file` and `other` are open to be written and read, `full` has bytes in it, `end` is a pipe's.
+# `file` and `other` are open to be written and read, `full` has bytes in it, `end` is a pipe's,
+# `left` and `right` are those of a socket.
 WAYS = {
     "openat": "os.close(os.open('new', os.O_WRONLY | os.O_CREAT))",
     "openat O_RDWR": "os.close(os.open('other', os.O_RDWR))",
@@ -90,6 +91,7 @@ WAYS = {
     "splice": "os.splice(pipe, file, 1)",
     "ftruncate": "os.ftruncate(file, 1)",
     "fallocate": "os.posix_fallocate(file, 0, 1)",
+    "sendmsg": "socket.send_fds(left, [b'x'], [pipe, file])",
     "mmap": "mmap.mmap(full, 1, mmap.MAP_SHARED)",
     "link": "os.link('full', 'linked')",
     "rename": "os.rename('linked', 'renamed')",
@@ -112,6 +114,7 @@ with open('full', 'wb') as made:
 full = os.open('full', os.O_RDWR)
 pipe, end = os.pipe()
 os.write(end, b'bytes')
+left, right = socket.socketpair()
 os.kill(os.getpid(), 0)
 for way in sys.argv[1:]:
     try:
@@ -144,6 +147,9 @@ class Ways(Traced):
             '1 write(7<pipe:[1]>, "*", 1 <unfinished ...>',
             '1 <... write resumed>) = 1',
             '1 sendmsg(7<socket:[1]>, {msg_name=NULL}, 0) = 1',
+            '1 sendmsg(7<socket:[1]>, {msg_iov=[{iov_base="\\21", iov_len=1}], msg_control=[{'
+            'cmsg_level=SOL_SOCKET, cmsg_type=SCM_RIGHTS, cmsg_data=[5</secretmem>(deleted), '
+            '6<socket:[2]>, 8</memfd:memguard>(deleted), 9</d/socket.lock>]}]}, 0) = 1',
             '1 ftruncate(3</memfd:memguardd-ledger>(deleted), 4096) = 0',
             '1 mmap(NULL, 1, PROT_READ, MAP_SHARED, 3</memfd:memguardd-ledger>(deleted), 0) = 1',
             '1 mmap(NULL, 1, PROT_READ, MAP_PRIVATE, 3</lib/libc.so.6>, 0) = 1',
