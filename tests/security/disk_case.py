@@ -248,12 +248,12 @@ class Traced(unittest.TestCase):
         return int(children.split()[0]) if children else 0
 
     def kill(self, keeper, times):
-        """Workers. Returns their numbers."""
+        """Workers. Returns their numbers. Who has a session of its own is known to the tracer."""
         killed = set()
         while len(killed) < times:
             time.sleep(random.uniform(0.02, 0.2))
             worker = self.worker(keeper)
-            if worker and worker not in killed:
+            if worker and worker not in killed and os.getsid(worker) == worker:
                 os.kill(worker, signal.SIGKILL)
                 killed.add(worker)
         return killed
@@ -281,9 +281,9 @@ class Traced(unittest.TestCase):
             for visitor, count in zip(visitors, before)), SECONDS))
 
     def wait_for_end(self, pid):
-        """Of a process, in the trace."""
+        """Of a keeper, in the trace; in order."""
         self.assertTrue(wait_for(lambda: re.search(
-            rf"^{pid} +\+\+\+ exited", self.path.read_text(errors="replace"), re.M)))
+            rf"^{pid} +\+\+\+ exited with 0", self.path.read_text(errors="replace"), re.M)))
 
     def judge(self, trace, log, visitors):
         """No call wrote to a disk, no file is left, and the log has nothing that it must not."""
