@@ -31,13 +31,15 @@ class UpgradeTest(unittest.TestCase):
     arguments = []
     keep = True
     origin = MEMGUARDD
+    wrap = ()  # goes before the program's name
 
     def setUp(self):
         self.place = pathlib.Path(tempfile.mkdtemp(prefix="memguardd-"))
         self.addCleanup(shutil.rmtree, self.place, ignore_errors=True)
         self.program = self.place / "memguardd"
         shutil.copy(self.origin, self.program)
-        self.manager = Manager(*self.arguments, program=self.program, keep=self.keep)
+        self.manager = Manager(
+            *self.arguments, program=self.program, keep=self.keep, wrap=self.wrap)
         self.addCleanup(self.manager.end)
         self.manager.start()
         self.keeper = self.manager.main

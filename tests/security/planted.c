@@ -6,9 +6,11 @@
  * environment variable LEAK says which of them leaks. Without it the program is the daemon.
  */
 #include <fcntl.h>
+#include <limits.h>
 #include <sodium.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -24,6 +26,7 @@
 #include "common/wire/bundle.h"
 #include "common/wire/channel.h"
 #include "daemon/daemon.h"
+#include "daemon/keeper/estate.h"
 #include "daemon/keeper/keeper.h"
 #include "daemon/line.h"
 #include "daemon/notify.h"
@@ -59,6 +62,8 @@ int __real_daemon_open_keys(struct os_memory *keys, enum os_memory_need need, in
 int __wrap_daemon_open_keys(struct os_memory *keys, enum os_memory_need need, int fd);
 int __real_daemon_share_keys(struct os_memory *keys, enum os_memory_need need, int *fdp);
 int __wrap_daemon_share_keys(struct os_memory *keys, enum os_memory_need need, int *fdp);
+void __real_estate_release(struct estate *estate);
+void __wrap_estate_release(struct estate *estate);
 int __real_keeper_run(const struct keeper_options *options, enum keeper_fate *fatep);
 int __wrap_keeper_run(const struct keeper_options *options, enum keeper_fate *fatep);
 int __real_line_look(int fd, struct line_packet *packet);
@@ -174,14 +179,22 @@ static void plant_call(const uint8_t *value)
 	close(fd);
 }
 
+static void write_to_disk(const char *path, const void *bytes, size_t size)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd < 0 || write(fd, bytes, size) != (ssize_t)size)
+		abort();
+	close(fd);
+}
+
 static void plant_on_disk(const uint8_t *value)
 {
 	const char *path = getenv("LEAK_FILE");
-	int fd = path ? open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600) : -1;
 
-	if (fd < 0 || write(fd, value, VALUE_MAX) != VALUE_MAX)
+	if (!path)
 		abort();
-	close(fd);
+	write_to_disk(path, value, VALUE_MAX);
 }
 
 static void plant_logged(const uint8_t *value)
@@ -388,6 +401,19 @@ int __wrap_daemon_map_keys(struct os_memory *keys, enum os_memory_need need)
 	return __real_daemon_map_keys(keys, need);
 }
 
+/* In a hand-over, by whoever has them; the file's name ends with what is done. */
+static void plant_keys_on_disk(const struct os_memory *keys, const char *what)
+{
+	char path[PATH_MAX];
+
+	if (!leaks("keys-disk") || !keys->reservation)
+		return;
+	if (!getenv("LEAK_FILE"))
+		abort();
+	snprintf(path, sizeof(path), "%s-%s", getenv("LEAK_FILE"), what);
+	write_to_disk(path, keys->regions[0].data, keys->regions[0].size);
+}
+
 /* A keeper that takes over. */
 int __wrap_daemon_open_keys(struct os_memory *keys, enum os_memory_need need, int fd)
 {
@@ -398,8 +424,10 @@ int __wrap_daemon_open_keys(struct os_memory *keys, enum os_memory_need need, in
 	if (leaks("taken-descriptor") && dup(fd) < 0)
 		abort();
 	r = __real_daemon_open_keys(keys, need, fd);
-	if (r == 0)
+	if (r == 0) {
 		plant_if("taken", keys->regions[0].data, keys->regions[0].size);
+		plant_keys_on_disk(keys, "taken");
+	}
 	return r;
 }
 
@@ -410,7 +438,17 @@ int __wrap_daemon_share_keys(struct os_memory *keys, enum os_memory_need need, i
 
 	if (r == 0 && leaks("shared-descriptor") && dup(*fdp) < 0)
 		abort();
+	/* They are still where they were. */
+	if (r == 0)
+		plant_keys_on_disk(kept_keys, "shared");
 	return r;
+}
+
+/* One that has handed over, and whoever stands between two. */
+void __wrap_estate_release(struct estate *estate)
+{
+	plant_keys_on_disk(&estate->keys, "released");
+	__real_estate_release(estate);
 }
 
 /* The keeper's frame is there as long as it is. */
