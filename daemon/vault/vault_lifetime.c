@@ -274,14 +274,7 @@ static int consume(struct vault *vault, uint64_t offset)
 	struct owner *owner = take_owner(vault, bytes_get32(old->owner));
 	struct term_of of = { .deadline_ms = number_at_most(vault->now() + TOMBSTONE_MS) };
 	uint64_t tombstone;
-	int r;
-
-	/* Of a version that was rotated nothing has to be said: its name goes on. */
-	if (old->flags & RECORD_FORMER) {
-		vault_end_record(vault, offset);
-		return 0;
-	}
-	r = owner ? write_tombstone(vault, old, of.deadline_ms, &tombstone) : STATUS_LIMIT;
+	int r = owner ? write_tombstone(vault, old, of.deadline_ms, &tombstone) : STATUS_LIMIT;
 
 	if (r != 0) {
 		if (owner && holder_count(owner->holder) == 0)
@@ -335,6 +328,15 @@ void vault_forget_consumed(struct vault *vault, uint32_t uid)
 		vault_end_record(vault, holder_oldest(owner->holder));
 }
 
+/* Of a version that was rotated nothing has to be said: its name goes on. */
+static int end_with_use(struct vault *vault, uint64_t offset)
+{
+	if (!(record_header(vault, offset)->flags & RECORD_FORMER))
+		return consume(vault, offset);
+	vault_end_record(vault, offset);
+	return 0;
+}
+
 /* -- use ----------------------------------------------------------------------------------- */
 
 /* Whether a fetch at `now` changes what is written down. */
@@ -369,7 +371,7 @@ int record_use(struct vault *vault, struct record *record)
 	}
 	reads = bytes_get32(lifetime_bytes(header)->reads);
 	if (reads == 1)
-		return consume(vault, offset);
+		return end_with_use(vault, offset);
 	r = record_copy(vault, offset, &(struct copy){ .limited = true }, &copy);
 	if (r != 0)
 		return r;
