@@ -236,7 +236,9 @@ void upgrade_begin(struct keeper *keeper)
 	go_on(&keeper->upgrade, UPGRADE_OFFERED, OFFER_S);
 	keeper->options->news->under_way = true;
 	r = offer(keeper);
-	if (r < 0)
+	/* One that has ended already has left its reason on the line; its end is told of as a
+	 * child's. */
+	if (r < 0 && r != -EPIPE)
 		upgrade_fail(keeper, "nothing can be said to it: %s", strerror(-r));
 	failpoint("offered");
 }
