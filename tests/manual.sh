@@ -43,10 +43,21 @@ code() {
 	awk '/^```/{ inside = !inside; next } inside' | sed 's/\\\(.\)/\1/g'
 }
 
-# The names in a page's first line: "a, b - words".
+# The names in the first lines of pages: "a, b - words".
 named() {
-	section NAME "$1" | tr '\n' ' ' | sed 's/ - .*//' | tr -d ' ' | tr ',' '\n'
-	echo
+	awk '
+	function say() {
+		sub(/ - .*/, "", text)
+		gsub(/ /, "", text)
+		gsub(/,+/, "\n", text)
+		if (text != "")
+			print text
+		text = ""
+	}
+	FNR == 1 { say(); inside = 0 }
+	/^# /{ inside = $0 == "# NAME"; next }
+	inside { text = text $0 " " }
+	END { say() }' "$@"
 }
 
 # The functions that a list of statements declares.
@@ -72,7 +83,7 @@ lines_without() {
 
 check_names() {
 	title=$1
-	named "$2" | grep . >"$work/named"
+	named "$2" >"$work/named"
 	grep -Fxq "$title" "$work/named" || echo "$2: exists: the page's own name is not in NAME"
 	grep -Fxv -e "$title" "$work/named" >"$work/functions" || true
 	case $title in
@@ -109,10 +120,17 @@ check_members() {
 check_sections() {
 	wanted='NAME SYNOPSIS DESCRIPTION RETURN-VALUE EXAMPLE SEE-ALSO'
 	[ "$1" != mgclient ] || wanted='NAME SYNOPSIS DESCRIPTION EXAMPLE ERRORS SEE-ALSO'
-	for name in $wanted; do
-		name=$(echo "$name" | tr - ' ')
-		section "$name" "$2" | grep -q . || echo "$2: sections: there is no $name"
-	done
+	awk -v wanted="$wanted" -v page="$2" '
+	/^# /{ name = substr($0, 3); next }
+	/./{ filled[name] = 1 }
+	END {
+		count = split(wanted, names, " ")
+		for (i = 1; i <= count; i++) {
+			gsub(/-/, " ", names[i])
+			if (!(names[i] in filled))
+				print page ": sections: there is no " names[i]
+		}
+	}' "$2"
 }
 
 check_example() {
@@ -136,9 +154,7 @@ check() {
 		statements "$1/client/lib/$header"
 	done >"$work/header"
 	sed -n 's/^[[:space:]]*\(mg_[a-z0-9_]*\);$/\1/p' "$1/client/lib/mgclient.map" >"$work/map"
-	for page in "$manual"/*.3.scd; do
-		named "$page" | grep .
-	done | LC_ALL=C sort >"$work/pages"
+	named "$manual"/*.3.scd | LC_ALL=C sort >"$work/pages"
 	lines_without "$work/map" "$work/pages" | sed "s|.*|$manual: page: & has no page|"
 	uniq -d "$work/pages" | sed "s|.*|$manual: once: & has two pages|"
 	check_members "$manual"
