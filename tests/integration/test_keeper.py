@@ -9,7 +9,7 @@ import time
 import unittest
 
 from daemon import Daemon, MEMGUARDD, descriptors, wait_for
-from mgwire import Client, Refused, pb
+from mgwire import Client, Refused, pb, seal_value
 
 DENY = os.environ.get("DENY", "")
 GONE, NOT_FOUND = 12, 3
@@ -98,6 +98,54 @@ class Crashes(KeeperTest):
         # The same bytes under the same number would be the same request; another is told.
         self.assertRefused(7, lambda: client.set(b"a", b"first", number=number))
         self.assertEqual(client.get(b"a"), b"second")
+
+    def test_every_change_that_is_repeated_gets_its_first_answer(self):
+        key, hour_ms = bytes(32), 3600000
+
+        def put(name, rotation=None):
+            def change(client, number):
+                request = client.set_request(name, b"2", key, number=number, rotation=rotation)
+                client.send_value(request, seal_value(b"2", key))
+                return client.answer(request)[0].stored.version
+            return change
+
+        def ask(**fields):
+            return lambda client, number: client.ask(
+                client.change(number=number, level=2, **fields)).stored.version
+
+        def write(client, number):
+            return client.write_chunks(b"q", number, key, 0, seal_value(b"1", key), True)
+
+        changes = {
+            "set": put(b"set"),
+            "rotate": put(b"rotate", hour_ms),
+            "generate": lambda client, number: client.generate(b"drawn", 9, number=number),
+            "mv": lambda client, number: client.move(b"mv", b"mv/to", number=number),
+            "rm": ask(remove=pb.Remove(name=b"rm")),
+            "touch": ask(touch=pb.Touch(name=b"touch", ttl_ms=hour_ms)),
+            "freeze": ask(freeze=pb.Freeze(name=b"freeze")),
+            "melt": ask(melt=pb.Melt(name=b"freeze")),
+            "stream write": write}
+        numbers = {change: os.urandom(16) for change in changes}
+        client = self.client()
+        for name in b"set", b"rotate", b"drawn", b"mv", b"rm", b"touch", b"freeze":
+            client.set(name, b"1")
+        first = {name: change(client, numbers[name]) for name, change in changes.items()}
+        # Whoever came in between has changed what a second change of the kind would meet.
+        for name in b"set", b"rotate", b"drawn", b"mv", b"rm", b"touch", b"freeze":
+            client.set(name, b"3")
+        for _ in range(2):
+            self.next_worker()
+            client = self.client()
+            for name, change in changes.items():
+                with self.subTest(change=name):
+                    self.assertEqual(change(client, numbers[name]), first[name])
+            for name in b"set", b"rotate", b"drawn", b"mv", b"rm", b"touch", b"freeze":
+                self.assertEqual(client.get(name), b"3")
+            self.assertEqual(client.get(b"mv/to"), b"1")
+            self.assertEqual(client.get(b"rotate", version=1), b"1")
+            pieces, _, final = client.read_part(b"q")
+            self.assertEqual((b"".join(pieces), final), (b"1", True))
 
     def test_what_was_to_be_read_once_is_not_read_again(self):
         client = self.client()
