@@ -57,10 +57,12 @@ static void digest_begin(
 	crypto_generichash_state *state, const struct request *request, struct span name)
 {
 	const struct lifetime *lifetime = &request->lifetime;
-	uint8_t fixed[72] = { (uint8_t)request->verb, (uint8_t)request->charset,
+	uint8_t fixed[64] = { (uint8_t)request->verb, (uint8_t)request->charset,
 		request->conditions.create_only, request->conditions.compare, request->all,
 		request->freeze, lifetime->session, request->rotation.asked };
+	uint8_t grace[8];
 
+	bytes_put64(grace, request->rotation.grace_ms);
 	bytes_put64(fixed + 8, request->conditions.version);
 	bytes_put64(fixed + 16, request->size);
 	bytes_put64(fixed + 24, request->tags.count);
@@ -69,11 +71,13 @@ static void digest_begin(
 	bytes_put32(fixed + 48, lifetime->reads);
 	bytes_put32(fixed + 52, lifetime->pid);
 	bytes_put64(fixed + 56, request->secrets);
-	bytes_put64(fixed + 64, request->rotation.grace_ms);
 	crypto_generichash_init(state, NULL, 0, REPEAT_DIGEST_SIZE);
 	crypto_generichash_update(state, fixed, sizeof(fixed));
 	digest_span(state, name);
-	digest_span(state, request->to);
+	if (request->to.size > 0)
+		digest_span(state, request->to);
+	if (request->rotation.asked)
+		crypto_generichash_update(state, grace, sizeof(grace));
 	for (size_t i = 0; i < request->tags.count; i++) {
 		digest_span(state, request->tags.tag[i].key);
 		digest_span(state, request->tags.tag[i].value);
@@ -325,6 +329,8 @@ static int publish(struct transfers *transfers, struct upload *upload, struct da
 			return answer.code;
 		if (answer.code == STATUS_CONFLICT)
 			upload->words = conflict_words(&upload->conditions);
+		if (answer.code == STATUS_LIMIT && put.rotation.asked)
+			upload->words = "16 versions are in their grace, or memory is used up";
 		if (answer.code == 0)
 			wait_queue_call(&daemon->waits, upload->name);
 		(void)repeats_keep(daemon->repeats, uid, upload->number, digest, &answer);

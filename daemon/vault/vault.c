@@ -66,7 +66,8 @@ int vault_find_version(
 
 	if (r == 0)
 		r = vault_look_up(vault, name, &offset);
-	if (r == 0 && version != 0 && version != get_number(record_header(vault, offset)->version))
+	if (r == 0 && version != 0 && !(record_header(vault, offset)->flags & RECORD_STREAM) &&
+		version != get_number(record_header(vault, offset)->version))
 		r = look_up_former(vault, version, &offset);
 	if (r == 0)
 		*recordp = record_handle(vault, offset);
@@ -543,6 +544,7 @@ void vault_purge_record(struct vault *vault, struct record *record)
 	uint64_t offset = record->offset;
 
 	record->purged = true;
+	formers_doom(vault, get_number(record_header(vault, offset)->secret));
 	vault_take_out(vault, offset, true);
 }
 

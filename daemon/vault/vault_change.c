@@ -133,6 +133,11 @@ static int begin_move(struct vault *vault, const struct vault_move *move, uint64
 
 	if (r == 0 && record_header(vault, *offsetp)->flags & RECORD_FROZEN)
 		return STATUS_FROZEN;
+	/* A second look at the name could find that it is over, and take out what was found. */
+	if (r == 0 && span_equal(move->name, move->to)) {
+		*versionp = 0;
+		return STATUS_CONFLICT;
+	}
 	return r == 0 ? look_for_room(vault, move->to, tombstonep, versionp) : r;
 }
 
@@ -180,7 +185,8 @@ int rotation_begin(struct vault *vault, uint64_t offset, uint64_t grace_ms, uint
 {
 	struct header *header;
 	uint64_t copy;
-	int r = terms_reserve(vault->terms) < 0 ? STATUS_LIMIT : 0;
+	int r = terms_reserve(vault->terms) < 0 || formers_are_full(vault, offset) ? STATUS_LIMIT
+										   : 0;
 
 	if (r == 0)
 		r = record_copy(vault, offset, &(struct copy){ .limited = true }, &copy);

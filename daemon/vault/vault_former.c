@@ -22,6 +22,7 @@ struct family {
 	struct family *next;
 	struct family *previous;
 	struct former *formers;
+	size_t count;
 	/* While they are adopted: the latest record under the secret's name. */
 	uint64_t latest; /* its sequence number; 0: none was seen */
 	uint64_t version;
@@ -97,7 +98,15 @@ int former_add(struct vault *vault, uint64_t offset)
 	former->offset = offset;
 	former->next = family->formers;
 	family->formers = former;
+	family->count++;
 	return 0;
+}
+
+bool formers_are_full(const struct vault *vault, uint64_t offset)
+{
+	const struct family *family = find_family(vault, secret_at(vault, offset));
+
+	return family && family->count >= FORMERS_MAX;
 }
 
 void former_drop(struct vault *vault, uint64_t offset)
@@ -111,6 +120,7 @@ void former_drop(struct vault *vault, uint64_t offset)
 	former = *at;
 	*at = former->next;
 	free(former);
+	family->count--;
 	if (!family->formers)
 		drop_family(vault, family);
 }
@@ -168,6 +178,15 @@ void formers_end(struct vault *vault, uint64_t secret)
 		end_family(vault, family, record_intact);
 }
 
+void formers_doom(struct vault *vault, uint64_t secret)
+{
+	const struct family *family = find_family(vault, secret);
+
+	for (const struct former *former = family ? family->formers : NULL; former;
+		former = former->next)
+		record_doom(vault, former->offset);
+}
+
 void formers_purge(struct vault *vault)
 {
 	while (vault->families)
@@ -211,8 +230,12 @@ static void see_current(const struct vault *vault, uint64_t offset)
 {
 	const struct header *header = record_header(vault, offset);
 	struct family *family = find_family(vault, get_number(header->secret));
+	uint64_t suspect;
 
 	if (!family || get_number(header->sequence) < family->latest)
+		return;
+	/* What its name does not lead to is older, or was restored over. */
+	if (index_find(vault->index, record_name(header), &suspect) != offset)
 		return;
 	family->latest = get_number(header->sequence);
 	family->version = get_number(header->version);
@@ -244,6 +267,7 @@ static int sift_family(struct vault *vault, struct family *family, struct offset
 			return -ENOMEM;
 		*at = former->next;
 		free(former);
+		family->count--;
 	}
 	if (!family->formers)
 		drop_family(vault, family);

@@ -286,6 +286,9 @@ void record_retire(struct vault *vault, uint64_t offset, bool intact);
 /* A record that is not what was written keeps its name, but neither key nor term. */
 void record_lose(struct vault *vault, uint64_t offset);
 
+/* A purge has reached the record: whoever has it pinned is told. */
+void record_doom(struct vault *vault, uint64_t offset);
+
 /* The record is at another place now: handles and terms go there. */
 void record_move(struct vault *vault, uint64_t offset, uint64_t to);
 
@@ -373,6 +376,15 @@ void rotation_end(struct vault *vault, uint64_t offset, uint64_t former);
 
 /* A record is one of them from now on. Returns 0 or -ENOMEM. */
 int former_add(struct vault *vault, uint64_t offset);
+
+/* So many versions of a secret are in their grace at most. */
+#define FORMERS_MAX 16
+
+/* Whether the secret of a record has as many as it may. */
+bool formers_are_full(const struct vault *vault, uint64_t offset);
+
+/* Ends the gets of them that are under way. */
+void formers_doom(struct vault *vault, uint64_t secret);
 
 /* It is none any more; it is at another place. It must be there. */
 void former_drop(struct vault *vault, uint64_t offset);

@@ -155,6 +155,9 @@ int vault_bind(struct vault *vault,
 			lifetime_bytes(record_header(vault, vault->bound.at[i]));
 		struct holder *holder = NULL;
 
+		/* It ended with one that was bound before it. */
+		if (!record_well_formed(vault, vault->bound.at[i]))
+			continue;
 		r = find(context, bytes_get32(bytes->pid), bytes_get64(bytes->started), &holder);
 		if (r == 0)
 			r = bind_record(vault, vault->bound.at[i], holder);

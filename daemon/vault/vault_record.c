@@ -237,6 +237,14 @@ struct record *record_pin(struct record *record)
 	return record;
 }
 
+void record_doom(struct vault *vault, uint64_t offset)
+{
+	struct record *record = find_pinned(vault, offset);
+
+	if (record)
+		record->purged = true;
+}
+
 void record_move(struct vault *vault, uint64_t offset, uint64_t to)
 {
 	struct record *record = vault->pinned_count > 0 ? find_pinned(vault, offset) : NULL;

@@ -241,9 +241,13 @@ static void rebind(struct vault *vault, struct header *header, uint64_t version)
 static void succeed(struct vault *vault, struct span name, uint64_t offset, int found, uint64_t old)
 {
 	if (found == 0) {
+		uint64_t secret = get_number(record_header(vault, old)->secret);
+
 		index_withdraw(vault->index, 1);
 		index_replace(vault->index, name, old, offset);
 		record_retire(vault, old, true);
+		/* What was restored is another secret: these were of the one before. */
+		formers_end(vault, secret);
 		return;
 	}
 	if (found == STATUS_GONE) {

@@ -5,6 +5,7 @@
 
 static const struct conditions none;
 static uint64_t clock_ms;
+static struct kept *next;
 
 static uint64_t our_clock(void)
 {
@@ -188,6 +189,33 @@ static void use_up(const char *name)
 	ck_assert_int_eq(record_use(vault, find(name)), 0);
 	ck_assert_int_eq(find_status(name), STATUS_GONE);
 }
+
+static uint64_t ticking(void)
+{
+	return clock_ms++;
+}
+
+/* Its life may end between two looks at it. */
+START_TEST(what_ends_while_it_is_moved_to_itself_is_not_used)
+{
+	static const struct lifetime lifetime = { .ttl_ms = 3 };
+
+	for (int i = 0; i < 6; i++) {
+		struct kept *kept = store_tagged("a", &lifetime);
+		int r;
+
+		clock_ms += (uint64_t)i;
+		vault->now = ticking;
+		r = move_name("a", "a");
+		vault->now = our_clock;
+		ck_assert(r == STATUS_CONFLICT || r == STATUS_NOT_FOUND);
+		clock_ms += 10;
+		expire_all();
+		ck_assert_uint_eq(vault_bytes(vault), 0);
+		forget(kept);
+	}
+}
+END_TEST
 
 START_TEST(a_consumed_name_is_free_and_is_no_secret)
 {
@@ -375,6 +403,48 @@ START_TEST(several_versions_have_each_its_grace)
 }
 END_TEST
 
+START_TEST(no_more_than_16_have_their_grace)
+{
+	struct kept *kept = store_new("a", 100);
+
+	for (int i = 0; i < FORMERS_MAX; i++)
+		forget(rotate("a", 10, 1000));
+	check_version("a", kept);
+	next = draw(10);
+	ck_assert_int_eq(rotate_from("a", next, 1000), STATUS_LIMIT);
+	ck_assert_int_eq(rotate_from("a", next, 0), 0);
+	check_version("a", kept);
+	clock_ms += 1000;
+	expire_all();
+	ck_assert_int_eq(rotate_from("a", next, 1000), 0);
+	forget(next);
+	forget(kept);
+}
+END_TEST
+
+static void purge_it(void)
+{
+	vault_purge_record(vault, find("a"));
+}
+
+START_TEST(who_reads_one_that_is_purged_is_told)
+{
+	struct kept *old = store_new("a", 300000);
+	struct kept *kept = rotate("a", 10, 1000);
+	struct record *record = NULL;
+
+	ck_assert_int_eq(vault_find_version(vault, span_text("a"), 1, &record), 0);
+	record_pin(record);
+	purge_it();
+	ck_assert(record_purged(record));
+	ck_assert_uint_eq(record_chunk(vault, record, 0).size, 0);
+	record_unpin(vault, record);
+	ck_assert(!is_value_anywhere(old));
+	forget(old);
+	forget(kept);
+}
+END_TEST
+
 START_TEST(they_go_with_their_secret_to_another_name)
 {
 	struct kept *old = store_new("a", 100);
@@ -416,11 +486,6 @@ static void consume_it(void)
 	ck_assert_int_eq(record_use(vault, find("a")), 0);
 	ck_assert_int_eq(record_use(vault, find("a")), 0);
 	vault_forget_consumed(vault, 1000);
-}
-
-static void purge_it(void)
-{
-	vault_purge_record(vault, find("a"));
 }
 
 static void purge_all(void)
@@ -556,7 +621,6 @@ static int try_move(void)
 	return move_name("a", "b");
 }
 
-static struct kept *next;
 static struct value *value;
 
 static int try_rotate(void)
@@ -634,6 +698,9 @@ int main(void)
 	tcase_set_timeout(claims, 100);
 	tcase_add_test(claims, a_secret_is_the_same_under_another_name);
 	tcase_add_test(claims, nothing_is_overwritten_by_a_move);
+	tcase_add_test(claims, what_ends_while_it_is_moved_to_itself_is_not_used);
+	tcase_add_test(claims, no_more_than_16_have_their_grace);
+	tcase_add_test(claims, who_reads_one_that_is_purged_is_told);
 	tcase_add_test(claims, a_consumed_name_is_free_and_is_no_secret);
 	tcase_add_test(claims, a_name_that_is_damaged_is_not_lost_by_a_move);
 	tcase_add_test(claims, who_reads_goes_on_when_the_name_changes);
