@@ -309,6 +309,7 @@ static int publish(struct vault *vault, const struct draft *draft)
 	else if (index_insert(vault->index, draft->put->name, draft->offset) < 0)
 		return STATUS_LIMIT;
 	vault_count_on(vault);
+	formers_follow(vault, draft->offset);
 	lifetime_begin(vault, draft->offset, draft->put, draft->old_offset);
 	if (draft->put->frozen)
 		batches_disturb(vault, draft->put->name);
@@ -461,8 +462,7 @@ int vault_remove(struct vault *vault, struct span name, const struct conditions 
 		vault_take_out(vault, offset, true);
 		return 0;
 	}
-	index_remove(vault->index, name, offset);
-	record_retire(vault, offset, false);
+	vault_take_out_damaged(vault, name, offset);
 	return 0;
 }
 
@@ -480,6 +480,13 @@ void vault_take_out(struct vault *vault, uint64_t offset, bool intact)
 	record_retire(vault, offset, intact);
 	if (!former)
 		formers_end(vault, secret);
+}
+
+void vault_take_out_damaged(struct vault *vault, struct span name, uint64_t offset)
+{
+	index_remove(vault->index, name, offset);
+	record_retire(vault, offset, false);
+	formers_end_behind(vault, offset);
 }
 
 /* -- streams ------------------------------------------------------------------------------- */

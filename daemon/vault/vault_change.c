@@ -63,10 +63,12 @@ int record_publish_copy(struct vault *vault, uint64_t offset, uint64_t copy)
 	promise_write(vault, get_number(header->version), vault->sequence + 1, 0);
 	block_set_kind(header, BLOCK_RECORD);
 	vault_count_on(vault);
-	if (header->flags & RECORD_FORMER)
+	if (header->flags & RECORD_FORMER) {
 		former_move(vault, offset, copy);
-	else
+	} else {
 		index_replace(vault->index, record_name(header), offset, copy);
+		formers_follow(vault, copy);
+	}
 	record_move(vault, offset, copy);
 	vault_give(vault, offset);
 	return 0;
@@ -174,6 +176,7 @@ int vault_move(struct vault *vault, const struct vault_move *move, uint64_t *ver
 	if (r != 0)
 		return r;
 	index_remove(vault->index, move->name, offset);
+	formers_follow(vault, copy);
 	record_move(vault, offset, copy);
 	vault_give(vault, offset);
 	return 0;

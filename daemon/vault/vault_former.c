@@ -23,6 +23,7 @@ struct family {
 	struct family *previous;
 	struct former *formers;
 	size_t count;
+	uint64_t current; /* where the version after them is; 0: not known yet */
 	/* While they are adopted: the latest record under the secret's name. */
 	uint64_t latest; /* its sequence number; 0: none was seen */
 	uint64_t version;
@@ -178,6 +179,24 @@ void formers_end(struct vault *vault, uint64_t secret)
 		end_family(vault, family, record_intact);
 }
 
+void formers_follow(struct vault *vault, uint64_t offset)
+{
+	struct family *family = find_family(vault, secret_at(vault, offset));
+
+	if (family)
+		family->current = offset;
+}
+
+void formers_end_behind(struct vault *vault, uint64_t offset)
+{
+	struct family *family = vault->families;
+
+	while (family && family->current != offset)
+		family = family->next;
+	if (family)
+		end_family(vault, family, record_intact);
+}
+
 void formers_doom(struct vault *vault, uint64_t secret)
 {
 	const struct family *family = find_family(vault, secret);
@@ -239,6 +258,7 @@ static void see_current(const struct vault *vault, uint64_t offset)
 		return;
 	family->latest = get_number(header->sequence);
 	family->version = get_number(header->version);
+	family->current = offset;
 	family->consumed = header->flags & RECORD_CONSUMED;
 }
 

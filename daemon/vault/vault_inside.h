@@ -322,6 +322,9 @@ int vault_write_apart(struct vault *vault, struct value **valuep, const struct v
  */
 void vault_take_out(struct vault *vault, uint64_t offset, bool intact);
 
+/* The same for one whose header was overwritten. */
+void vault_take_out_damaged(struct vault *vault, struct span name, uint64_t offset);
+
 /* Takes out a record whose life is over. Touches the ledger key. */
 void vault_end_record(struct vault *vault, uint64_t offset);
 
@@ -383,6 +386,9 @@ int former_add(struct vault *vault, uint64_t offset);
 /* Whether the secret of a record has as many as it may. */
 bool formers_are_full(const struct vault *vault, uint64_t offset);
 
+/* The record at `offset` is its secret's current version from now on. */
+void formers_follow(struct vault *vault, uint64_t offset);
+
 /* Ends the gets of them that are under way. */
 void formers_doom(struct vault *vault, uint64_t secret);
 
@@ -393,8 +399,12 @@ void former_move(struct vault *vault, uint64_t offset, uint64_t to);
 /* A secret's version that was rotated, or 0. */
 uint64_t former_find(const struct vault *vault, uint64_t secret, uint64_t version);
 
-/* Wipes all of a secret; wipes all, without a ledger key; forgets all. */
+/*
+ * Wipes all of a secret; all of the secret whose current version was at `offset`, where nothing is
+ * to be believed any more; all there are, without a ledger key. The last one only forgets them.
+ */
 void formers_end(struct vault *vault, uint64_t secret);
+void formers_end_behind(struct vault *vault, uint64_t offset);
 void formers_purge(struct vault *vault);
 void formers_leave(struct vault *vault);
 

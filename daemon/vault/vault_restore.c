@@ -250,12 +250,10 @@ static void succeed(struct vault *vault, struct span name, uint64_t offset, int 
 		formers_end(vault, secret);
 		return;
 	}
-	if (found == STATUS_GONE) {
+	if (found == STATUS_GONE)
 		vault_end_record(vault, old);
-	} else if (found == STATUS_INTEGRITY) {
-		index_remove(vault->index, name, old);
-		record_retire(vault, old, false);
-	}
+	else if (found == STATUS_INTEGRITY)
+		vault_take_out_damaged(vault, name, old);
 	index_insert_promised(vault->index, name, offset);
 }
 

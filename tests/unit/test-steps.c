@@ -274,6 +274,24 @@ static void prepare_moved_to_consumed(void)
 	prepare_a();
 }
 
+/* It is another secret then, whatever was under the name. */
+static void restore_a(void)
+{
+	static const struct batch_times times = { .version = 3, .created_ms = 1, .changed_ms = 2 };
+	struct vault_put put = put_of("a", going);
+	struct batch *batch = NULL;
+	struct span name;
+
+	sent = new_value(going);
+	ck_assert_int_eq(batch_new(vault, &batch), 0);
+	ck_assert_int_eq(batch_add(vault, batch, &sent, &put, &times), 0);
+	ck_assert_int_eq(batch_check(vault, batch, &name), 1);
+	ck_assert_int_eq(batch_commit(vault, batch), 0);
+	while (!batch_publish(vault, batch))
+		;
+	batch_free(vault, batch);
+}
+
 /* No room is left: whatever comes makes the file grow. The blocks lead nowhere. */
 static void prepare_full(void)
 {
@@ -490,6 +508,10 @@ static const struct operation {
 	{ "another name for a table", prepare_short_over_long, move_a_to_c, false },
 	{ "another name that was consumed", prepare_moved_to_consumed, move_a_to_c, false },
 	{ "another name for what was rotated", prepare_rotated, move_a_to_c, false },
+	{ "a restore", prepare_short, restore_a, false },
+	{ "a restore over a table", prepare_short_over_long, restore_a, false },
+	{ "a restore under a consumed name", prepare_consumed, restore_a, false },
+	{ "a restore over what was rotated", prepare_rotated, restore_a, false },
 	{ "a value that is given up", prepare_short, send_and_give_up, true },
 	{ "the end of a life", prepare_over, expire_a, false },
 	{ "the processes are looked for", prepare_bound, bind_all, false },

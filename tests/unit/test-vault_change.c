@@ -522,6 +522,133 @@ START_TEST(they_end_with_their_secret)
 }
 END_TEST
 
+static struct batch *restored_next(const char *name, struct kept *kept)
+{
+	static const struct batch_times times = { .version = 3, .created_ms = 1, .changed_ms = 2 };
+	struct vault_put put = put_of(name, kept);
+	struct value *value = new_value(kept);
+	struct batch *batch = NULL;
+	struct span first;
+
+	ck_assert_int_eq(batch_new(vault, &batch), 0);
+	ck_assert_int_eq(batch_add(vault, batch, &value, &put, &times), 0);
+	ck_assert_int_eq(batch_check(vault, batch, &first), 1);
+	ck_assert_int_eq(batch_commit(vault, batch), 0);
+	return batch;
+}
+
+static void restore(struct batch *batch, const char *name, struct kept *kept)
+{
+	while (!batch_publish(vault, batch))
+		;
+	batch_free(vault, batch);
+	kept->version = get_number(record_header(vault, offset_of(name))->version);
+}
+
+START_TEST(they_are_not_those_of_what_was_restored_over_their_secret)
+{
+	struct kept *old = store_new("a", 100);
+	struct kept *kept = rotate("a", 100, 1000);
+	struct kept *restored = draw(100);
+
+	restore(restored_next("a", restored), "a", restored);
+	ck_assert_uint_eq(restored->version, 3);
+	ck_assert_int_eq(version_status("a", 1), STATUS_NOT_FOUND);
+	ck_assert_int_eq(version_status("a", 2), STATUS_NOT_FOUND);
+	ck_assert_ptr_null(vault->families);
+	ck_assert(!is_value_anywhere(old));
+	ck_assert(!is_value_anywhere(kept));
+	crash_on_time();
+	check_stored("a", restored);
+	ck_assert_int_eq(version_status("a", 1), STATUS_NOT_FOUND);
+	rise();
+	forget(old);
+	forget(kept);
+	forget(restored);
+}
+END_TEST
+
+/* What else makes another record the current one. */
+static void nothing_more(struct kept *kept)
+{
+	(void)kept;
+}
+
+static void set_again(struct kept *kept)
+{
+	store("a", kept);
+}
+
+static void touch_it(struct kept *kept)
+{
+	(void)kept;
+	ck_assert_int_eq(vault_touch(vault, span_text("a"), 60000, &none, &(uint64_t){ 0 }), 0);
+}
+
+static void move_away_and_back(struct kept *kept)
+{
+	(void)kept;
+	ck_assert_int_eq(move_name("a", "b"), 0);
+	ck_assert_int_eq(move_name("b", "a"), 0);
+}
+
+static void be_adopted(struct kept *kept)
+{
+	(void)kept;
+	crash_on_time();
+}
+
+static void overwrite_header(void)
+{
+	memset(record_header(vault, offset_of("a"))->secret, 0x5a, sizeof(uint64_t));
+}
+
+static void overwrite_and_remove(void)
+{
+	overwrite_header();
+	ck_assert_int_eq(find_status("a"), STATUS_INTEGRITY);
+	remove_it();
+}
+
+/* It was right when it was looked at for the last time. */
+static void overwrite_and_restore(void)
+{
+	struct kept *restored = draw(100);
+	struct batch *batch = restored_next("a", restored);
+
+	overwrite_header();
+	restore(batch, "a", restored);
+	check_stored("a", restored);
+	forget(restored);
+}
+
+static void (*const turns[])(
+	struct kept *kept) = { nothing_more, set_again, touch_it, move_away_and_back, be_adopted };
+
+/* Its header does not say whose they are any more. */
+START_TEST(they_end_with_a_secret_whose_header_was_overwritten)
+{
+	struct kept *old = store_new("a", 100);
+	struct kept *kept = rotate("a", 100, 1000);
+	struct kept *other = draw(100);
+
+	turns[_i / 2](other);
+	check_version("a", old);
+	if (_i % 2 == 0)
+		overwrite_and_remove();
+	else
+		overwrite_and_restore();
+	ck_assert_ptr_null(vault->families);
+	ck_assert(!is_value_anywhere(old));
+	ck_assert_uint_eq(vault_expiry_ms(vault), UINT64_MAX);
+	if (turns[_i / 2] == be_adopted)
+		rise();
+	forget(old);
+	forget(kept);
+	forget(other);
+}
+END_TEST
+
 START_TEST(fetches_of_one_are_counted_for_it_alone)
 {
 	static const struct lifetime lifetime = { .reads = 2 };
@@ -713,6 +840,9 @@ int main(void)
 	tcase_add_test(claims, several_versions_have_each_its_grace);
 	tcase_add_test(claims, they_go_with_their_secret_to_another_name);
 	tcase_add_loop_test(claims, they_end_with_their_secret, 0, COUNT_OF(ends));
+	tcase_add_test(claims, they_are_not_those_of_what_was_restored_over_their_secret);
+	tcase_add_loop_test(claims, they_end_with_a_secret_whose_header_was_overwritten, 0,
+		2 * COUNT_OF(turns));
 	tcase_add_test(claims, fetches_of_one_are_counted_for_it_alone);
 	tcase_add_test(claims, both_hang_on_the_same_connection);
 	tcase_add_test(claims, what_hung_on_a_connection_is_not_adopted);
