@@ -81,7 +81,8 @@ enum charset { CHARSET_ALNUM, CHARSET_HEX, CHARSET_BASE64, CHARSET_BYTES, CHARSE
 
 /*
  * Set, verify and stage come with chunks, in their first frame or later; each write to a stream
- * with its own.
+ * with its own. The next program knows a repeated request by its verb's number, too: a new one
+ * comes last.
  */
 enum verb {
 	VERB_NONE, /* only chunks, for a set under way */
@@ -106,10 +107,10 @@ enum verb {
 	VERB_STREAM_READ,
 	VERB_RELOAD,
 	VERB_UPGRADE,
-	VERB_MOVE,
 	VERB_EXPORT,
 	VERB_STAGE,
 	VERB_COMMIT,
+	VERB_MOVE,
 	VERBS
 };
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/request/upload.h"
 #include "daemon/request/waiter.h"
 #include "tests/unit/request_rig.h"
 
@@ -99,6 +100,44 @@ START_TEST(a_repeated_rotation_gets_its_first_answer)
 }
 END_TEST
 
+/*
+ * The answers of one program are the next one's: what it knows a request by never changes. These
+ * are BLAKE2b over the fields in upload.c, made without it.
+ */
+static const struct {
+	struct request request;
+	const char *name;
+	const char *digest;
+} known[] = {
+	{ { .verb = VERB_REMOVE }, "a", "e1912ae8641b9afb32efd59f958924b9" },
+	{ { .verb = VERB_SET,
+		  .size = 100,
+		  .conditions = { .create_only = true },
+		  .lifetime = { .ttl_ms = 5000, .reads = 2 },
+		  .tags = { &(const struct tag){
+				    { (const uint8_t *)"env", 3 }, { (const uint8_t *)"prod", 4 } },
+			  1 } },
+		"a", "b0ceb7c0fd00e82c1480e20b6f99bac2" },
+	{ { .verb = VERB_COMMIT, .secrets = 3 }, "", "3e4a2f9c429a29e5ae0689a60d261350" },
+	{ { .verb = VERB_MOVE,
+		  .to = { (const uint8_t *)"b", 1 },
+		  .conditions = { .compare = true, .version = 7 } },
+		"a", "bb422af5293d3871d2406e5ad7a8bf7a" },
+	{ { .verb = VERB_SET, .size = 100, .rotation = { true, 60000 } }, "a",
+		"2e16065bee4e7b84cfdc414ff732764e" },
+};
+
+START_TEST(the_next_program_knows_a_repeated_request_again)
+{
+	uint8_t digest[REPEAT_DIGEST_SIZE];
+	char text[2 * REPEAT_DIGEST_SIZE + 1];
+
+	request_digest(digest, &known[_i].request, span_text(known[_i].name));
+	sodium_bin2hex(text, sizeof(text), digest, sizeof(digest));
+	ck_assert_str_eq(text, known[_i].digest);
+}
+END_TEST
+
 START_TEST(what_is_drawn_can_be_rotated_too)
 {
 	struct request drawn = changing(VERB_GENERATE, "a");
@@ -171,6 +210,8 @@ int main(void)
 	tcase_add_checked_fixture(claims, set_up, tear_down);
 	tcase_add_test(claims, a_repeated_move_gets_its_first_answer);
 	tcase_add_test(claims, a_repeated_rotation_gets_its_first_answer);
+	tcase_add_loop_test(claims, the_next_program_knows_a_repeated_request_again, 0,
+		(int)(sizeof(known) / sizeof(known[0])));
 	tcase_add_test(claims, what_is_drawn_can_be_rotated_too);
 	tcase_add_test(claims, nothing_is_moved_or_rotated_that_is_not_ones_own);
 	tcase_add_test(claims, a_get_waits_for_a_name_that_is_given);
