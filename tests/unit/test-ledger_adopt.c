@@ -291,7 +291,7 @@ END_TEST
 /* Whoever made it has ended before its head was written. */
 START_TEST(a_file_of_zeros_is_an_empty_ledger)
 {
-	static const uint8_t format = 1;
+	static const uint8_t format = LEDGER_FORMAT;
 	struct block block = { .size = 100 };
 	struct ledger *ledger;
 
