@@ -101,7 +101,7 @@ static bool is_too_weak(unsigned backend, enum os_memory_need need)
 
 static int judge(const struct offer *offer, const struct config *config, struct config_fault *fault)
 {
-	if (offer->keys != COFFER_FORMAT || !ledger_reads(offer->ledger)) {
+	if (offer->keys != COFFER_FORMAT || offer->ledger != LEDGER_FORMAT) {
 		snprintf(fault->text, sizeof(fault->text),
 			"memguardd " MEMGUARDD_VERSION " does not read keys of format %u and a "
 			"ledger of format %u",

@@ -30,16 +30,10 @@ struct ledger;
 int ledger_file(void);
 
 /*
- * The format of the files that this program makes, and the oldest one that it reads. Since 2 there
- * are versions that were rotated, and secrets that were given another name.
+ * The format of the files that this program writes and reads: of their head, and of the blocks that
+ * others keep in them.
  */
 #define LEDGER_FORMAT 2
-#define LEDGER_FORMAT_OLDEST 1
-
-static inline bool ledger_reads(uint32_t format)
-{
-	return format >= LEDGER_FORMAT_OLDEST && format <= LEDGER_FORMAT;
-}
 
 /*
  * Whether ledger_new would take the file, as far as its head tells: 0, or -EBADMSG. One that nobody
@@ -69,12 +63,6 @@ void ledger_leave(struct ledger *ledger);
  * ledger_let_write the kernel sees to it that not a byte is changed.
  */
 bool ledger_is_adopted(const struct ledger *ledger);
-
-/*
- * What is about to be written could be misread by a program that knows only an older format: from
- * now on it refuses the file.
- */
-void ledger_renew(struct ledger *ledger);
 
 /* The next run of bytes from `offset` on that were ever written. Returns false at the end. */
 bool ledger_written(const struct ledger *ledger, uint64_t offset, uint64_t *beginp, uint64_t *endp);

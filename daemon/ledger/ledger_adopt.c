@@ -31,7 +31,7 @@ bool ledger_is_adopted(const struct ledger *ledger)
 static bool head_is_ours(const struct head *head)
 {
 	return memcmp(head->magic, head_magic, sizeof(head_magic)) == 0 &&
-		ledger_reads(bytes_get32(head->format));
+		bytes_get32(head->format) == LEDGER_FORMAT;
 }
 
 static bool is_ours(const struct ledger *ledger)
@@ -59,14 +59,6 @@ void ledger_write_head(struct ledger *ledger)
 	memcpy(&magic, head_magic, sizeof(magic));
 	bytes_put32(head->format, LEDGER_FORMAT);
 	atomic_store_explicit((_Atomic uint64_t *)(void *)head->magic, magic, memory_order_release);
-}
-
-void ledger_renew(struct ledger *ledger)
-{
-	struct head *head = (struct head *)(void *)ledger->base;
-
-	if (bytes_get32(head->format) != LEDGER_FORMAT)
-		bytes_put32(head->format, LEDGER_FORMAT);
 }
 
 bool ledger_written(const struct ledger *ledger, uint64_t offset, uint64_t *beginp, uint64_t *endp)

@@ -243,7 +243,6 @@ static int generate(struct desk *desk, const struct process *process, uint64_t *
 
 	if (!key)
 		return -ENOBUFS;
-	memcpy(put.number, request->number, sizeof(put.number));
 	enclave_draw_key(key);
 	r = lifetime_bind(&put, desk->transfers, process, &desk->words);
 	if (r == 0)

@@ -263,7 +263,6 @@ static void write_header(struct vault *vault, const struct value *value, const s
 
 	*header = (struct header){ .flags = put->frozen ? RECORD_FROZEN : 0,
 		.lifetime_size = (uint8_t)lifetime_size(put, old) };
-	memcpy(header->number, put->number, sizeof(header->number));
 	put_number(header->secret, old ? get_number(old->secret) : sequence);
 	put_number(header->version, draft->version);
 	put_number(header->sequence, sequence);

@@ -158,10 +158,9 @@ void value_free(struct vault *vault, struct value *value);
 
 /* What a new version is to be. */
 struct vault_put {
-	struct span name;                    /* filed */
-	uint32_t owner;                      /* uid */
-	uint8_t number[MESSAGE_NUMBER_SIZE]; /* of the request */
-	const uint8_t *key;                  /* the data key, in secret memory */
+	struct span name;   /* filed */
+	uint32_t owner;     /* uid */
+	const uint8_t *key; /* the data key, in secret memory */
 	struct conditions conditions;
 	struct tags tags;
 	bool frozen;

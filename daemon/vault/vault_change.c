@@ -168,7 +168,6 @@ int vault_move(struct vault *vault, const struct vault_move *move, uint64_t *ver
 		r = record_copy(vault, offset, &(struct copy){ .name = move->to }, &copy);
 	if (r != 0)
 		return r;
-	ledger_renew(vault->ledger);
 	record_header(vault, copy)->flags |= RECORD_MOVED;
 	bytes_put32(record_header(vault, copy)->owner, move->owner);
 	r = seal_copy(vault, copy);
@@ -206,7 +205,6 @@ int rotation_begin(struct vault *vault, uint64_t offset, uint64_t grace_ms, uint
 		vault_give(vault, copy);
 		return r;
 	}
-	ledger_renew(vault->ledger);
 	block_set_kind(header, BLOCK_RECORD);
 	*formerp = copy;
 	return 0;

@@ -31,7 +31,6 @@
 struct header {
 	struct block block;
 	uint8_t wrapped[ENCLAVE_WRAPPED_KEY];
-	uint8_t number[MESSAGE_NUMBER_SIZE]; /* of the request that stored this version */
 	uint8_t secret[NUMBER_SIZE];         /* the sequence number of the first version */
 	uint8_t version[NUMBER_SIZE];        /* 1, 2, 3, ... */
 	uint8_t sequence[NUMBER_SIZE];       /* of this version, among all that was stored */
@@ -91,7 +90,7 @@ static inline struct lifetime_bytes *lifetime_bytes(const struct header *header)
 #define TAGS_SIZE_MAX \
 	(MESSAGE_TAGS_MAX * (TAG_PREFIX + MESSAGE_TAG_KEY_MAX + MESSAGE_TAG_VALUE_MAX))
 
-_Static_assert(sizeof(struct header) == 148, "the header has no holes");
+_Static_assert(sizeof(struct header) == 132, "the header has no holes");
 _Static_assert(sizeof(struct lifetime_bytes) == 34, "nor has the lifetime");
 _Static_assert(TAGS_SIZE_MAX <= UINT16_MAX, "the size of the tags has 16 bits");
 _Static_assert(MESSAGE_TAG_KEY_MAX <= UINT8_MAX, "the size of a tag's key has 8 bits");

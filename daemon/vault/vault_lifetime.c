@@ -253,7 +253,6 @@ static int write_tombstone(
 		.lifetime_size = sizeof(struct lifetime_bytes) };
 	*lifetime_bytes(header) = (struct lifetime_bytes){ 0 };
 	put_number(lifetime_bytes(header)->end, end);
-	memcpy(header->number, old->number, sizeof(header->number));
 	memcpy(header->secret, old->secret, sizeof(header->secret));
 	memcpy(header->version, old->version, sizeof(header->version));
 	memcpy(header->created, old->created, sizeof(header->created));

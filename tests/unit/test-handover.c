@@ -134,13 +134,13 @@ static const struct {
 	{ HANDOVER_VERSION, "1 1 0", "does not know what is handed over" },
 	{ HANDOVER_VERSION, "1 1 x 1 %s", "does not know what is handed over" },
 	{ HANDOVER_VERSION, "99999999999999999999 1 0 1 %s", "does not know what is handed over" },
-	{ HANDOVER_VERSION, "2 1 0 1 %s",
-		"does not read keys of format 2 and a ledger of format 1" },
+	{ HANDOVER_VERSION, "2 2 0 1 %s",
+		"does not read keys of format 2 and a ledger of format 2" },
+	{ HANDOVER_VERSION, "1 1 0 1 %s",
+		"does not read keys of format 1 and a ledger of format 1" },
 	{ HANDOVER_VERSION, "1 7 0 1 %s",
 		"does not read keys of format 1 and a ledger of format 7" },
-	{ HANDOVER_VERSION, "1 0 0 1 %s",
-		"does not read keys of format 1 and a ledger of format 0" },
-	{ HANDOVER_VERSION, "1 1 0 1 /elsewhere", "another path than /elsewhere" },
+	{ HANDOVER_VERSION, "1 2 0 1 /elsewhere", "another path than /elsewhere" },
 };
 
 START_TEST(an_offer_that_cannot_be_taken_is_refused_with_words)
@@ -180,18 +180,6 @@ START_TEST(what_the_settings_forbid_is_refused)
 		ck_assert_int_eq(take(), -EPERM);
 		ck_assert_ptr_nonnull(strstr(fault.text, "`memory`"));
 	}
-}
-END_TEST
-
-START_TEST(a_ledger_of_the_format_before_is_taken)
-{
-	char text[LINE_TEXT_MAX];
-
-	snprintf(text, sizeof(text), HANDOVER_OFFER, COFFER_FORMAT, LEDGER_FORMAT_OLDEST,
-		(unsigned)theirs.keys.backend, 1u, place);
-	offer(HANDOVER_VERSION, text);
-	send_estate(0);
-	ck_assert_msg(take() == 0, "%s", fault.text);
 }
 END_TEST
 
@@ -283,7 +271,6 @@ int main(void)
 	tcase_add_loop_test(claims, an_offer_that_cannot_be_taken_is_refused_with_words, 0,
 		sizeof(offers) / sizeof(offers[0]));
 	tcase_add_test(claims, what_the_settings_forbid_is_refused);
-	tcase_add_test(claims, a_ledger_of_the_format_before_is_taken);
 	tcase_add_test(claims, the_path_of_an_inherited_socket_is_not_looked_at);
 	tcase_add_test(claims, without_the_old_one_it_ends);
 	tcase_add_loop_test(claims, what_is_no_estate_is_refused_and_nothing_stays_open, 0,

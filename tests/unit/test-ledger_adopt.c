@@ -263,7 +263,7 @@ static void refused(void)
 
 START_TEST(a_file_that_is_no_ledger_is_refused_and_left_alone)
 {
-	static const uint8_t head[16] = "mgledger\1";
+	static const uint8_t head[16] = "mgledger\2";
 	static const char text[4096] = "a text of a page";
 	uint8_t other[16];
 

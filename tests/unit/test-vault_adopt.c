@@ -575,14 +575,11 @@ START_TEST(a_purge_that_was_interrupted_is_finished)
 }
 END_TEST
 
-/* The one after this program's, none at all, and another one's. */
-static const uint8_t unread_formats[] = { LEDGER_FORMAT + 1, 0, 99 };
-
 START_TEST(another_format_is_refused_and_left_alone)
 {
 	struct remains *remains = remains_of_now();
 	struct vault *none = NULL;
-	uint8_t format = unread_formats[_i];
+	uint8_t format = 99;
 	uint8_t seen = 0;
 
 	ck_assert_int_eq(pwrite(remains->fd, &format, 1, 8), 1);
@@ -591,51 +588,6 @@ START_TEST(another_format_is_refused_and_left_alone)
 	ck_assert_int_eq(pread(remains->fd, &seen, 1, 8), 1);
 	ck_assert_uint_eq(seen, format);
 	forget_remains(remains);
-}
-END_TEST
-
-static uint8_t format_now(void)
-{
-	uint8_t format = 0;
-
-	ck_assert_int_eq(pread(past.remains->fd, &format, 1, 8), 1);
-	return format;
-}
-
-static void rotate_it(void)
-{
-	struct kept *next = draw(10);
-	struct vault_put put = put_of("a", next);
-
-	put.rotation = (struct rotation){ .asked = true, .grace_ms = 60000 };
-	ck_assert_int_eq(try_put(&put, next), 0);
-	forget(next);
-}
-
-static void move_it(void)
-{
-	struct vault_move move = { .name = span_text("a"), .to = span_text("b") };
-
-	ck_assert_int_eq(vault_move(vault, &move, &(uint64_t){ 0 }), 0);
-}
-
-/* What the program before would misread. */
-static void (*const newer[])(void) = { rotate_it, move_it };
-
-START_TEST(the_format_before_is_read_and_stays_as_long_as_it_can)
-{
-	static const uint8_t format = LEDGER_FORMAT_OLDEST;
-	struct kept *kept = store_new("a", 100);
-
-	ck_assert_int_eq(pwrite(ledger_fd, &format, 1, 8), 1);
-	crash();
-	check_stored("a", kept);
-	store("a", kept);
-	ck_assert_uint_eq(format_now(), format);
-	newer[_i]();
-	ck_assert_uint_eq(format_now(), LEDGER_FORMAT);
-	rise();
-	forget(kept);
 }
 END_TEST
 
@@ -715,10 +667,7 @@ int main(void)
 	tcase_add_test(claims, records_from_the_future_are_not_believed);
 	tcase_add_test(claims, after_a_purge_nothing_comes_back);
 	tcase_add_test(claims, a_purge_that_was_interrupted_is_finished);
-	tcase_add_loop_test(
-		claims, another_format_is_refused_and_left_alone, 0, COUNT_OF(unread_formats));
-	tcase_add_loop_test(
-		claims, the_format_before_is_read_and_stays_as_long_as_it_can, 0, COUNT_OF(newer));
+	tcase_add_test(claims, another_format_is_refused_and_left_alone);
 	tcase_add_loop_test(claims, without_memory_nothing_is_adopted_and_nothing_lost, 0, 2);
 	return claims_run(claims, "a vault that is adopted");
 }

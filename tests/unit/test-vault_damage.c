@@ -13,7 +13,6 @@ static struct kept *store_marked(const char *name, size_t size)
 	struct tag tag = { .key = span_text("env"), .value = span_text("production") };
 
 	put.tags = (struct tags){ .tag = &tag, .count = 1 };
-	randombytes_buf(put.number, sizeof(put.number));
 	ck_assert_int_eq(try_put(&put, kept), 0);
 	return kept;
 }

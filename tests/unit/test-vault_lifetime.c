@@ -586,7 +586,7 @@ static void overwrite_byte(size_t place)
 	 */
 	clock_ms += 1000;
 	expire_all();
-	if (place < offsetof(struct header, wrapped) || place >= offsetof(struct header, number))
+	if (place < offsetof(struct header, wrapped) || place >= offsetof(struct header, secret))
 		ck_assert(!is_wrapped_anywhere(&wrapped));
 	ck_assert_uint_eq(vault_expiry_ms(vault), UINT64_MAX);
 	ck_assert_int_eq(find_status("x"), STATUS_INTEGRITY);
