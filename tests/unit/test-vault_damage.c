@@ -449,42 +449,49 @@ static size_t many_name(size_t i, char out[48])
 		out, 48, "~%zu/service-%zu/token-%zu", 1000 + i % 50, i / 50 % 100, i);
 }
 
-static size_t fill_vault(void)
+/* Beside `names` bytes of names, and the values. */
+static double overhead_of(size_t count, size_t names)
+{
+	uint64_t all =
+		vault_bytes(vault) + index_bytes(vault->index) + ledger_bookkeeping(vault->ledger);
+
+	return (double)(all - names - count * MANY_SIZE) / (double)count;
+}
+
+static size_t store_many(struct kept *kept, size_t i)
+{
+	char name[48];
+	size_t size = many_name(i, name);
+	struct vault_put put = put_of(name, kept);
+	struct value *value = NULL;
+
+	if (value_new(vault, &value) != 0 || value_append(vault, value, chunk_of(kept, 0)) != 0 ||
+		vault_put(vault, &value, &put, &kept->version) != 0)
+		ck_abort_msg("secret %zu was not stored", i);
+	return size;
+}
+
+/* What grows by leaps costs most right after one: it is looked at often. */
+START_TEST(a_secret_costs_at_most_200_bytes_beside_its_name_and_value)
 {
 	struct kept *kept = draw(MANY_SIZE);
 	size_t names = 0;
-	char name[48];
+	double worst = 0;
+	double overhead = 0;
 
 	for (size_t i = 0; i < MANY; i++) {
-		struct vault_put put = put_of("", kept);
-		struct value *value = NULL;
-
-		names += many_name(i, name);
-		put.name = span_text(name);
-		if (value_new(vault, &value) != 0 ||
-			value_append(vault, value, chunk_of(kept, 0)) != 0 ||
-			vault_put(vault, &value, &put, &kept->version) != 0)
-			ck_abort_msg("secret %zu was not stored", i);
+		names += store_many(kept, i);
+		if (i + 1 < 10000 || (i + 1) % 100 != 0)
+			continue;
+		overhead = overhead_of(i + 1, names);
+		worst = overhead > worst ? overhead : worst;
 	}
-	forget(kept);
-	return names;
-}
-
-START_TEST(a_secret_costs_at_most_200_bytes_beside_its_name_and_value)
-{
-	size_t names = fill_vault();
-	uint64_t ledger = vault_bytes(vault);
-	uint64_t outside = index_bytes(vault->index) + ledger_bookkeeping(vault->ledger);
-	double overhead = (double)(ledger + outside - names - (size_t)MANY * MANY_SIZE) / MANY;
-
-	printf("%d secrets of %d bytes: %.1f bytes of overhead each (ledger %.1f, index %.1f, "
-	       "maps %.1f, with the 16 of the chunk's tag)\n",
-		MANY, MANY_SIZE, overhead,
-		(double)(ledger - names - (size_t)MANY * MANY_SIZE) / MANY,
-		(double)index_bytes(vault->index) / MANY,
-		(double)ledger_bookkeeping(vault->ledger) / MANY);
+	printf("%d secrets of %d bytes: %.1f bytes of overhead each, at most %.1f from 10000 on "
+	       "(with the 16 of the chunk's tag)\n",
+		MANY, MANY_SIZE, overhead, worst);
 	ck_assert_uint_eq(vault_count(vault), MANY);
-	ck_assert(overhead <= 200);
+	ck_assert(worst <= 200);
+	forget(kept);
 }
 END_TEST
 
