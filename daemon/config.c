@@ -1,43 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/config.h"
 
-#include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <grp.h>
-#include <ini.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/span.h"
 #include "common/wire/message.h"
 #include "daemon/admin_file.h"
-
-/* More than any configuration needs; it is read whole. */
-#define FILE_SIZE_MAX ((size_t)1 << 20)
-
-/* inih cuts longer lines (INI_MAX_LINE, 200 bytes) into two: we refuse them before that. */
-#define LINE_SIZE_MAX 198
+#include "daemon/ini_text.h"
 
 #define MAX_VALUE_DEFAULT ((uint64_t)1 << 20)
 #define REKEY_DEFAULT_MS 500
 #define REKEY_LEAST_MS 10
 #define REKEY_MOST_MS 60000
-
-__attribute__((format(printf, 2, 3))) static void say(
-	struct config_fault *fault, const char *format, ...)
-{
-	va_list arguments;
-
-	va_start(arguments, format);
-	vsnprintf(fault->text, sizeof(fault->text), format, arguments);
-	va_end(arguments);
-}
 
 /* -- values: each reader gives NULL, or what would be right -------------------------------- */
 
@@ -216,187 +196,70 @@ struct reading {
 	struct config *config;
 	struct config_fault *fault;
 	const char *path;
-	struct span text; /* not yet read */
-	unsigned line;    /* being read */
-	bool failed;
 };
 
-/* inih's view of the text, a line at a time like fgets: Debian's build tells no line numbers. */
-static char *next_line(char *out, int room, void *stream)
+static bool on_section(void *context, struct span title, unsigned line)
 {
-	struct reading *reading = stream;
-	const char *text = (const char *)reading->text.data;
-	const char *end = reading->text.size > 0 ? memchr(text, '\n', reading->text.size) : NULL;
-	size_t size = end ? (size_t)(end - text) + 1 : reading->text.size;
-
-	if (size == 0 || size >= (size_t)room)
-		return NULL;
-	memcpy(out, text, size);
-	out[size] = '\0';
-	reading->text = span_of(text + size, reading->text.size - size);
-	reading->line++;
-	return out;
+	(void)context;
+	(void)line;
+	return span_equal(title, span_text("daemon"));
 }
 
-static int on_pair(void *user, const char *section, const char *name, const char *value)
+static bool on_pair(void *context, const char *name, const char *value, unsigned line)
 {
-	struct reading *reading = user;
+	struct reading *reading = context;
 	unsigned *lines = reading->config->lines;
-	unsigned line = reading->line;
 	size_t key = find_key(name, strlen(name));
 	const char *wrong;
 
-	if (reading->failed)
-		return 0;
-	reading->failed = true;
-	if (strcmp(section, "daemon") != 0)
-		say(reading->fault, "%s:%u: '%s' stands before any section; put [daemon] above it",
-			reading->path, line, name);
-	else if (key == CONFIG_KEYS)
-		say(reading->fault, "%s:%u: unknown key '%s'", reading->path, line, name);
+	if (key == CONFIG_KEYS)
+		config_fault_say(
+			reading->fault, "%s:%u: unknown key '%s'", reading->path, line, name);
 	else if (lines[key] > 0)
-		say(reading->fault, "%s:%u: '%s' is set a second time (first in line %u)",
-			reading->path, line, name, lines[key]);
+		config_fault_say(reading->fault,
+			"%s:%u: '%s' is set a second time (first in line %u)", reading->path, line,
+			name, lines[key]);
 	else if ((wrong = keys[key].read(reading->config, value)))
-		say(reading->fault, "%s:%u: %s: '%s' %s", reading->path, line, name, value, wrong);
+		config_fault_say(reading->fault, "%s:%u: %s: '%s' %s", reading->path, line, name,
+			value, wrong);
 	else
-		reading->failed = false;
-	if (key < CONFIG_KEYS)
-		lines[key] = line;
-	return !reading->failed;
-}
-
-static struct span skip_blanks(struct span line)
-{
-	while (line.size > 0 && isspace(line.data[0]))
-		line = span_of(line.data + 1, line.size - 1);
-	return line;
-}
-
-/* inih tells of a section only with a key in it, and drops what stands behind the ']'. */
-static int check_section(
-	struct span line, const char *path, unsigned number, struct config_fault *fault)
-{
-	const struct span known = span_text("[daemon]");
-	const uint8_t *end;
-
-	line = skip_blanks(line);
-	if (line.size == 0 || line.data[0] != '[')
-		return 0;
-	if (!span_starts_with(line, known)) {
-		end = memchr(line.data, ']', line.size);
-		say(fault, "%s:%u: unknown section %.*s; there is [daemon]", path, number,
-			end ? (int)(end - line.data) + 1 : (int)line.size, (const char *)line.data);
-		return -EBADMSG;
-	}
-	line = skip_blanks(span_of(line.data + known.size, line.size - known.size));
-	if (line.size == 0 || line.data[0] == ';' || line.data[0] == '#')
-		return 0;
-	say(fault, "%s:%u: words behind [daemon]; they belong into a line of their own", path,
-		number);
-	return -EBADMSG;
-}
-
-static int check_line(
-	struct span line, const char *path, unsigned number, struct config_fault *fault)
-{
-	const struct span mark = span_text("\xef\xbb\xbf"); /* of the byte order */
-
-	if (line.size > LINE_SIZE_MAX) {
-		say(fault, "%s:%u: the line is longer than %d bytes", path, number, LINE_SIZE_MAX);
-		return -EBADMSG;
-	}
-	if (number == 1 && span_starts_with(line, mark))
-		line = span_of(line.data + mark.size, line.size - mark.size);
-	return check_section(line, path, number, fault);
-}
-
-/* What inih would cut, or would not see. */
-static int check_lines(const char *text, size_t size, const char *path, struct config_fault *fault)
-{
-	unsigned line = 1;
-	size_t begin = 0;
-
-	for (size_t i = 0; i <= size; i++) {
-		if (i < size && text[i] == '\0') {
-			say(fault, "%s:%u: a NUL byte", path, line);
-			return -EBADMSG;
-		}
-		if (i < size && text[i] != '\n')
-			continue;
-		if (check_line(span_of(text + begin, i - begin), path, line, fault) < 0)
-			return -EBADMSG;
-		begin = i + 1;
-		line++;
-	}
-	return 0;
+		return lines[key] = line, true;
+	return false;
 }
 
 int config_parse(struct config *config, const char *text, size_t size, const char *path,
 	struct config_fault *fault)
 {
 	struct config draft = *config;
-	struct reading reading = {
-		.config = &draft, .fault = fault, .path = path, .text = span_of(text, size)
-	};
+	struct reading reading = { .config = &draft, .fault = fault, .path = path };
+	struct ini_text reader = { .path = path,
+		.fault = fault,
+		.sections = "[daemon]",
+		.context = &reading,
+		.section = on_section,
+		.pair = on_pair };
 	int r;
 
 	memset(draft.lines, 0, sizeof(draft.lines));
-	if (check_lines(text, size, path, fault) < 0)
-		return -EBADMSG;
-	r = ini_parse_stream(next_line, &reading, on_pair, &reading);
-	if (r != 0 && !reading.failed)
-		say(fault, "%s:%d: neither a [section], 'key = value' nor a comment", path,
-			r > 0 ? r : 1);
-	if (r != 0)
-		return -EBADMSG;
-	*config = draft;
-	return 0;
-}
-
-static int check_file(int fd, const char *path, struct config_fault *fault, size_t *size)
-{
-	struct stat status;
-	const char *wrong;
-
-	if (fstat(fd, &status) < 0) {
-		say(fault, "%s: %s", path, strerror(errno));
-		return -EBADMSG;
-	}
-	wrong = admin_file_fault(&status);
-	if (wrong)
-		say(fault, "%s: %s", path, wrong);
-	else if ((size_t)status.st_size > FILE_SIZE_MAX)
-		say(fault, "%s: is larger than 1 MiB", path);
-	else
-		return *size = (size_t)status.st_size, 0;
-	return -EBADMSG;
+	r = ini_text_read(&reader, text, size);
+	if (r == 0)
+		*config = draft;
+	return r;
 }
 
 static int read_file(
 	struct config *config, const char *path, bool optional, struct config_fault *fault)
 {
-	cleanup(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	cleanup(freep) char *text = NULL;
 	size_t size;
-	ssize_t got;
+	int r = admin_file_read(path, &text, &size, fault);
 
 	config->file = admin_file_shown(path);
-	if (fd < 0 && optional && errno == ENOENT)
+	if (r == -ENOENT && optional) {
+		fault->text[0] = '\0';
 		return 0;
-	if (fd < 0) {
-		say(fault, "%s: %s", config->file, strerror(errno));
-		return -EBADMSG;
 	}
-	if (check_file(fd, config->file, fault, &size) < 0)
-		return -EBADMSG;
-	text = malloc(size + 1);
-	got = text ? read(fd, text, size) : -1;
-	if (got < 0 || (size_t)got != size) {
-		say(fault, "%s: cannot be read", config->file);
-		return -EBADMSG;
-	}
-	return config_parse(config, text, size, config->file, fault);
+	return r < 0 ? -EBADMSG : config_parse(config, text, size, config->file, fault);
 }
 
 /* -- the command line ---------------------------------------------------------------------- */
@@ -415,7 +278,7 @@ static const char *option_value(const char *name, const char *equals, int *at, i
 		return equals + 1;
 	if (*at + 1 < argc)
 		return argv[++*at];
-	say(fault, "--%s needs a value (try --help)", name);
+	config_fault_say(fault, "--%s needs a value (try --help)", name);
 	return NULL;
 }
 
@@ -438,7 +301,7 @@ static int read_option(struct config *config, struct arguments *arguments, int *
 	else if (size == strlen("config") && strncmp(name, "config", size) == 0)
 		place = &arguments->file;
 	else {
-		say(fault, "unknown option '%s' (try --help)", word);
+		config_fault_say(fault, "unknown option '%s' (try --help)", word);
 		return -EINVAL;
 	}
 	if (key < CONFIG_KEYS && keys[key].alone && !equals)
@@ -457,11 +320,11 @@ static int read_arguments(struct config *config, struct arguments *arguments, in
 			config->command = argv + i + 1;
 			if (*config->command)
 				return 0;
-			say(fault, "no command behind '--'");
+			config_fault_say(fault, "no command behind '--'");
 			return -EINVAL;
 		}
 		if (strncmp(argv[i], "--", 2) != 0) {
-			say(fault, "unknown argument '%s' (try --help)", argv[i]);
+			config_fault_say(fault, "unknown argument '%s' (try --help)", argv[i]);
 			return -EINVAL;
 		}
 		if (read_option(config, arguments, &i, argc, argv, fault) < 0)
@@ -478,7 +341,8 @@ static int apply_arguments(
 			arguments->values[i] ? keys[i].read(config, arguments->values[i]) : NULL;
 
 		if (wrong) {
-			say(fault, "--%s: '%s' %s", keys[i].name, arguments->values[i], wrong);
+			config_fault_say(
+				fault, "--%s: '%s' %s", keys[i].name, arguments->values[i], wrong);
 			return -EINVAL;
 		}
 	}
@@ -533,10 +397,10 @@ static int find_group(
 	if (read_gid(name, &config->socket_group))
 		return 0;
 	if (arguments->values[CONFIG_SOCKET_GROUP]) {
-		say(fault, "--socket-group: there is no group '%s'", name);
+		config_fault_say(fault, "--socket-group: there is no group '%s'", name);
 		return -EINVAL;
 	}
-	say(fault, "%s:%u: socket-group: there is no group '%s'", config->file,
+	config_fault_say(fault, "%s:%u: socket-group: there is no group '%s'", config->file,
 		config->lines[CONFIG_SOCKET_GROUP], name);
 	return -EBADMSG;
 }

@@ -4,6 +4,7 @@
 #include "common/memory/os_memory.h"
 #include "common/wire/endpoint.h"
 #include "daemon/bundle_setting.h"
+#include "daemon/config_fault.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -15,7 +16,6 @@
  * one table holds them.
  */
 #define CONFIG_FILE "/etc/memguardd/memguardd.conf"
-#define CONFIG_FAULT_MAX 512
 
 enum config_key {
 	CONFIG_SOCKET,
@@ -46,11 +46,6 @@ struct config {
 	unsigned lines[CONFIG_KEYS]; /* of the file, where each key stands; 0: nowhere */
 	bool help;
 	bool version;
-};
-
-/* What went wrong, for people, with the file and line or the option it was in. */
-struct config_fault {
-	char text[CONFIG_FAULT_MAX];
 };
 
 /*
