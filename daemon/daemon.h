@@ -7,7 +7,7 @@
 #include "common/memory/os_memory.h"
 #include "common/memory/workbench.h"
 #include "daemon/config.h"
-#include "daemon/policy.h"
+#include "daemon/policy/policy.h"
 #include "daemon/process.h"
 #include "daemon/request/penalty.h"
 #include "daemon/request/repeat.h"

@@ -374,7 +374,7 @@ plant_layers() {
 plant_daemon() {
 	plant rank daemon/vault/vault.h '#include "daemon/session.h"'
 	plant rank daemon/peer.h '#include "daemon/log.h"'
-	plant rank daemon/policy.c '#include "daemon/vault/vault.h"'
+	plant rank daemon/policy/policy.c '#include "daemon/vault/vault.h"'
 	plant rank daemon/planted.c '#include "daemon/config.h"'
 	printf '%s\n' '#pragma once' '#include "daemon/planted.h"' >"$copy/daemon/second.h"
 	plant cycle daemon/planted.h '#include "daemon/second.h"'

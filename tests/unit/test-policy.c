@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "daemon/policy.h"
+#include "daemon/policy/policy.h"
 #include "tests/unit/claims.h"
 
 /* The defaults: root, the daemon's own user, and a space for everybody. */

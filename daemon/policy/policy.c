@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/policy/policy.h"
+
+#include <time.h>
+
+#include "common/wire/name.h"
+
+static bool is_privileged(const struct policy *policy, uid_t uid)
+{
+	return uid == 0 || uid == policy->own;
+}
+
+bool policy_privileged(const struct policy *policy, const struct peer *peer)
+{
+	return is_privileged(policy, peer->uid);
+}
+
+struct policy_subject policy_subject_of(const struct peer *peer)
+{
+	return (struct policy_subject){ .uid = peer->uid,
+		.gid = peer->gid,
+		.groups = peer->groups,
+		.group_count = peer->group_count,
+		.label = peer->label[0] ? peer->label : NULL,
+		.pinned = peer->pidfd >= 0 };
+}
+
+/* What was written down, in front of what goes without saying. */
+static struct policy_verdict decide_by_book(const struct policy *policy,
+	const struct policy_subject *subject, enum right right, struct span name, int64_t now)
+{
+	static const enum policy_cause causes[] = {
+		[POLICY_SILENT] = POLICY_BY_NOTHING,
+		[POLICY_DENIED] = POLICY_BY_DENY,
+		[POLICY_ALLOWED] = POLICY_BY_ALLOW,
+		[POLICY_OWNED] = POLICY_BY_OWNER,
+	};
+	const struct policy_query query = {
+		.subject = subject, .right = right, .name = name, .now = now
+	};
+	struct policy_answer answer = { .word = POLICY_SILENT };
+
+	if (policy->book && right != RIGHT_RULE)
+		answer = policy_book_ask(policy->book, &query);
+	return (struct policy_verdict){
+		.allowed = answer.word == POLICY_ALLOWED || answer.word == POLICY_OWNED,
+		.cause = causes[answer.word],
+		.file = answer.file,
+		.line = answer.line,
+	};
+}
+
+static struct policy_verdict allowed_by(enum policy_cause cause)
+{
+	return (struct policy_verdict){ .allowed = true, .cause = cause };
+}
+
+struct policy_verdict policy_decide(const struct policy *policy,
+	const struct policy_subject *subject, enum right right, struct span name, int64_t now)
+{
+	struct policy_verdict verdict;
+
+	if (right == RIGHT_NONE)
+		return allowed_by(POLICY_BY_NATURE);
+	verdict = decide_by_book(policy, subject, right, name, now);
+	if (verdict.cause == POLICY_BY_DENY)
+		return verdict;
+	if (is_privileged(policy, subject->uid))
+		return allowed_by(POLICY_BY_PRIVILEGE);
+	if (!verdict.allowed && right != RIGHT_RULE && name_is_of(name, (uint32_t)subject->uid))
+		return allowed_by(POLICY_BY_OWN_SPACE);
+	return verdict;
+}
+
+/* Asked only where something hangs on it. */
+static int64_t now_of(const struct policy *policy)
+{
+	struct timespec now = { 0 };
+
+	if (policy->book && policy_book_expires(policy->book))
+		clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t)now.tv_sec;
+}
+
+bool policy_allows(
+	const struct policy *policy, const struct peer *peer, enum right right, struct span name)
+{
+	struct policy_subject subject = policy_subject_of(peer);
+
+	return policy_decide(policy, &subject, right, name, now_of(policy)).allowed;
+}
+
+uint64_t policy_max_ttl(const struct policy *policy, struct span name)
+{
+	return policy->book ? policy_book_max_ttl(policy->book, name) : 0;
+}
+
+bool policy_reaches(const struct policy *policy, const struct peer *peer, enum right right)
+{
+	struct policy_subject subject = policy_subject_of(peer);
+
+	if (policy_privileged(policy, peer))
+		return true;
+	return policy->book && policy_book_grants(policy->book, &subject, right, now_of(policy));
+}

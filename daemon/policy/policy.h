@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "common/span.h"
+#include "daemon/peer.h"
+#include "daemon/policy/policy_book.h"
+#include "daemon/policy/policy_right.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/*
+ * Who may do what: a pure function of subject, right and filed name, and of the time where a rule
+ * ends. Any rule that denies goes first, also before root. Then root and the daemon's own user may
+ * do everything; who else is allowed by a rule, owns the namespace, or owns the space "~UID/", may;
+ * and nobody else. Refusal comes before look-up, so that a stranger cannot tell absent from
+ * forbidden; a refusal takes no memory.
+ */
+struct policy {
+	uid_t own;                /* the daemon's */
+	struct policy_book *book; /* what was written down; NULL: nothing */
+};
+
+/* Why. */
+enum policy_cause {
+	POLICY_BY_NOTHING,   /* nobody says that it may: no */
+	POLICY_BY_DENY,      /* a rule: no */
+	POLICY_BY_NATURE,    /* anybody may */
+	POLICY_BY_PRIVILEGE, /* root, or the daemon's own user */
+	POLICY_BY_ALLOW,     /* a rule */
+	POLICY_BY_OWNER,     /* of the namespace */
+	POLICY_BY_OWN_SPACE,
+};
+
+struct policy_verdict {
+	bool allowed;
+	enum policy_cause cause;
+	const char *file; /* of the line that decides; NULL: it is none */
+	unsigned line;
+};
+
+/* The line that is missing, where nobody says that somebody may. */
+#define POLICY_MISSING_MAX 2048
+
+/* Root, or the daemon's own user. */
+bool policy_privileged(const struct policy *policy, const struct peer *peer);
+
+/* What is known of a peer; borrows from it. */
+struct policy_subject policy_subject_of(const struct peer *peer);
+
+/* The decision, and whose it is. `now` is in seconds since 1970. */
+struct policy_verdict policy_decide(const struct policy *policy,
+	const struct policy_subject *subject, enum right right, struct span name, int64_t now);
+
+/* The decision alone, now. */
+bool policy_allows(
+	const struct policy *policy, const struct peer *peer, enum right right, struct span name);
+
+/* Milliseconds that a secret of this name may live at most; 0: as long as it likes. */
+uint64_t policy_max_ttl(const struct policy *policy, struct span name);
+
+/*
+ * Whether `peer` may see anything at all outside its own space: else there is no look at what
+ * others have there, whose cost would tell of it.
+ */
+bool policy_reaches(const struct policy *policy, const struct peer *peer, enum right right);
+
+/*
+ * Writes the section and the line that would let the subject do it, as they would stand in a file;
+ * "" when it may already, or when a rule denies it, which no line can change.
+ */
+void policy_missing(char out[POLICY_MISSING_MAX], const struct policy *policy,
+	const struct policy_subject *subject, enum right right, struct span name, int64_t now);

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "daemon/config_fault.h"
+#include "daemon/policy/policy_book.h"
+
+#include <stdbool.h>
+
+/* Where a daemon of root's looks by itself. */
+#define POLICY_FOLDER "/etc/memguardd/policy.d"
+
+/*
+ * Reads all files of a folder whose names end in ".conf" and begin with no dot, and looks up the
+ * users and groups in them: where no request is served. The folder and the files must be such that
+ * only root and the daemon's user may write to them. Returns 0, with the book in *bookp, which is
+ * the caller's to free; NULL when there is no folder and it is `optional`. Or returns -EBADMSG or
+ * -ENOMEM, with the fault said.
+ */
+int policy_folder_read(struct policy_book **bookp, const char *path, bool optional,
+	struct config_fault *fault);
