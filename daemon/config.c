@@ -124,6 +124,17 @@ static const char *read_bundle(struct config *config, const char *text)
 	return bundle_setting_parse(&config->bundle, text);
 }
 
+static const char *read_policy_dir(struct config *config, const char *text)
+{
+	bool none = strcmp(text, "no") == 0;
+
+	if (!none && (text[0] != '/' || strlen(text) >= sizeof(config->policy_dir)))
+		return "is neither no nor an absolute path of at most 255 bytes";
+	strcpy(config->policy_dir, none ? "" : text);
+	config->policy_dir_given = true;
+	return NULL;
+}
+
 /* -- the table: one row a key, for the file and for the command line ----------------------- */
 
 static const struct {
@@ -149,6 +160,8 @@ static const struct {
 		"yes" },
 	[CONFIG_BUNDLE] = { "bundle", read_bundle, "WHAT",
 		"open this at the start: FILE credential:NAME or FILE fd:N", NULL },
+	[CONFIG_POLICY] = { "policy-dir", read_policy_dir, "PATH",
+		"who may do what (root: " CONFIG_POLICY_DIR "; others: no)", NULL },
 };
 
 const char *config_key_name(enum config_key key)
@@ -419,12 +432,16 @@ static int load(struct config *config, int argc, char **argv, struct config_faul
 	if (config->command) {
 		config->socket_given = false;
 		config->bundle.file[0] = '\0';
+		config->policy_dir[0] = '\0';
+		config->policy_dir_given = true;
 	}
 	if (r == 0)
 		r = apply_arguments(config, &arguments, fault);
 	if (r < 0)
 		return r;
 	default_socket(config);
+	if (!config->policy_dir_given && geteuid() == 0 && !arguments.file)
+		strcpy(config->policy_dir, CONFIG_POLICY_DIR);
 	return find_group(config, &arguments, fault);
 }
 

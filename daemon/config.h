@@ -16,6 +16,10 @@
  * one table holds them.
  */
 #define CONFIG_FILE "/etc/memguardd/memguardd.conf"
+#define CONFIG_POLICY_DIR "/etc/memguardd/policy.d"
+
+/* Bytes of a path, with its NUL. */
+#define CONFIG_PATH_MAX 256
 
 enum config_key {
 	CONFIG_SOCKET,
@@ -26,6 +30,7 @@ enum config_key {
 	CONFIG_REKEY_INTERVAL,
 	CONFIG_KEEP,
 	CONFIG_BUNDLE,
+	CONFIG_POLICY,
 	CONFIG_KEYS
 };
 
@@ -40,7 +45,9 @@ struct config {
 	uint64_t max_value; /* bytes of plaintext in one value */
 	uint32_t rekey_ms;  /* milliseconds between two re-masks; 10 to 60000 */
 	bool keep;          /* a keeper holds everything while this process comes and goes */
-	struct bundle_setting bundle; /* opened at the start; file "": none */
+	struct bundle_setting bundle;     /* opened at the start; file "": none */
+	char policy_dir[CONFIG_PATH_MAX]; /* of policies; "": none */
+	bool policy_dir_given;            /* else it need not exist */
 	char **command;   /* after "--": run this and end with it; borrowed from argv, or NULL */
 	const char *file; /* its name for messages, borrowed from argv or CONFIG_FILE */
 	unsigned lines[CONFIG_KEYS]; /* of the file, where each key stands; 0: nowhere */

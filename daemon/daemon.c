@@ -213,6 +213,7 @@ int daemon_init(struct daemon *daemon, const struct daemon_options *options)
 		return r;
 	wait_queue_init(&daemon->waits);
 	daemon->policy.own = options->own;
+	daemon->policy.book = options->policy;
 	daemon->max_value = options->max_value;
 	daemon->rekey_ms = options->rekey_ms;
 	daemon->upload_ms = UPLOAD_MS;
@@ -246,6 +247,7 @@ static void discard(struct daemon *daemon)
 	repeats_free(daemon->repeats);
 	penalties_free(daemon->penalties);
 	processes_free(daemon->processes);
+	policy_book_free(daemon->policy.book);
 	os_memory_unmap(&daemon->memory);
 	memset(daemon, 0, sizeof(*daemon));
 }

@@ -79,7 +79,8 @@ struct daemon_options {
 	int ledger;             /* with `keys`: a ledger_file that outlives it */
 	uint64_t max_value;     /* bytes */
 	uint32_t rekey_ms;
-	uid_t own; /* the uid that may do everything, beside root */
+	uid_t own;                  /* the uid that may do everything, beside root */
+	struct policy_book *policy; /* from then on the daemon's; NULL: none */
 };
 
 /* Maps pages for key parts that outlive a daemon's process. Returns what os_memory_map does. */

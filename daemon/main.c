@@ -41,6 +41,7 @@ struct process {
 	struct config config;
 	struct config_fault fault;
 	struct reload reload;
+	struct policy_book *policy; /* of the start; the daemon's, once there is one */
 	struct companion companion;
 	struct inherited inherited;
 	struct estate estate; /* with a keeper all of it, else the listener alone */
@@ -102,6 +103,8 @@ static int configure(struct process *process, int argc, char **argv)
 		return show("memguardd " MEMGUARDD_VERSION "\n");
 	/* As it was read: a command's daemon gets a place of its own after this. */
 	reload_init(&process->reload, argc, argv, &process->config);
+	if (reload_policy(&process->policy, &process->config, &process->fault) < 0)
+		return fail(EXIT_CONFIGURATION, process->fault.text);
 	return hold_key(process);
 }
 
@@ -121,10 +124,12 @@ static int init_daemon(struct process *process)
 		.ledger = process->estate.ledger,
 		.max_value = process->config.max_value,
 		.rekey_ms = process->config.rekey_ms,
-		.own = geteuid() };
+		.own = geteuid(),
+		.policy = process->policy };
 	const char *advice;
 	int r = daemon_init(&process->daemon, &options);
 
+	process->policy = NULL;
 	if (r == -EPERM)
 		return say_too_weak(daemon_memory(&process->daemon));
 	if (r == -EBADMSG)

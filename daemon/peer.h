@@ -17,7 +17,7 @@ struct peer {
 	uid_t uid;
 	gid_t gid;
 	pid_t pid;        /* 0 when it lies in a pid namespace that we cannot see */
-	uint32_t *groups; /* supplementary; owned */
+	uint32_t *groups; /* supplementary, in ascending order; owned */
 	size_t group_count;
 	char label[PEER_LABEL_MAX]; /* of a security module; "" without one */
 	int pidfd;                  /* -1 when not kept */

@@ -82,6 +82,13 @@ static int take_credentials(struct peer *peer, int socket)
 	return overflow_uid(peer->uid) ? -EOVERFLOW : 0;
 }
 
+static int compare_groups(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
 /* The kernel says how much room it wants when there is too little. */
 static int take_groups(struct peer *peer, int socket)
 {
@@ -101,6 +108,8 @@ static int take_groups(struct peer *peer, int socket)
 	if (getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, peer->groups, &size) < 0)
 		return -errno;
 	peer->group_count = size / sizeof(gid_t);
+	/* A user namespace may turn the order round that the kernel has them in. */
+	qsort(peer->groups, peer->group_count, sizeof(peer->groups[0]), compare_groups);
 	return 0;
 }
 

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/policy/policy_folder.h"
+
 /* -- what was made from a setting, and stays ------------------------------------------------ */
 
 static bool same_socket(const struct config *a, const struct config *b)
@@ -44,6 +46,13 @@ static void take_max_value(struct daemon *daemon, const struct config *config)
 	daemon->max_value = config->max_value;
 }
 
+/* The folder is read each time, whether it is another one or not. */
+static void take_policy_dir(struct daemon *daemon, const struct config *config)
+{
+	(void)daemon;
+	(void)config;
+}
+
 static void take_rekey_interval(struct daemon *daemon, const struct config *config)
 {
 	daemon->rekey_ms = config->rekey_ms;
@@ -61,6 +70,7 @@ static const struct {
 	[CONFIG_KEEP] = { .same = same_keep },
 	[CONFIG_BUNDLE] = { .same = same_bundle },
 	[CONFIG_MAX_VALUE] = { .take = take_max_value },
+	[CONFIG_POLICY] = { .take = take_policy_dir },
 	[CONFIG_REKEY_INTERVAL] = { .take = take_rekey_interval },
 };
 
@@ -80,6 +90,15 @@ static void say(struct config_fault *fault, const struct config *config, enum co
 		config->file, line, config_key_name(key));
 }
 
+int reload_policy(
+	struct policy_book **bookp, const struct config *config, struct config_fault *fault)
+{
+	*bookp = NULL;
+	if (config->policy_dir[0] == '\0')
+		return 0;
+	return policy_folder_read(bookp, config->policy_dir, !config->policy_dir_given, fault);
+}
+
 void reload_init(struct reload *reload, int argc, char **argv, const struct config *config)
 {
 	*reload = (struct reload){ .argc = argc, .argv = argv, .config = *config };
@@ -87,6 +106,7 @@ void reload_init(struct reload *reload, int argc, char **argv, const struct conf
 
 int reload_settings(struct reload *reload, struct daemon *daemon, struct config_fault *fault)
 {
+	struct policy_book *policy;
 	struct config config;
 	int r = config_load(&config, reload->argc, reload->argv, fault);
 
@@ -98,6 +118,11 @@ int reload_settings(struct reload *reload, struct daemon *daemon, struct config_
 		say(fault, &config, key);
 		return -EBUSY;
 	}
+	r = reload_policy(&policy, &config, fault);
+	if (r < 0)
+		return r;
+	policy_book_free(daemon->policy.book);
+	daemon->policy.book = policy;
 	for (enum config_key key = 0; key < CONFIG_KEYS; key++)
 		if (keys[key].take)
 			keys[key].take(daemon, &config);

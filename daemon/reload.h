@@ -18,6 +18,13 @@ struct reload {
 void reload_init(struct reload *reload, int argc, char **argv, const struct config *config);
 
 /*
+ * The policy that is written down in the folder of the settings, which the caller frees; NULL for
+ * none. Returns 0, or a negative errno with `fault` filled in.
+ */
+int reload_policy(
+	struct policy_book **bookp, const struct config *config, struct config_fault *fault);
+
+/*
  * Reads the settings and puts them into force in `daemon`. Returns 0; or a negative errno, with
  * `fault` filled in, when they are wrong or one has changed that takes a restart: then all is as it
  * was. A daemon that was just made from other settings than those in force may be given here, too.

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/policy/policy.h"
 
+#include <string.h>
 #include <time.h>
 
 #include "common/wire/name.h"
@@ -90,6 +91,14 @@ bool policy_allows(
 	return policy_decide(policy, &subject, right, name, now_of(policy)).allowed;
 }
 
+static bool is_before(struct span a, struct span b)
+{
+	size_t least = a.size < b.size ? a.size : b.size;
+	int order = least > 0 ? memcmp(a.data, b.data, least) : 0;
+
+	return order < 0 || (order == 0 && a.size < b.size);
+}
+
 uint64_t policy_max_ttl(const struct policy *policy, struct span name)
 {
 	return policy->book ? policy_book_max_ttl(policy->book, name) : 0;
@@ -98,8 +107,54 @@ uint64_t policy_max_ttl(const struct policy *policy, struct span name)
 bool policy_reaches(const struct policy *policy, const struct peer *peer, enum right right)
 {
 	struct policy_subject subject = policy_subject_of(peer);
+	const struct policy_query query = {
+		.subject = &subject, .right = right, .now = now_of(policy)
+	};
 
-	if (policy_privileged(policy, peer))
-		return true;
-	return policy->book && policy_book_grants(policy->book, &subject, right, now_of(policy));
+	return policy_privileged(policy, peer) ||
+		(policy->book &&
+			(policy_book_grants(policy->book, &query) ||
+				policy_book_next(policy->book, &query).size > 0));
+}
+
+/* Just before everything that begins so: names hold no byte 255. */
+static size_t write_before(char out[static NAME_FILED_MAX], struct span literal)
+{
+	memcpy(out, literal.data, literal.size);
+	out[literal.size - 1]--;
+	out[literal.size] = (char)0xff;
+	return literal.size + 1;
+}
+
+/* What begins first behind the name: the own space, or what the book says. */
+static struct span next_literal(
+	const struct policy *policy, const struct policy_query *query, struct span own)
+{
+	struct span literal =
+		policy->book ? policy_book_next(policy->book, query) : span_of(NULL, 0);
+
+	if (!is_before(query->name, own))
+		return literal;
+	return literal.size == 0 || is_before(own, literal) ? own : literal;
+}
+
+size_t policy_next(const struct policy *policy, const struct peer *peer, enum right right,
+	struct span name, char out[static NAME_FILED_MAX])
+{
+	struct policy_subject subject = policy_subject_of(peer);
+	const struct policy_query query = {
+		.subject = &subject, .right = right, .name = name, .now = now_of(policy)
+	};
+	char space[NAME_FILED_MAX];
+	struct span own = span_of(space, name_file(space, span_text("~/"), (uint32_t)subject.uid));
+	struct span next = name;
+
+	if (!policy_privileged(policy, peer) && !span_starts_with(name, own) &&
+		!(policy->book && policy_book_grants(policy->book, &query)))
+		next = next_literal(policy, &query, own);
+	if (next.size > 0 && next.data != name.data && next.size < NAME_FILED_MAX)
+		return write_before(out, next);
+	if (next.size > 0)
+		memcpy(out, name.data, name.size);
+	return next.size > 0 ? name.size : 0;
 }

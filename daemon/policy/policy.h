@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/span.h"
+#include "common/wire/name.h"
 #include "daemon/peer.h"
 #include "daemon/policy/policy_book.h"
 #include "daemon/policy/policy_right.h"
@@ -65,6 +66,14 @@ uint64_t policy_max_ttl(const struct policy *policy, struct span name);
  * others have there, whose cost would tell of it.
  */
 bool policy_reaches(const struct policy *policy, const struct peer *peer, enum right right);
+
+/*
+ * Where a walk through all names in their order may go on from `name`, filed and whole: nothing
+ * that `peer` may be allowed lies between. Writes it to `out`, as what is to be passed. Returns its
+ * bytes; 0 when there is nothing more.
+ */
+size_t policy_next(const struct policy *policy, const struct peer *peer, enum right right,
+	struct span name, char out[static NAME_FILED_MAX]);
 
 /*
  * Writes the section and the line that would let the subject do it, as they would stand in a file;

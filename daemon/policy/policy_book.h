@@ -65,9 +65,13 @@ struct policy_answer policy_book_ask(
 /* Milliseconds that a secret of this name may live at most: the least that is said; 0: no limit. */
 uint64_t policy_book_max_ttl(const struct policy_book *book, struct span name);
 
-/* Whether any rule or owner lets the subject do this anywhere, denied or not. Looks at all. */
-bool policy_book_grants(const struct policy_book *book, const struct policy_subject *subject,
-	unsigned right, int64_t now);
+/*
+ * Whether any rule or owner lets the subject do this to names that begin as this one does, or as
+ * part of it does; denied or not. And behind it, in order, what the first names begin with for
+ * which that is so; empty when there are none.
+ */
+bool policy_book_grants(const struct policy_book *book, const struct policy_query *query);
+struct span policy_book_next(const struct policy_book *book, const struct policy_query *query);
 
 /* Whether an answer may change as time goes by. */
 bool policy_book_expires(const struct policy_book *book);

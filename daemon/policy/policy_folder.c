@@ -64,8 +64,8 @@ static int check_folder(const char *path, bool optional, struct config_fault *fa
 	return wrong ? -EBADMSG : 0;
 }
 
-static int read_one(struct policy_book *book, const char *folder, const char *name,
-	struct config_fault *fault)
+static int read_one(
+	struct policy_book *book, const char *folder, const char *name, struct config_fault *fault)
 {
 	cleanup(freep) char *text = NULL;
 	char path[PATH_MAX];
@@ -100,8 +100,8 @@ static int read_all(struct policy_book *book, const char *path, struct config_fa
 	return r == 0 ? policy_book_seal(book, fault) : r;
 }
 
-int policy_folder_read(struct policy_book **bookp, const char *path, bool optional,
-	struct config_fault *fault)
+int policy_folder_read(
+	struct policy_book **bookp, const char *path, bool optional, struct config_fault *fault)
 {
 	struct policy_book *book;
 	int r = check_folder(path, optional, fault);

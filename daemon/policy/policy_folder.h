@@ -6,9 +6,6 @@
 
 #include <stdbool.h>
 
-/* Where a daemon of root's looks by itself. */
-#define POLICY_FOLDER "/etc/memguardd/policy.d"
-
 /*
  * Reads all files of a folder whose names end in ".conf" and begin with no dot, and looks up the
  * users and groups in them: where no request is served. The folder and the files must be such that
@@ -16,5 +13,5 @@
  * the caller's to free; NULL when there is no folder and it is `optional`. Or returns -EBADMSG or
  * -ENOMEM, with the fault said.
  */
-int policy_folder_read(struct policy_book **bookp, const char *path, bool optional,
-	struct config_fault *fault);
+int policy_folder_read(
+	struct policy_book **bookp, const char *path, bool optional, struct config_fault *fault);

@@ -230,18 +230,46 @@ struct span policy_book_space_of(const struct policy_book *book, struct span nam
 	return place ? place->literal : span_of(NULL, 0);
 }
 
-bool policy_book_grants(const struct policy_book *book, const struct policy_subject *subject,
-	unsigned right, int64_t now)
-{
-	for (size_t i = 0; i < book->space_count; i++)
-		if (who_matches(&book->spaces[i].owner, subject, false))
-			return true;
-	for (size_t i = 0; i < book->rule_count; i++) {
-		const struct rule *rule = &book->rules[i];
+/* -- what may be allowed somewhere ---------------------------------------------------------- */
 
-		if (!rule->deny && (rule->rights & RIGHT_BIT(right)) && now <= rule->until &&
-			who_matches(&rule->who, subject, false))
-			return true;
+/* Whether a rule or the owner of a place lets the subject do something there, denied or not. */
+static bool grants(
+	const struct policy_book *book, const struct place *place, const struct policy_query *query)
+{
+	if (place->space && who_matches(&place->space->owner, query->subject, false))
+		return true;
+	for (size_t i = 0; i < place->run_count; i++) {
+		const struct run *run = &book->runs[place->first_run + i];
+
+		for (size_t at = run->first; at < run->first + run->count; at++) {
+			const struct rule *rule = &book->rules[at];
+
+			if (!rule->deny && (rule->rights & RIGHT_BIT(query->right)) &&
+				query->now <= rule->until &&
+				who_matches(&rule->who, query->subject, false))
+				return true;
+		}
 	}
 	return false;
+}
+
+bool policy_book_grants(const struct policy_book *book, const struct policy_query *query)
+{
+	struct span name = query->name;
+
+	for (const struct place *place = find_place(book, name); place;
+		place = parent_of(book, place))
+		/* No star at the beginning stands for anything in a user's own space. */
+		if ((place->literal.size > 0 || name.size == 0 || name.data[0] != '~') &&
+			grants(book, place, query))
+			return true;
+	return false;
+}
+
+struct span policy_book_next(const struct policy_book *book, const struct policy_query *query)
+{
+	for (size_t i = places_before(book, query->name); i < book->place_count; i++)
+		if (grants(book, &book->places[i], query))
+			return book->places[i].literal;
+	return span_of(NULL, 0);
 }

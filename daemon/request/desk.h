@@ -54,11 +54,23 @@ struct scope {
 	char buffer[NAME_FILED_MAX];
 };
 
-/* Begins at what a list or an export asks for. Returns whether there may be anything. */
-bool scope_begin(const struct desk *desk, struct scope *scope);
+/* Begins at what a list or an export asks for, which needs `right`. Returns whether there may be
+ * anything. */
+bool scope_begin(const struct desk *desk, enum right right, struct scope *scope);
 
 /* Stands at a record now. */
 void scope_pass(struct scope *scope, const struct record *record);
+
+/* Where an answer could end only at a name that the caller may not know. */
+#define HIDDEN_TOO_MANY \
+	"too many lie between that policy does not let you see: ask for a longer prefix"
+
+/*
+ * Stands where something begins that the caller may be allowed, behind a record that it is not.
+ * Returns whether there may be anything.
+ */
+bool scope_skip(const struct desk *desk, enum right right, struct scope *scope,
+	const struct record *record);
 
 /* request_stream.c: what goes into streams, and out of them. */
 int serve_stream_write(struct desk *desk);

@@ -304,11 +304,12 @@ static int purge_all(const struct desk *desk, const uint8_t *digest)
 	return answer_purged(desk, first.version);
 }
 
-/* Whoever may do everything stores everywhere; nobody else has anything outside its own space. */
+/* Without a policy that says otherwise nobody else has anything outside its own space. */
 static int purge_mine(const struct desk *desk, const uint8_t *digest)
 {
 	return sweep_begin(desk->transfers, desk->daemon, desk->request, (uint32_t)desk->peer->uid,
-		policy_privileged(&desk->daemon->policy, desk->peer), digest);
+		policy_privileged(&desk->daemon->policy, desk->peer) || desk->daemon->policy.book,
+		digest);
 }
 
 int serve_purge(struct desk *desk)

@@ -9,6 +9,9 @@
 /* Secrets that one list looks at before it answers, whatever its filter: bounds its time. */
 #define LIST_LOOKS 256
 
+/* Secrets that it passes over, in one place after another, since the caller may not see them. */
+#define LIST_SKIPS 4096
+
 int serve_get(struct desk *desk)
 {
 	const struct request *request = desk->request;
@@ -82,14 +85,14 @@ static bool carries_all(const struct tags *tags, const struct tags *wanted)
 
 /* -- lists --------------------------------------------------------------------------------- */
 
-/* The caller's part of what it asked for: everything, or what lies in its own space. */
-static bool clamp_prefix(const struct desk *desk, struct scope *scope)
+/* Whoever is allowed nothing outside its own space has no look at what lies there. */
+static bool clamp_prefix(const struct desk *desk, enum right right, struct scope *scope)
 {
 	uint32_t uid = (uint32_t)desk->peer->uid;
 	struct span space = span_of(scope->own, name_file(scope->own, span_text("~/"), uid));
 
 	scope->prefix = desk->name;
-	if (policy_privileged(&desk->daemon->policy, desk->peer))
+	if (policy_reaches(&desk->daemon->policy, desk->peer, right))
 		return true;
 	if (span_starts_with(desk->name, space))
 		return true;
@@ -112,7 +115,7 @@ static bool clamp_after(struct scope *scope)
 	return order <= 0;
 }
 
-bool scope_begin(const struct desk *desk, struct scope *scope)
+bool scope_begin(const struct desk *desk, enum right right, struct scope *scope)
 {
 	const struct request *request = desk->request;
 
@@ -120,7 +123,7 @@ bool scope_begin(const struct desk *desk, struct scope *scope)
 	if (request->after.size > 0)
 		scope->after = span_of(scope->buffer,
 			name_file(scope->buffer, request->after, (uint32_t)desk->peer->uid));
-	return clamp_prefix(desk, scope) && clamp_after(scope);
+	return clamp_prefix(desk, right, scope) && clamp_after(scope);
 }
 
 void scope_pass(struct scope *scope, const struct record *record)
@@ -131,12 +134,35 @@ void scope_pass(struct scope *scope, const struct record *record)
 	scope->after = span_of(scope->buffer, name.size);
 }
 
+/*
+ * Passes over what the caller may not see, and over all behind it up to where something begins that
+ * it may. Returns whether there may be anything.
+ */
+bool scope_skip(
+	const struct desk *desk, enum right right, struct scope *scope, const struct record *record)
+{
+	struct span name = record_filed_name(record);
+	char next[NAME_FILED_MAX];
+	size_t size;
+
+	scope_pass(scope, record);
+	size = policy_next(&desk->daemon->policy, desk->peer, right, name, next);
+	if (size == 0)
+		return false;
+	memcpy(scope->buffer, next, size);
+	scope->after = span_of(scope->buffer, size);
+	return clamp_after(scope);
+}
+
 /* What a list has gone through so far. */
 struct listing {
 	struct scope scope;
+	char seen[NAME_FILED_MAX]; /* the last that the caller may list: an answer ends there */
+	size_t seen_size;
 	uint32_t left;  /* infos that may still be told */
 	bool told;      /* one at least has been told */
 	unsigned looks; /* secrets that may still be looked at */
+	unsigned skips; /* of those that the caller may not see */
 };
 
 /* What an info takes in a frame at most, with the list's last answer behind it. */
@@ -171,15 +197,28 @@ static int list_one(const struct desk *desk, struct listing *listing, const stru
 	return r < 0 ? r : 1;
 }
 
+/*
+ * Where the answer ends would name it: so the list goes on behind it, or comes to nothing. Returns
+ * 0, -1 when there is nothing behind, or a status.
+ */
+static int list_skip(struct desk *desk, struct listing *listing, const struct record *record)
+{
+	if (listing->skips-- == 0) {
+		desk->words = HIDDEN_TOO_MANY;
+		return STATUS_LIMIT;
+	}
+	return scope_skip(desk, RIGHT_LIST, &listing->scope, record) ? 0 : -1;
+}
+
 /* Goes through names in order until the frame, the limit or the patience is used up. */
-static int list_all(const struct desk *desk, struct listing *listing, bool *more)
+static int list_all(struct desk *desk, struct listing *listing, bool *more)
 {
 	struct vault *vault = desk->daemon->vault;
 	struct record *record;
 	int r;
 
 	*more = true;
-	while (listing->looks-- > 0) {
+	while (listing->looks > 0) {
 		r = vault_next(vault, listing->scope.prefix, listing->scope.after, &record);
 		if (r == STATUS_NOT_FOUND) {
 			*more = false;
@@ -187,10 +226,20 @@ static int list_all(const struct desk *desk, struct listing *listing, bool *more
 		}
 		if (r != 0)
 			return r;
+		if (!policy_allows(&desk->daemon->policy, desk->peer, RIGHT_LIST,
+			    record_filed_name(record))) {
+			r = list_skip(desk, listing, record);
+			if (r != 0)
+				return *more = false, r > 0 ? r : 0;
+			continue;
+		}
+		listing->looks--;
 		r = list_one(desk, listing, record);
 		if (r <= 0)
 			return r;
 		scope_pass(&listing->scope, record);
+		listing->seen_size = listing->scope.after.size;
+		memcpy(listing->seen, listing->scope.after.data, listing->seen_size);
 	}
 	return 0;
 }
@@ -199,17 +248,19 @@ int serve_list(struct desk *desk)
 {
 	const struct request *request = desk->request;
 	struct listing listing = { .looks = LIST_LOOKS,
+		.skips = LIST_SKIPS,
 		.left = request->limit ? request->limit : UINT32_MAX };
 	struct reply reply = { .body = BODY_LISTING };
 	char shown[NAME_FILED_MAX];
 	int r = 0;
 
-	if (scope_begin(desk, &listing.scope))
+	if (scope_begin(desk, RIGHT_LIST, &listing.scope))
 		r = list_all(desk, &listing, &reply.more);
 	if (r != 0)
 		return r;
 	if (reply.more)
-		reply.next = span_of(
-			shown, name_show(shown, listing.scope.after, (uint32_t)desk->peer->uid));
+		reply.next = span_of(shown,
+			name_show(shown, span_of(listing.seen, listing.seen_size),
+				(uint32_t)desk->peer->uid));
 	return desk_answer(desk, &reply);
 }

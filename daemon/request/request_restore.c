@@ -7,6 +7,9 @@
 /* Secrets that one export looks at before it answers, whatever it passes over: bounds its time. */
 #define EXPORT_LOOKS 256
 
+/* Those that it passes over since the caller may not have them. */
+#define EXPORT_SKIPS 4096
+
 /* -- into a bundle ------------------------------------------------------------------------- */
 
 /* What hangs on this daemon's own life, or on a count of fetches, would be another secret there. */
@@ -22,8 +25,7 @@ static bool outlives_us(const struct record *record)
 static bool may_export(const struct desk *desk, const struct record *record)
 {
 	return policy_allows(
-		       &desk->daemon->policy, desk->peer, RIGHT_GET, record_filed_name(record)) &&
-		outlives_us(record);
+		&desk->daemon->policy, desk->peer, RIGHT_GET, record_filed_name(record));
 }
 
 /* The last answer of all, or of those who looked for too long; `more` tells which. */
@@ -51,23 +53,31 @@ static int answer_record(const struct desk *desk, struct record *record)
 int serve_export(struct desk *desk)
 {
 	struct vault *vault = desk->daemon->vault;
+	unsigned looks = EXPORT_LOOKS, skips = EXPORT_SKIPS;
 	struct scope scope;
 	struct record *record;
+	bool any = scope_begin(desk, RIGHT_GET, &scope);
 	int r;
 
-	if (!scope_begin(desk, &scope))
-		return answer_end(desk, &scope, false);
-	for (unsigned looks = EXPORT_LOOKS; looks > 0; looks--) {
+	while (any && looks > 0 && skips > 0) {
 		r = vault_next(vault, scope.prefix, scope.after, &record);
 		if (r == STATUS_NOT_FOUND)
 			return answer_end(desk, &scope, false);
 		if (r != 0)
 			return r;
-		if (may_export(desk, record))
+		if (!may_export(desk, record)) {
+			any = scope_skip(desk, RIGHT_GET, &scope, record);
+			skips--;
+			continue;
+		}
+		if (outlives_us(record))
 			return answer_record(desk, record);
 		scope_pass(&scope, record);
+		looks--;
 	}
-	return answer_end(desk, &scope, true);
+	if (any && skips == 0)
+		desk->words = HIDDEN_TOO_MANY;
+	return any && skips == 0 ? STATUS_LIMIT : answer_end(desk, &scope, any);
 }
 
 /* -- out of one ---------------------------------------------------------------------------- */

@@ -384,6 +384,25 @@ START_TEST(a_bundle_is_a_file_and_who_hands_over_its_key)
 }
 END_TEST
 
+START_TEST(a_folder_of_policies_is_an_absolute_path)
+{
+	char text[300] = "/";
+	struct config config;
+
+	taken(&config, setting("policy-dir", "/etc/a b/policy.d"));
+	ck_assert_str_eq(config.policy_dir, "/etc/a b/policy.d");
+	ck_assert(config.policy_dir_given);
+	taken(&config, setting("policy-dir", "no"));
+	ck_assert_str_eq(config.policy_dir, "");
+	ck_assert(config.policy_dir_given);
+	NONE_TAKEN("policy-dir", "", "yes", "policy.d", "./policy.d", "~/policy.d", "No");
+	/* The longest line would not hold one that is too long: the command line does. */
+	memset(text + 1, 'p', 170);
+	taken(&config, setting("policy-dir", text));
+	ck_assert_str_eq(config.policy_dir, text);
+}
+END_TEST
+
 START_TEST(a_groups_name_fits_its_place)
 {
 	char text[128];
@@ -527,6 +546,7 @@ static void add_values(TCase *claims)
 	tcase_add_test(claims, a_size_is_a_number_with_a_unit_up_to_a_gibibyte);
 	tcase_add_test(claims, a_time_is_a_number_with_a_unit_from_10_ms_to_a_minute);
 	tcase_add_test(claims, a_bundle_is_a_file_and_who_hands_over_its_key);
+	tcase_add_test(claims, a_folder_of_policies_is_an_absolute_path);
 	tcase_add_test(claims, a_groups_name_fits_its_place);
 }
 

@@ -105,7 +105,7 @@ END_TEST
 
 START_TEST(only_the_uid_counts)
 {
-	uint32_t groups[] = { 0, 500, 4 };
+	uint32_t groups[] = { 0, 4, 500 };
 	struct peer peer = { .uid = 1000,
 		.gid = 0,
 		.pid = 1,

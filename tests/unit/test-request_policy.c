@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/request/sweep.h"
+#include "tests/unit/policy_rig.h"
+#include "tests/unit/request_rig.h"
+
+/* Requests under a policy that was written down. */
+
+static const struct peer other = { .uid = 1001, .pidfd = -1 };
+
+static void policy_says(const char *text)
+{
+	policy_book_free(house.policy.book);
+	house.policy.book = rig_book((const char *const[]){ text, NULL });
+}
+
+static int code_of(const struct peer *peer, enum verb verb, const char *name)
+{
+	return ask(peer, (struct request){ .verb = verb, .name = span_text(name) })->code;
+}
+
+/* Lists to the end, and holds the names against what is expected, each with a blank behind it. */
+static void lists(const struct peer *peer, const char *prefix, uint32_t limit, const char *expected)
+{
+	struct request list = { .verb = VERB_LIST, .name = span_text(prefix), .limit = limit };
+	char after[300] = "", names[1024] = "";
+
+	do {
+		book.count = 0;
+		list.after = span_text(after);
+		list.id = 0;
+		ask(peer, list);
+		ck_assert_int_eq(notebook_last(&book)->code, 0);
+		for (size_t i = 0; i + 1 < book.count; i++) {
+			strcat(names, book.notes[i].name);
+			strcat(names, " ");
+		}
+		snprintf(after, sizeof(after), "%s", notebook_last(&book)->next);
+		/* Where it ended is no name that was not told. */
+		ck_assert(after[0] == '\0' || strstr(names, after));
+	} while (notebook_last(&book)->more);
+	ck_assert_str_eq(names, expected);
+}
+
+START_TEST(what_a_rule_allows_is_served)
+{
+	policy_says("[namespace web]\nallow = get,stat db-* uid:1000\n");
+	store(&root, "web/db-1", 10);
+	store(&root, "web/other", 10);
+	ck_assert_int_eq(code_of(&user, VERB_GET, "web/db-1"), 0);
+	ck_assert_int_eq(code_of(&user, VERB_STAT, "web/db-1"), 0);
+	ck_assert_int_eq(code_of(&user, VERB_GET, "web/db-2"), STATUS_NOT_FOUND);
+	ck_assert_int_eq(code_of(&user, VERB_GET, "web/other"), STATUS_DENIED);
+	ck_assert_int_eq(code_of(&user, VERB_GET, "web/absent"), STATUS_DENIED);
+	ck_assert_int_eq(code_of(&other, VERB_GET, "web/db-1"), STATUS_DENIED);
+	ck_assert_int_eq(store(&user, "web/db-1", 10)->code, STATUS_DENIED);
+}
+END_TEST
+
+START_TEST(what_a_rule_denies_is_not_even_for_root)
+{
+	policy_says("[namespace web]\ndeny = get,rm ** anybody\n[namespace ~1000]\n"
+		    "deny = set ** uid:1000\n");
+	store(&root, "web/x", 10);
+	ck_assert_int_eq(code_of(&root, VERB_GET, "web/x"), STATUS_DENIED);
+	ck_assert_int_eq(code_of(&root, VERB_STAT, "web/x"), 0);
+	ck_assert_int_eq(store(&user, "~/x", 10)->code, STATUS_DENIED);
+	ck_assert_int_eq(store(&other, "~/x", 10)->code, 0);
+}
+END_TEST
+
+START_TEST(a_list_shows_what_may_be_listed_and_never_where_it_ended)
+{
+	policy_says("[namespace a]\nallow = ls */pub uid:1000\n[namespace b]\nowner = uid:1000\n"
+		    "deny = ls secret anybody\n[namespace ~1001]\nallow = ls pub/* uid:1000\n");
+	store(&root, "a/1/pub", 1);
+	store(&root, "a/1/x", 1);
+	store(&root, "a/2/pub", 1);
+	store(&root, "aa/1/pub", 1);
+	store(&root, "b/open", 1);
+	store(&root, "b/secret", 1);
+	store(&root, "c", 1);
+	store(&user, "~/mine", 1);
+	store(&other, "~/pub/x", 1);
+	store(&other, "~/x", 1);
+	for (uint32_t limit = 0; limit < 4; limit++) {
+		lists(&user, "", limit, "a/1/pub a/2/pub b/open ~/mine ~1001/pub/x ");
+		lists(&user, "a/", limit, "a/1/pub a/2/pub ");
+		lists(&user, "b/", limit, "b/open ");
+		lists(&user, "c", limit, "");
+		lists(&user, "~", limit, "~/mine ");
+		lists(&user, "~1001/", limit, "~1001/pub/x ");
+		lists(&other, "", limit, "~/pub/x ~/x ");
+		lists(&root, "", limit,
+			"a/1/pub a/1/x a/2/pub aa/1/pub b/open c ~1000/mine ~1001/pub/x "
+			"~1001/x ");
+	}
+}
+END_TEST
+
+/* More than one list looks at, and still no name of them is told. */
+START_TEST(what_is_hidden_is_passed_over_however_much_it_is)
+{
+	char name[32];
+
+	policy_says("[namespace a]\nallow = ls *-pub uid:1000\n[namespace z]\n"
+		    "allow = ls ** uid:1000\n");
+	for (int i = 0; i < 600; i++) {
+		snprintf(name, sizeof(name), "%c/%03d", i % 2 ? 'a' : 'b', i);
+		store(&root, name, 1);
+		book.count = 0;
+	}
+	store(&root, "a/999-pub", 1);
+	store(&root, "z/last", 1);
+	store(&user, "~/mine", 1);
+	lists(&user, "", 0, "a/999-pub z/last ~/mine ");
+	lists(&user, "", 1, "a/999-pub z/last ~/mine ");
+}
+END_TEST
+
+START_TEST(a_list_that_would_have_to_name_what_is_hidden_is_none)
+{
+	char name[32];
+	struct note_of_reply *note;
+
+	policy_says("[namespace a]\nallow = ls *-pub uid:1000\n");
+	for (int i = 0; i < 4200; i++) {
+		snprintf(name, sizeof(name), "a/%04d", i);
+		store(&root, name, 1);
+		book.count = 0;
+	}
+	note = ask(&user, (struct request){ .verb = VERB_LIST });
+	ck_assert_uint_eq(book.count, 1);
+	ck_assert_int_eq(note->code, STATUS_LIMIT);
+	ck_assert_str_eq(note->next, "");
+	book.count = 0;
+	lists(&user, "~/", 0, "");
+}
+END_TEST
+
+START_TEST(a_purge_of_ones_own_reaches_what_a_rule_let_one_store)
+{
+	struct request purge = { .verb = VERB_PURGE, .numbered = true, .id = 77 };
+
+	policy_says("[namespace web]\nallow = set ** uid:1000\n");
+	store(&user, "web/x", 1);
+	store(&root, "web/y", 1);
+	ck_assert_int_eq(serve(&user, &purge), 0);
+	for (int i = 0; transfers.sweeps && i < 100; i++)
+		ck_assert_int_ge(sweeps_go_on(&transfers, &house, &book.answers), 0);
+	ck_assert_int_eq(code_of(&root, VERB_STAT, "web/x"), STATUS_NOT_FOUND);
+	ck_assert_int_eq(code_of(&root, VERB_STAT, "web/y"), 0);
+}
+END_TEST
+
+int main(void)
+{
+	TCase *claims = tcase_create("request_policy");
+
+	tcase_add_checked_fixture(claims, set_up, tear_down);
+	tcase_add_test(claims, what_a_rule_allows_is_served);
+	tcase_add_test(claims, what_a_rule_denies_is_not_even_for_root);
+	tcase_add_test(claims, a_list_shows_what_may_be_listed_and_never_where_it_ended);
+	tcase_add_test(claims, what_is_hidden_is_passed_over_however_much_it_is);
+	tcase_add_test(claims, a_list_that_would_have_to_name_what_is_hidden_is_none);
+	tcase_add_test(claims, a_purge_of_ones_own_reaches_what_a_rule_let_one_store);
+	return claims_run(claims, "request_policy");
+}
