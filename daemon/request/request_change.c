@@ -91,9 +91,12 @@ static int change_remove(struct desk *desk, uint64_t *versionp)
 static int change_touch(struct desk *desk, uint64_t *versionp)
 {
 	const struct request *request = desk->request;
+	uint64_t ttl_ms = request->lifetime.ttl_ms;
+	int r = lifetime_limit(desk->daemon, desk->name, &ttl_ms, &desk->words);
 
-	return vault_touch(desk->daemon->vault, desk->name, request->lifetime.ttl_ms,
-		&request->conditions, versionp);
+	return r != 0 ? r
+		      : vault_touch(desk->daemon->vault, desk->name, ttl_ms, &request->conditions,
+				versionp);
 }
 
 static int change_freeze(struct desk *desk, uint64_t *versionp)
@@ -244,7 +247,7 @@ static int generate(struct desk *desk, const struct process *process, uint64_t *
 	if (!key)
 		return -ENOBUFS;
 	enclave_draw_key(key);
-	r = lifetime_bind(&put, desk->transfers, process, &desk->words);
+	r = lifetime_bind(&put, daemon, desk->transfers, process, &desk->words);
 	if (r == 0)
 		r = vault_may_put(daemon->vault, &put, versionp);
 	if (r == 0)

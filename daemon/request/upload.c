@@ -318,7 +318,8 @@ static int publish(struct transfers *transfers, struct upload *upload, struct da
 	crypto_generichash_final(&upload->digest, digest, sizeof(digest));
 	r = repeats_find(daemon->repeats, uid, upload->number, digest, &answer);
 	if (r == 0) {
-		answer.code = lifetime_bind(&put, transfers, upload->process, &upload->words);
+		answer.code =
+			lifetime_bind(&put, daemon, transfers, upload->process, &upload->words);
 		vault_promise(daemon->vault, uid, upload->number, digest);
 		if (answer.code == 0)
 			answer.code =

@@ -152,6 +152,61 @@ START_TEST(a_purge_of_ones_own_reaches_what_a_rule_let_one_store)
 }
 END_TEST
 
+static uint64_t ttl_of(const char *name)
+{
+	struct tag tags[MESSAGE_TAGS_MAX];
+	struct record *record;
+	struct info info;
+
+	ck_assert_int_eq(vault_find(house.vault, span_text(name), &record), 0);
+	record_info(record, &info, tags);
+	return info.left.ttl_ms;
+}
+
+static int store_for(const char *name, uint64_t ttl_ms)
+{
+	struct request request = setting(name, 1);
+
+	request.lifetime.ttl_ms = ttl_ms;
+	return store_with(&root, request, 1)->code;
+}
+
+static int touch(const char *name, uint64_t ttl_ms)
+{
+	struct request request = { .verb = VERB_TOUCH,
+		.numbered = true,
+		.name = span_text(name),
+		.lifetime = { .ttl_ms = ttl_ms } };
+
+	randombytes_buf(request.number, sizeof(request.number));
+	return ask(&root, request)->code;
+}
+
+START_TEST(nothing_lives_longer_than_its_namespace_lets_it)
+{
+	struct request drawn = {
+		.verb = VERB_GENERATE, .numbered = true, .name = span_text("web/drawn"), .size = 8
+	};
+
+	policy_says("[namespace web]\nmax-ttl = 1h\n");
+	ck_assert_int_eq(store_for("web/x", 0), 0);
+	ck_assert_uint_gt(ttl_of("web/x"), 3000000);
+	ck_assert_uint_le(ttl_of("web/x"), 3600000);
+	ck_assert_int_eq(store_for("web/x", 3600001), STATUS_LIMIT);
+	ck_assert_int_eq(store_for("web/x", 60000), 0);
+	ck_assert_uint_le(ttl_of("web/x"), 60000);
+	ck_assert_int_eq(touch("web/x", 3600001), STATUS_LIMIT);
+	ck_assert_int_eq(touch("web/x", 0), 0);
+	ck_assert_uint_gt(ttl_of("web/x"), 3000000);
+	ck_assert_int_eq(ask(&root, drawn)->code, 0);
+	ck_assert_uint_gt(ttl_of("web/drawn"), 3000000);
+	ck_assert_uint_le(ttl_of("web/drawn"), 3600000);
+	ck_assert_int_eq(store_for("free", 0), 0);
+	ck_assert_uint_eq(ttl_of("free"), 0);
+	ck_assert_int_eq(store_for("free", 3600001), 0);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *claims = tcase_create("request_policy");
@@ -163,5 +218,6 @@ int main(void)
 	tcase_add_test(claims, what_is_hidden_is_passed_over_however_much_it_is);
 	tcase_add_test(claims, a_list_that_would_have_to_name_what_is_hidden_is_none);
 	tcase_add_test(claims, a_purge_of_ones_own_reaches_what_a_rule_let_one_store);
+	tcase_add_test(claims, nothing_lives_longer_than_its_namespace_lets_it);
 	return claims_run(claims, "request_policy");
 }
