@@ -230,8 +230,8 @@ END_TEST
 START_TEST(help_names_every_key)
 {
 	static const char *const options[] = { "--socket ", "--socket-mode ", "--socket-group ",
-		"--memory ", "--max-value ", "--rekey-interval ", "--bundle ", "--config ",
-		"--help ", "--version ", CONFIG_FILE };
+		"--memory ", "--max-value ", "--rekey-interval ", "--bundle ", "--policy-dir ",
+		"--config ", "--help ", "--version ", CONFIG_FILE };
 
 	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
 		ck_assert_msg(strstr(config_help(), options[i]) != NULL, "%s", options[i]);
@@ -409,6 +409,38 @@ START_TEST(a_user_without_any_place_has_none_and_may_be_handed_one)
 }
 END_TEST
 
+START_TEST(a_folder_of_policies_is_the_systems_daemons_or_one_that_is_named)
+{
+	static const char *const none[] = { NULL };
+	struct config config;
+
+	/* A machine may have settings of its own. */
+	if (geteuid() == 0 && access(CONFIG_FILE, F_OK) < 0) {
+		ck_assert_int_eq(load_words(&config, none, 0), 0);
+		ck_assert_str_eq(config.policy_dir, CONFIG_POLICY_DIR);
+		ck_assert(!config.policy_dir_given);
+	}
+	file_says("[daemon]\npolicy-dir = /p\n");
+	MUST_LOAD(&config, "--config", file, "--socket", "/a");
+	ck_assert_str_eq(config.policy_dir, "/p");
+	ck_assert(config.policy_dir_given);
+	MUST_LOAD(&config, "--config", file, "--socket", "/a", "--policy-dir=no");
+	ck_assert_str_eq(config.policy_dir, "");
+	/* The daemon of a command has what its own line says. */
+	MUST_LOAD(&config, "--config", file, "--", "true");
+	ck_assert_str_eq(config.policy_dir, "");
+	MUST_LOAD(&config, "--config", file, "--policy-dir=/q", "--", "true");
+	ck_assert_str_eq(config.policy_dir, "/q");
+	file_says("");
+	MUST_LOAD(&config, "--config", file, "--socket", "/a");
+	ck_assert_str_eq(config.policy_dir, "");
+	become_ordinary();
+	MUST_LOAD(&config, "--config", file, "--socket", "/a");
+	ck_assert_str_eq(config.policy_dir, "");
+	MUST_FAIL(-EINVAL, "--policy-dir: 'p'", "--config", file, "--policy-dir=p");
+}
+END_TEST
+
 START_TEST(only_the_systems_place_is_open_to_all)
 {
 	struct config config;
@@ -493,6 +525,7 @@ static void add_files(TCase *claims)
 	tcase_add_test(claims, roots_daemon_listens_for_all_at_the_systems_place);
 	tcase_add_test(claims, a_users_daemon_listens_at_a_place_of_its_own);
 	tcase_add_test(claims, a_user_without_any_place_has_none_and_may_be_handed_one);
+	tcase_add_test(claims, a_folder_of_policies_is_the_systems_daemons_or_one_that_is_named);
 	tcase_add_test(claims, only_the_systems_place_is_open_to_all);
 	tcase_add_test(claims, a_group_is_found_by_name_or_number);
 	tcase_add_test(claims, a_group_that_is_none_is_an_error);
