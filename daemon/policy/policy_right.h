@@ -21,7 +21,7 @@ enum right {
 	RIGHT_READ,  /* a stream */
 	RIGHT_WATCH,
 	RIGHT_ROTATE,
-	RIGHT_MOVE, /* away from a name; to one: RIGHT_SET */
+	RIGHT_MOVE, /* away from a name, with RIGHT_GET; to one: RIGHT_SET */
 	RIGHT_RULE, /* over the daemon as a whole: for root and the daemon's own user */
 	RIGHTS
 };

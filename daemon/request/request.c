@@ -43,7 +43,7 @@ static const struct {
 	[VERB_STREAM_READ] = { RIGHT_READ, serve_stream_read },
 	[VERB_RELOAD] = { RIGHT_RULE, serve_reload },
 	[VERB_UPGRADE] = { RIGHT_RULE, serve_upgrade },
-	[VERB_MOVE] = { RIGHT_REMOVE, serve_move },   /* and RIGHT_GET, and RIGHT_SET there */
+	[VERB_MOVE] = { RIGHT_MOVE, serve_move },     /* and RIGHT_GET, and RIGHT_SET there */
 	[VERB_EXPORT] = { RIGHT_NONE, serve_export }, /* of each secret: RIGHT_GET */
 	[VERB_STAGE] = { RIGHT_SET, serve_stage },
 	[VERB_COMMIT] = { RIGHT_NONE, serve_commit }, /* of what it was allowed to stage */

@@ -112,6 +112,24 @@ static struct span file_new_name(const struct desk *desk, char filed[NAME_FILED_
 	return span_of(filed, name_file(filed, desk->request->to, (uint32_t)desk->peer->uid));
 }
 
+/* Nothing comes to a name that lives longer than policy lets it there. */
+static int check_life(struct desk *desk, struct span to)
+{
+	uint64_t most = policy_max_ttl(&desk->daemon->policy, to);
+	struct tag tags[MESSAGE_TAGS_MAX];
+	struct record *record;
+	struct info info;
+
+	/* What else there is against it the vault tells. */
+	if (most == 0 || vault_find(desk->daemon->vault, desk->name, &record) != 0)
+		return 0;
+	record_info(record, &info, tags);
+	if (info.stream || (info.left.ttl_ms != 0 && info.left.ttl_ms <= most))
+		return 0;
+	desk->words = "it lives longer than policy lets a secret of the new name";
+	return STATUS_LIMIT;
+}
+
 /* Nobody waits for the old name to go, but somebody may for the new one. */
 static int change_move(struct desk *desk, uint64_t *versionp)
 {
@@ -120,14 +138,16 @@ static int change_move(struct desk *desk, uint64_t *versionp)
 		.to = file_new_name(desk, filed),
 		.owner = (uint32_t)desk->peer->uid,
 		.conditions = desk->request->conditions };
-	int r = vault_move(desk->daemon->vault, &move, versionp);
+	int r = check_life(desk, move.to);
 
+	if (r == 0)
+		r = vault_move(desk->daemon->vault, &move, versionp);
 	if (r == 0)
 		wait_queue_call(&desk->daemon->waits, move.to);
 	return r;
 }
 
-/* Whoever gives a secret another name could fetch it, remove it, and store it there. */
+/* Whoever gives a secret another name may have it under that one: so it may have it now. */
 int serve_move(struct desk *desk)
 {
 	const struct policy *policy = &desk->daemon->policy;

@@ -137,6 +137,69 @@ START_TEST(a_list_that_would_have_to_name_what_is_hidden_is_none)
 }
 END_TEST
 
+static int move_as(const struct peer *peer, const char *name, const char *to)
+{
+	struct request request = changing(VERB_MOVE, name);
+
+	request.to = span_text(to);
+	return ask(peer, request)->code;
+}
+
+static int rotate_as(const struct peer *peer, const char *name)
+{
+	struct request request = setting(name, 5);
+
+	request.rotation.asked = true;
+	return store_with(peer, request, 5)->code;
+}
+
+START_TEST(a_move_needs_what_it_could_be_made_of)
+{
+	policy_says("[namespace a]\nallow = mv,get whole uid:1000\nallow = mv blind uid:1000\n"
+		    "allow = get,rm fixed uid:1000\n[namespace b]\nallow = set x uid:1000\n");
+	store(&root, "a/whole", 1);
+	store(&root, "a/blind", 1);
+	store(&root, "a/fixed", 1);
+	ck_assert_int_eq(move_as(&user, "a/blind", "b/x"), STATUS_DENIED);
+	ck_assert_int_eq(move_as(&user, "a/fixed", "b/x"), STATUS_DENIED);
+	ck_assert_int_eq(move_as(&user, "a/whole", "b/y"), STATUS_DENIED);
+	ck_assert_int_eq(move_as(&user, "a/whole", "b/x"), 0);
+	ck_assert_int_eq(move_as(&user, "b/x", "~/x"), STATUS_DENIED);
+}
+END_TEST
+
+START_TEST(who_may_rotate_may_not_set)
+{
+	policy_says("[namespace a]\nallow = rotate ** uid:1000\nallow = set ** uid:1001\n");
+	store(&root, "a/x", 1);
+	ck_assert_int_eq(rotate_as(&user, "a/x"), 0);
+	ck_assert_int_eq(rotate_as(&user, "a/absent"), STATUS_NOT_FOUND);
+	ck_assert_int_eq(store(&user, "a/x", 1)->code, STATUS_DENIED);
+	ck_assert_int_eq(rotate_as(&other, "a/x"), STATUS_DENIED);
+	ck_assert_int_eq(rotate_as(&other, "a/absent"), STATUS_DENIED);
+	ck_assert_int_eq(store(&other, "a/x", 1)->code, 0);
+}
+END_TEST
+
+START_TEST(nothing_is_moved_to_live_longer_than_it_may)
+{
+	struct request request = setting("short", 1);
+
+	policy_says("[namespace a]\nmax-ttl = 1h\n");
+	request.lifetime.ttl_ms = 3600000;
+	ck_assert_int_eq(store_with(&root, request, 1)->code, 0);
+	request = setting("long", 1);
+	request.lifetime.ttl_ms = 7200000;
+	ck_assert_int_eq(store_with(&root, request, 1)->code, 0);
+	store(&root, "endless", 1);
+	ck_assert_int_eq(move_as(&root, "long", "a/x"), STATUS_LIMIT);
+	ck_assert_int_eq(move_as(&root, "endless", "a/x"), STATUS_LIMIT);
+	ck_assert_int_eq(move_as(&root, "absent", "a/x"), STATUS_NOT_FOUND);
+	ck_assert_int_eq(move_as(&root, "short", "a/x"), 0);
+	ck_assert_int_eq(move_as(&root, "a/x", "b"), 0);
+}
+END_TEST
+
 START_TEST(a_purge_of_ones_own_reaches_what_a_rule_let_one_store)
 {
 	struct request purge = { .verb = VERB_PURGE, .numbered = true, .id = 77 };
@@ -217,6 +280,9 @@ int main(void)
 	tcase_add_test(claims, a_list_shows_what_may_be_listed_and_never_where_it_ended);
 	tcase_add_test(claims, what_is_hidden_is_passed_over_however_much_it_is);
 	tcase_add_test(claims, a_list_that_would_have_to_name_what_is_hidden_is_none);
+	tcase_add_test(claims, a_move_needs_what_it_could_be_made_of);
+	tcase_add_test(claims, who_may_rotate_may_not_set);
+	tcase_add_test(claims, nothing_is_moved_to_live_longer_than_it_may);
 	tcase_add_test(claims, a_purge_of_ones_own_reaches_what_a_rule_let_one_store);
 	tcase_add_test(claims, nothing_lives_longer_than_its_namespace_lets_it);
 	return claims_run(claims, "request_policy");
