@@ -34,7 +34,7 @@ const char *admin_file_shown(const char *path)
 /* Returns what is wrong, or NULL. */
 static const char *read_whole(int fd, char **textp, size_t *sizep)
 {
-	struct stat status;
+	struct stat status, after;
 	const char *wrong;
 	ssize_t got;
 
@@ -50,13 +50,19 @@ static const char *read_whole(int fd, char **textp, size_t *sizep)
 	got = *textp ? read(fd, *textp, *sizep) : -1;
 	if (got < 0 || (size_t)got != *sizep)
 		return "cannot be read";
+	/* Half of what somebody is about to write says another thing than all of it. */
+	if (fstat(fd, &after) < 0 || after.st_size != status.st_size ||
+		after.st_mtim.tv_sec != status.st_mtim.tv_sec ||
+		after.st_mtim.tv_nsec != status.st_mtim.tv_nsec)
+		return "changes while it is read";
 	(*textp)[*sizep] = '\0';
 	return NULL;
 }
 
-int admin_file_read(const char *path, char **textp, size_t *sizep, struct config_fault *fault)
+static int read_at(int folder, const char *name, const char *path, char **textp, size_t *sizep,
+	struct config_fault *fault)
 {
-	cleanup(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	cleanup(closep) int fd = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	int error = fd < 0 ? errno : 0;
 	const char *wrong;
 
@@ -68,4 +74,17 @@ int admin_file_read(const char *path, char **textp, size_t *sizep, struct config
 	*textp = NULL;
 	config_fault_say(fault, "%s: %s", admin_file_shown(path), wrong);
 	return error == ENOENT ? -ENOENT : -EBADMSG;
+}
+
+int admin_file_read(const char *path, char **textp, size_t *sizep, struct config_fault *fault)
+{
+	return read_at(AT_FDCWD, path, path, textp, sizep, fault);
+}
+
+int admin_file_read_in(
+	int folder, const char *path, char **textp, size_t *sizep, struct config_fault *fault)
+{
+	const char *slash = strrchr(path, '/');
+
+	return read_at(folder, slash ? slash + 1 : path, path, textp, sizep, fault);
 }

@@ -18,6 +18,10 @@ const char *admin_file_shown(const char *path);
 /*
  * Reads one whole: `*textp` is the caller's to free, with a NUL behind its `*sizep` bytes. Returns
  * 0; -ENOENT when there is none, or -EBADMSG when it is not as admin_file_fault wants it, is larger
- * than 1 MiB or cannot be read. Then the fault is said.
+ * than 1 MiB, changes meanwhile or cannot be read. Then the fault is said.
  */
 int admin_file_read(const char *path, char **textp, size_t *sizep, struct config_fault *fault);
+
+/* The same of a file in an open folder, where it is called what `path` ends with. */
+int admin_file_read_in(
+	int folder, const char *path, char **textp, size_t *sizep, struct config_fault *fault);

@@ -13,9 +13,10 @@ enum line_word {
 	LINE_STATE = 1, /* number: an enum notify_state, for the service manager */
 
 	/* A worker to its keeper. */
-	LINE_UPGRADE = 2, /* somebody who may do so asks for it */
-	LINE_LEFT = 3,    /* everything is left as it is */
-	LINE_PURGED = 6,  /* what SIGUSR2 asks for is done */
+	LINE_UPGRADE = 2,  /* somebody who may do so asks for it */
+	LINE_LEFT = 3,     /* everything is left as it is */
+	LINE_PURGED = 6,   /* what SIGUSR2 asks for is done */
+	LINE_SETTINGS = 7, /* a reload is over; a descriptor: what is in force from now on */
 
 	/* A keeper to its worker. */
 	LINE_LEAVE = 4,  /* leave everything as it is to the next one, and end */

@@ -50,6 +50,7 @@ struct process {
 	char program[PATH_MAX]; /* as it was started; "" where that is not known */
 	int line;               /* in a worker: to its keeper; else -1 */
 	bool first;             /* nobody was before us in this program */
+	bool taken_over;        /* from a program before this one, which served meanwhile */
 	bool leaving;           /* the keeper wants the estate back as it is */
 };
 
@@ -176,8 +177,12 @@ static void on_ready(void *context)
 static int on_reload(void *context, struct config_fault *fault)
 {
 	struct process *process = context;
+	int r = reload_settings(&process->reload, &process->daemon, fault);
 
-	return reload_settings(&process->reload, &process->daemon, fault);
+	/* Else the next worker would have to do it. */
+	if (r < 0 && process->line >= 0)
+		line_say_word(process->line, LINE_SETTINGS, 0);
+	return r;
 }
 
 /* Passed on: what comes of it is the keeper's to tell. */
@@ -345,17 +350,35 @@ static void end_worker(struct process *process, int status)
 		line_say_word(process->line, LINE_LEFT, 0);
 }
 
-/* In a worker. What was reloaded since the start is read again; what is wrong now was right then.
+/*
+ * What was reloaded since the start stays in force, also behind an upgrade: whoever was before us
+ * may have reloaded since we read the files.
  */
-static int work(void *context, bool first, int line)
+static int settle(struct process *process, int settings)
+{
+	struct config_fault fault = { { 0 } };
+	int r = 0;
+
+	if (settings >= 0)
+		r = reload_resume(&process->reload, &process->daemon, settings, &fault);
+	else if (process->taken_over && process->first)
+		r = reload_settings(&process->reload, &process->daemon, &fault);
+	if (r == 0)
+		return EXIT_FINE;
+	log_error("nobody is served: %s", fault.text);
+	return r == -ENOMEM ? EXIT_INTERNAL : EXIT_CONFIGURATION;
+}
+
+/* In a worker. */
+static int work(void *context, bool first, int line, int settings)
 {
 	struct process *process = context;
-	struct config_fault fault;
 	int status;
 
 	companion_keep_silent(&process->companion);
 	process->first = first;
 	process->line = line;
+	process->reload.line = line;
 	/* Its line is the keeper's alone. */
 	predecessor = -1;
 	failpoint("opening");
@@ -364,9 +387,9 @@ static int work(void *context, bool first, int line)
 		return status;
 	tell_of_keeper(process);
 	signals_wipe_on_fault(&process->daemon);
-	if (!first && reload_settings(&process->reload, &process->daemon, &fault) < 0)
-		log_error("the configuration is that of the start: %s", fault.text);
-	status = load_and_run(process);
+	status = settle(process, settings);
+	if (status == EXIT_FINE)
+		status = load_and_run(process);
 	end_worker(process, status);
 	return status;
 }
@@ -422,7 +445,10 @@ static int keep(struct process *process)
 		.context = process,
 		.news = &process->news };
 	enum keeper_fate fate = predecessor >= 0 ? KEEPER_LEFT : KEEPER_ENDED;
-	int status = find_estate(process, &options.purge);
+	int status;
+
+	process->taken_over = predecessor >= 0;
+	status = find_estate(process, &options.purge);
 
 	if (status == EXIT_FINE) {
 		options.predecessor = predecessor;

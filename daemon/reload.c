@@ -4,8 +4,11 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "daemon/line.h"
 #include "daemon/policy/policy_folder.h"
+#include "daemon/reload_kept.h"
 
 /* -- what was made from a setting, and stays ------------------------------------------------ */
 
@@ -90,42 +93,106 @@ static void say(struct config_fault *fault, const struct config *config, enum co
 		config->file, line, config_key_name(key));
 }
 
-int reload_policy(
-	struct policy_book **bookp, const struct config *config, struct config_fault *fault)
+/* `sources` are the caller's in any case. */
+static int read_policy(struct policy_book **bookp, struct policy_sources *sources,
+	const struct config *config, struct config_fault *fault)
 {
 	*bookp = NULL;
 	if (config->policy_dir[0] == '\0')
 		return 0;
-	return policy_folder_read(bookp, config->policy_dir, !config->policy_dir_given, fault);
+	return policy_folder_read(
+		bookp, sources, config->policy_dir, !config->policy_dir_given, fault);
+}
+
+int reload_policy(
+	struct policy_book **bookp, const struct config *config, struct config_fault *fault)
+{
+	struct policy_sources sources = { 0 };
+	int r = read_policy(bookp, &sources, config, fault);
+
+	policy_sources_finish(&sources);
+	return r;
 }
 
 void reload_init(struct reload *reload, int argc, char **argv, const struct config *config)
 {
-	*reload = (struct reload){ .argc = argc, .argv = argv, .config = *config };
+	*reload = (struct reload){ .argc = argc, .argv = argv, .config = *config, .line = -1 };
 }
 
-int reload_settings(struct reload *reload, struct daemon *daemon, struct config_fault *fault)
+static int check_fixed(
+	const struct reload *reload, const struct config *config, struct config_fault *fault)
 {
-	struct policy_book *policy;
-	struct config config;
-	int r = config_load(&config, reload->argc, reload->argv, fault);
-
-	if (r < 0)
-		return r;
 	for (enum config_key key = 0; key < CONFIG_KEYS; key++) {
-		if (may_be(key, &reload->config, &config))
+		if (may_be(key, &reload->config, config))
 			continue;
-		say(fault, &config, key);
+		say(fault, config, key);
 		return -EBUSY;
 	}
-	r = reload_policy(&policy, &config, fault);
+	return 0;
+}
+
+/*
+ * Before any of it is in force: a worker that died in between would be followed by one that knows
+ * nothing of it.
+ */
+static int tell_keeper(const struct reload *reload, const struct config *config,
+	const struct policy_sources *policy, struct config_fault *fault)
+{
+	struct line_packet packet = { .word = LINE_SETTINGS, .count = 1 };
+	int r;
+
+	if (reload->line < 0)
+		return 0;
+	packet.fds[0] = reload_kept_write(config, policy);
+	r = packet.fds[0] < 0 ? packet.fds[0] : line_say(reload->line, &packet);
+	if (packet.fds[0] >= 0)
+		close(packet.fds[0]);
 	if (r < 0)
-		return r;
+		config_fault_say(fault, "the settings cannot be kept: %s", strerror(-r));
+	return r;
+}
+
+/* The policy is the daemon's from then on. */
+static void take(struct reload *reload, struct daemon *daemon, const struct config *config,
+	struct policy_book *policy)
+{
 	policy_book_free(daemon->policy.book);
 	daemon->policy.book = policy;
 	for (enum config_key key = 0; key < CONFIG_KEYS; key++)
 		if (keys[key].take)
-			keys[key].take(daemon, &config);
-	reload->config = config;
-	return 0;
+			keys[key].take(daemon, config);
+	reload->config = *config;
+}
+
+int reload_settings(struct reload *reload, struct daemon *daemon, struct config_fault *fault)
+{
+	struct policy_sources sources = { 0 };
+	struct policy_book *policy = NULL;
+	struct config config;
+	int r = config_load(&config, reload->argc, reload->argv, fault);
+
+	if (r == 0)
+		r = check_fixed(reload, &config, fault);
+	if (r == 0)
+		r = read_policy(&policy, &sources, &config, fault);
+	if (r == 0)
+		r = tell_keeper(reload, &config, policy ? &sources : NULL, fault);
+	policy_sources_finish(&sources);
+	if (r == 0)
+		take(reload, daemon, &config, policy);
+	else
+		policy_book_free(policy);
+	return r;
+}
+
+int reload_resume(struct reload *reload, struct daemon *daemon, int fd, struct config_fault *fault)
+{
+	struct policy_book *policy;
+	struct config config;
+	int r = reload_kept_read(fd, &config, &policy, fault);
+
+	close(fd);
+	if (r == 0)
+		take(reload, daemon, &config, policy);
+	return r;
 }

@@ -12,6 +12,7 @@ struct reload {
 	int argc;
 	char **argv;          /* borrowed */
 	struct config config; /* in force, as config_load has filled it in */
+	int line;             /* to the keeper, who keeps what is taken (LINE_SETTINGS); -1: none */
 };
 
 /* What the process was started with, and what came of it. */
@@ -27,6 +28,13 @@ int reload_policy(
 /*
  * Reads the settings and puts them into force in `daemon`. Returns 0; or a negative errno, with
  * `fault` filled in, when they are wrong or one has changed that takes a restart: then all is as it
- * was. A daemon that was just made from other settings than those in force may be given here, too.
+ * was.
  */
 int reload_settings(struct reload *reload, struct daemon *daemon, struct config_fault *fault);
+
+/*
+ * Puts into force what another worker has taken last, as its keeper has kept it: whatever the files
+ * say by now, nobody has asked for them to be read. Closes the descriptor. Returns 0, or a negative
+ * errno with `fault` filled in: then this daemon is not to serve.
+ */
+int reload_resume(struct reload *reload, struct daemon *daemon, int fd, struct config_fault *fault);

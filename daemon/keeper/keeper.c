@@ -60,7 +60,8 @@ static void be_worker(struct keeper *keeper, pid_t parent, int line)
 	setsid();
 	signals_block();
 	notify_relay(line);
-	exit(keeper->options->work(keeper->options->context, !keeper->served, line));
+	exit(keeper->options->work(
+		keeper->options->context, !keeper->served, line, keeper->settings));
 }
 
 /* Returns 0 or a negative errno. */
@@ -105,6 +106,17 @@ static void on_state(struct keeper *keeper, enum notify_state state)
 	keeper->served = true;
 }
 
+/* Whatever files say later, the next worker begins with what was in force last. */
+static void on_settings(struct keeper *keeper, struct line_packet *packet)
+{
+	keeper->reloading = false;
+	if (packet->count == 0)
+		return;
+	hang_up(&keeper->settings);
+	keeper->settings = packet->fds[0];
+	packet->fds[0] = -1;
+}
+
 /* What the worker has said. Whether there may be more. */
 static bool hear(struct keeper *keeper)
 {
@@ -113,6 +125,8 @@ static bool hear(struct keeper *keeper)
 
 	if (r < 0)
 		return r == -EBADMSG;
+	if (packet.word == LINE_SETTINGS)
+		on_settings(keeper, &packet);
 	line_drop(&packet);
 	if (packet.word == LINE_STATE)
 		on_state(keeper, (enum notify_state)packet.number);
@@ -308,6 +322,14 @@ static void on_purge_signal(struct keeper *keeper)
 		kill(keeper->upgrade.pid, SIGUSR2);
 }
 
+/* Whoever serves next reloads where nobody does now. */
+static void on_reload_signal(struct keeper *keeper)
+{
+	keeper->reloading = true;
+	if (keeper->worker > 0)
+		kill(keeper->worker, SIGHUP);
+}
+
 /* For when all is ours. That nothing be left is not taken back by a SIGTERM behind it. */
 static void defer(struct keeper *keeper, int number)
 {
@@ -325,8 +347,8 @@ static void on_signal(struct keeper *keeper, int number)
 		defer(keeper, number);
 	else if (means_end(number))
 		on_end_signal(keeper, number);
-	else if (keeper->worker > 0)
-		kill(keeper->worker, number);
+	else
+		on_reload_signal(keeper);
 }
 
 /* -- who was before us --------------------------------------------------------------------- */
@@ -442,10 +464,13 @@ static void next_worker(struct keeper *keeper)
 		keeper->unserved++;
 		if (!keeper->served)
 			keeper->status = EXIT_INTERNAL;
-	} else if (keeper->purging) {
-		/* It reads that before anybody is served. */
-		kill(keeper->worker, SIGUSR2);
+		return;
 	}
+	/* It reads that before anybody is served. */
+	if (keeper->purging)
+		kill(keeper->worker, SIGUSR2);
+	if (keeper->reloading)
+		kill(keeper->worker, SIGHUP);
 }
 
 int keeper_run(const struct keeper_options *options, enum keeper_fate *fatep)
@@ -454,6 +479,7 @@ int keeper_run(const struct keeper_options *options, enum keeper_fate *fatep)
 		.line = -1,
 		.predecessor = options->predecessor,
 		.purging = options->purge,
+		.settings = -1,
 		.upgrade = { .line = -1 },
 		.status = -1 };
 
@@ -473,6 +499,7 @@ int keeper_run(const struct keeper_options *options, enum keeper_fate *fatep)
 	/* Until all is ours somebody else can go on with it. */
 	*fatep = keeper.predecessor >= 0 ? KEEPER_LEFT : keeper.fate;
 	hang_up(&keeper.predecessor);
+	hang_up(&keeper.settings);
 	close(keeper.signals);
 	return keeper.status;
 }

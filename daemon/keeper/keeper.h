@@ -29,8 +29,8 @@ struct keeper_options {
 	bool purge;
 
 	/* In a new process, whose end it is: serves, and returns its exit status. `line` is to its
-	 * keeper. */
-	int (*work)(void *context, bool first, int line);
+	 * keeper; `settings` are what a worker before it has told to be in force, or -1. */
+	int (*work)(void *context, bool first, int line, int settings);
 
 	/* The first worker brings what no other one can: its death before it serves is the end. */
 	bool once;

@@ -41,6 +41,8 @@ struct keeper {
 	bool storing;     /* and everything is for the next start */
 	uint64_t kill_ms; /* when the worker has had its time to leave for that; 0: it need not */
 	bool purging;     /* asked for, and no worker has said that it is done */
+	bool reloading;   /* likewise */
+	int settings;     /* what is in force since a worker has reloaded it; -1: as at the start */
 	int predecessor;  /* line to it, until all is ours; -1: all is */
 	int deferred;     /* a signal that came before; 0: none */
 	bool wanted;      /* an upgrade was asked for before */

@@ -119,6 +119,8 @@ static void stand_between(
 	close(ends[1]);
 	close(keeper->line);
 	close(keeper->signals);
+	if (keeper->settings >= 0)
+		close(keeper->settings);
 	estate_release(keeper->options->estate);
 	_exit(tell_of(wait_for_all(child)));
 }
@@ -401,6 +403,8 @@ static void commit(struct keeper *keeper)
 	}
 	log_notice("process %ld goes on in our place", (long)keeper->upgrade.pid);
 	pass_signals(keeper);
+	if (keeper->reloading)
+		kill(keeper->upgrade.pid, SIGHUP);
 	keeper->upgrade.stage = UPGRADE_NONE;
 	hang_up(&keeper->upgrade);
 	keeper->fate = KEEPER_LEFT;

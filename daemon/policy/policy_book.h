@@ -19,8 +19,9 @@ struct policy_book;
 
 /* Who is called what. Each returns whether there is somebody with this name. */
 struct policy_names {
-	bool (*user)(const char *name, uid_t *uidp);
-	bool (*group)(const char *name, gid_t *gidp);
+	bool (*user)(void *context, const char *name, uid_t *uidp);
+	bool (*group)(void *context, const char *name, gid_t *gidp);
+	void *context;
 };
 
 /* NULL without memory. */

@@ -4,9 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <limits.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,106 +14,187 @@
 #include "common/cleanup.h"
 #include "daemon/admin_file.h"
 
-static bool find_user(const char *name, uid_t *uidp)
-{
-	struct passwd *user = getpwnam(name);
+struct reading {
+	struct policy_book *book;
+	struct policy_sources *sources;
+	const char *path; /* of the folder */
+	int folder;
+	struct config_fault *fault;
+};
 
-	if (user)
-		*uidp = user->pw_uid;
-	return user != NULL;
-}
-
-static bool find_group(const char *name, gid_t *gidp)
-{
-	struct group *group = getgrnam(name);
-
-	if (group)
-		*gidp = group->gr_gid;
-	return group != NULL;
-}
-
-static const struct policy_names names = { find_user, find_group };
-
-static int is_ours(const struct dirent *entry)
-{
-	size_t size = strlen(entry->d_name);
-
-	return entry->d_name[0] != '.' && size > 5 &&
-		strcmp(entry->d_name + size - 5, ".conf") == 0;
-}
+/* -- the folder ---------------------------------------------------------------------------- */
 
 /* Whoever may write to the folder may take a file with a deny away. */
-static int check_folder(const char *path, bool optional, struct config_fault *fault)
+static const char *folder_fault(int folder)
 {
 	struct stat status;
-	const char *wrong = NULL;
 
-	if (stat(path, &status) < 0) {
-		if (optional && errno == ENOENT)
-			return -ENOENT;
-		wrong = strerror(errno);
-	} else if (!S_ISDIR(status.st_mode)) {
-		wrong = "is no folder";
-	} else if ((status.st_uid != 0 && status.st_uid != geteuid()) || (status.st_mode & 0022)) {
-		wrong = "others may write to it; let only root or the daemon's user";
-	}
-	if (wrong)
-		config_fault_say(fault, "policy-dir: %s: %s", admin_file_shown(path), wrong);
-	return wrong ? -EBADMSG : 0;
+	if (fstat(folder, &status) < 0)
+		return strerror(errno);
+	if ((status.st_uid != 0 && status.st_uid != geteuid()) || (status.st_mode & 0022))
+		return "others may write to it; let only root or the daemon's user";
+	return NULL;
 }
 
-static int read_one(
-	struct policy_book *book, const char *folder, const char *name, struct config_fault *fault)
+/* A link to nowhere is a folder that should be there. */
+static bool is_absent(const char *path)
 {
+	struct stat status;
+
+	return lstat(path, &status) < 0 && errno == ENOENT;
+}
+
+/*
+ * What is looked at is what is read, whatever the path leads to a moment later. Returns a
+ * descriptor, -ENOENT when there is none and it is optional, or -EBADMSG.
+ */
+static int open_folder(const char *path, bool optional, struct config_fault *fault)
+{
+	int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int error = errno;
+	const char *wrong;
+
+	if (folder < 0 && error == ENOENT && optional && is_absent(path))
+		return -ENOENT;
+	if (folder < 0)
+		wrong = error == ENOTDIR ? "is no folder" : strerror(error);
+	else
+		wrong = folder_fault(folder);
+	if (!wrong)
+		return folder;
+	config_fault_say(fault, "policy-dir: %s: %s", admin_file_shown(path), wrong);
+	if (folder >= 0)
+		close(folder);
+	return -EBADMSG;
+}
+
+/* -- its files ----------------------------------------------------------------------------- */
+
+struct listed {
+	char **names; /* owned, and so is each */
+	size_t count;
+};
+
+static void listed_finish(struct listed *listed)
+{
+	for (size_t i = 0; i < listed->count; i++)
+		free(listed->names[i]);
+	free(listed->names);
+}
+
+static bool is_ours(const char *name)
+{
+	size_t size = strlen(name);
+
+	return name[0] != '.' && size > 5 && strcmp(name + size - 5, ".conf") == 0;
+}
+
+static int list_one(struct listed *listed, const char *name)
+{
+	char **names = reallocarray(listed->names, listed->count + 1, sizeof(*names));
+
+	if (!names)
+		return -ENOMEM;
+	listed->names = names;
+	names[listed->count] = strdup(name);
+	if (!names[listed->count])
+		return -ENOMEM;
+	listed->count++;
+	return 0;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Returns 0 or a negative errno. */
+static int list_all(struct listed *listed, DIR *stream)
+{
+	struct dirent *entry;
+	int r = 0;
+
+	while (r == 0 && (errno = 0, entry = readdir(stream)))
+		if (is_ours(entry->d_name))
+			r = list_one(listed, entry->d_name);
+	if (r == 0 && errno != 0)
+		return -errno;
+	/* Which fault is told is the same each time. */
+	if (listed->count > 0)
+		qsort(listed->names, listed->count, sizeof(*listed->names), compare_names);
+	return r;
+}
+
+static int list(struct listed *listed, int folder)
+{
+	int fd = fcntl(folder, F_DUPFD_CLOEXEC, 0);
+	DIR *stream = fd < 0 ? NULL : fdopendir(fd);
+	int r = stream ? 0 : -errno;
+
+	if (!stream && fd >= 0)
+		close(fd);
+	if (!stream)
+		return r;
+	r = list_all(listed, stream);
+	closedir(stream);
+	return r;
+}
+
+static int read_one(const struct reading *reading, const char *name)
+{
+	const struct policy_names names = policy_sources_names(reading->sources);
 	cleanup(freep) char *text = NULL;
+	const char *shown;
 	char path[PATH_MAX];
 	size_t size;
 
-	if ((size_t)snprintf(path, sizeof(path), "%s/%s", folder, name) >= sizeof(path)) {
-		config_fault_say(fault, "%s: the name is too long", admin_file_shown(path));
-		return -EBADMSG;
-	}
-	if (admin_file_read(path, &text, &size, fault) < 0)
-		return -EBADMSG;
-	return policy_book_read(book, text, size, admin_file_shown(path), &names, fault);
-}
-
-static int read_all(struct policy_book *book, const char *path, struct config_fault *fault)
-{
-	struct dirent **entries;
-	int count = scandir(path, &entries, is_ours, alphasort);
-	int r = 0;
-
-	if (count < 0) {
+	if ((size_t)snprintf(path, sizeof(path), "%s/%s", reading->path, name) >= sizeof(path)) {
 		config_fault_say(
-			fault, "policy-dir: %s: %s", admin_file_shown(path), strerror(errno));
+			reading->fault, "%s: the name is too long", admin_file_shown(path));
 		return -EBADMSG;
 	}
-	for (int i = 0; i < count; i++) {
-		if (r == 0)
-			r = read_one(book, path, entries[i]->d_name, fault);
-		free(entries[i]);
-	}
-	free(entries);
-	return r == 0 ? policy_book_seal(book, fault) : r;
+	if (admin_file_read_in(reading->folder, path, &text, &size, reading->fault) < 0)
+		return -EBADMSG;
+	shown = admin_file_shown(path);
+	if (policy_sources_add(reading->sources, shown, text, size) < 0)
+		return -ENOMEM;
+	return policy_book_read(reading->book, text, size, shown, &names, reading->fault);
 }
 
-int policy_folder_read(
-	struct policy_book **bookp, const char *path, bool optional, struct config_fault *fault)
+static int read_all(const struct reading *reading)
 {
-	struct policy_book *book;
-	int r = check_folder(path, optional, fault);
+	struct listed listed = { 0 };
+	int r = list(&listed, reading->folder);
+
+	if (r < 0 && r != -ENOMEM) {
+		config_fault_say(reading->fault, "policy-dir: %s: %s",
+			admin_file_shown(reading->path), strerror(-r));
+		r = -EBADMSG;
+	}
+	for (size_t i = 0; i < listed.count && r == 0; i++)
+		r = read_one(reading, listed.names[i]);
+	listed_finish(&listed);
+	return r == 0 ? policy_book_seal(reading->book, reading->fault) : r;
+}
+
+int policy_folder_read(struct policy_book **bookp, struct policy_sources *sources, const char *path,
+	bool optional, struct config_fault *fault)
+{
+	struct reading reading = { .sources = sources, .path = path, .fault = fault };
+	int r;
 
 	*bookp = NULL;
-	if (r < 0)
-		return r == -ENOENT ? 0 : r;
-	book = policy_book_new();
-	r = book ? read_all(book, path, fault) : -ENOMEM;
+	reading.folder = open_folder(path, optional, fault);
+	if (reading.folder < 0)
+		return reading.folder == -ENOENT ? 0 : reading.folder;
+	reading.book = policy_book_new();
+	r = reading.book ? read_all(&reading) : -ENOMEM;
+	close(reading.folder);
 	if (r == -ENOMEM)
 		config_fault_say(fault, "policy-dir: %s: out of memory", admin_file_shown(path));
 	if (r < 0)
-		policy_book_free(book);
+		policy_book_free(reading.book);
 	else
-		*bookp = book;
+		*bookp = reading.book;
 	return r;
 }

@@ -31,7 +31,7 @@ static bool find_user(const struct policy_names *names, const char *text, uint32
 {
 	uid_t uid;
 
-	if (!names->user(text, &uid))
+	if (!names->user(names->context, text, &uid))
 		return false;
 	*idp = (uint32_t)uid;
 	return true;
@@ -41,7 +41,7 @@ static bool find_group(const struct policy_names *names, const char *text, uint3
 {
 	gid_t gid;
 
-	if (!names->group(text, &gid))
+	if (!names->group(names->context, text, &gid))
 		return false;
 	*idp = (uint32_t)gid;
 	return true;

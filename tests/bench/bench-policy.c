@@ -24,15 +24,17 @@ static struct peer peer = { .uid = 1000, .gid = 1000, .groups = groups, .pidfd =
 static struct span name;
 static bool expected;
 
-static bool no_user(const char *user, uid_t *uidp)
+static bool no_user(void *context, const char *user, uid_t *uidp)
 {
+	(void)context;
 	(void)user;
 	(void)uidp;
 	return false;
 }
 
-static bool no_group(const char *group, gid_t *gidp)
+static bool no_group(void *context, const char *group, gid_t *gidp)
 {
+	(void)context;
 	(void)group;
 	(void)gidp;
 	return false;
@@ -49,7 +51,7 @@ __attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
 
 static void read_text(void)
 {
-	static const struct policy_names names = { no_user, no_group };
+	static const struct policy_names names = { .user = no_user, .group = no_group };
 	struct config_fault fault;
 
 	policy_book_free(policy.book);

@@ -4,20 +4,22 @@
 #include "daemon/policy/policy.h"
 #include "tests/fuzz/fuzz.h"
 
-static bool find_user(const char *name, uid_t *uidp)
+static bool find_user(void *context, const char *name, uid_t *uidp)
 {
+	(void)context;
 	return *uidp = 1000, strcmp(name, "alice") == 0;
 }
 
-static bool find_group(const char *name, gid_t *gidp)
+static bool find_group(void *context, const char *name, gid_t *gidp)
 {
+	(void)context;
 	return *gidp = 40, strcmp(name, "ops") == 0;
 }
 
 /* Whatever it says: a line that would be missing is read, and would not be missing any more. */
 static void ask(const struct policy *policy, const char *name, enum right right)
 {
-	static const struct policy_names names = { find_user, find_group };
+	static const struct policy_names names = { .user = find_user, .group = find_group };
 	static const uint32_t groups[] = { 40, 41 };
 	const struct policy_subject subject = { .uid = 1000,
 		.gid = 100,
@@ -50,7 +52,7 @@ static void ask(const struct policy *policy, const char *name, enum right right)
 /* A text is taken whole, or refused with words that name the file. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct policy_names names = { find_user, find_group };
+	static const struct policy_names names = { .user = find_user, .group = find_group };
 	static const char *const asked[] = { "a", "web/a", "web/prod/db-1", "~1000/x", "~1/x",
 		"web/a b" };
 	struct policy policy = { .own = 0, .book = policy_book_new() };

@@ -9,7 +9,7 @@
 
 /* A small world of users and groups, whatever this machine has. */
 
-static inline bool rig_user(const char *name, uid_t *uidp)
+static inline bool rig_user(void *context, const char *name, uid_t *uidp)
 {
 	static const struct {
 		const char *name;
@@ -17,21 +17,23 @@ static inline bool rig_user(const char *name, uid_t *uidp)
 	} users[] = { { "root", 0 }, { "www", 33 }, { "alice", 1000 }, { "bob", 1001 },
 		{ "nobody", 65534 } };
 
+	(void)context;
 	for (size_t i = 0; i < sizeof(users) / sizeof(users[0]); i++)
 		if (strcmp(users[i].name, name) == 0)
 			return *uidp = users[i].uid, true;
 	return false;
 }
 
-static inline bool rig_group(const char *name, gid_t *gidp)
+static inline bool rig_group(void *context, const char *name, gid_t *gidp)
 {
+	(void)context;
 	if (strcmp(name, "ops") != 0 && strcmp(name, "web") != 0)
 		return false;
 	*gidp = name[0] == 'o' ? 40 : 33;
 	return true;
 }
 
-static const struct policy_names rig_names = { rig_user, rig_group };
+static const struct policy_names rig_names = { .user = rig_user, .group = rig_group };
 
 /* Reads a copy of exactly this size, so that a sanitizer sees a look behind its end. */
 static inline int rig_read(struct policy_book *book, const char *text, size_t size,
