@@ -126,16 +126,31 @@ static size_t write_before(char out[static NAME_FILED_MAX], struct span literal)
 	return literal.size + 1;
 }
 
-/* What begins first behind the name: the own space, or what the book says. */
+/* The first of both; nothing comes last. */
+static struct span first_of(struct span a, struct span b)
+{
+	return a.size == 0 || (b.size > 0 && is_before(b, a)) ? b : a;
+}
+
+/*
+ * What begins first behind the name: the own space, or what the book says. What it says of all
+ * names is not meant in the spaces of users, but behind them it is: byte 127 is in no name.
+ */
 static struct span next_literal(
 	const struct policy *policy, const struct policy_query *query, struct span own)
 {
-	struct span literal =
-		policy->book ? policy_book_next(policy->book, query) : span_of(NULL, 0);
+	const struct policy_query behind = { .subject = query->subject,
+		.right = query->right,
+		.name = span_text("\x7f"),
+		.now = query->now };
+	struct span literal = span_of(NULL, 0);
 
-	if (!is_before(query->name, own))
-		return literal;
-	return literal.size == 0 || is_before(own, literal) ? own : literal;
+	if (policy->book)
+		literal = policy_book_next(policy->book, query);
+	if (policy->book && is_before(query->name, behind.name) &&
+		policy_book_grants(policy->book, &behind))
+		literal = first_of(literal, behind.name);
+	return is_before(query->name, own) ? first_of(literal, own) : literal;
 }
 
 size_t policy_next(const struct policy *policy, const struct peer *peer, enum right right,

@@ -37,7 +37,8 @@ static const char *const space_names[] = { "/", "a", "a/b", "ab", "~1000" };
 static const char *const globs[] = { "*", "**", "a", "b", "a*", "*b", "a/*", "*/b", "**/b", "a/**",
 	"a*b**", "b/a", "ab", "a/b/*" };
 static const char *const names[] = { "a", "b", "ab", "a/a", "a/b", "a/ab", "a/b/a", "a/b/b", "b/a",
-	"a/b/a/b", "ab/a", "ab/b/a", "~1000/a", "~1000/b/a", "~33/a", "a/b/ab", "aab/b" };
+	"a/b/a/b", "ab/a", "ab/b/a", "~1000/a", "~1000/b/a", "~33/a", "a/b/ab", "aab/b", "\xc3\xa9",
+	"\xc3\xa9/a" };
 
 enum { BY_UID, BY_GID, BY_UNIT, BY_TOKEN, BY_ANYBODY };
 
@@ -312,10 +313,78 @@ START_TEST(no_order_changes_a_decision_and_deny_always_wins)
 }
 END_TEST
 
+/* -- walks --------------------------------------------------------------------------------- */
+
+static int by_bytes(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static size_t passed_over;
+
+/* Goes through all names in their order, from one that is refused to where there may be more. */
+static void walk(const struct policy *policy, const struct peer *peer, const char *const *sorted)
+{
+	const size_t count = sizeof(names) / sizeof(names[0]);
+	char after[NAME_FILED_MAX + 1] = "";
+
+	for (size_t i = 0; i < count; i++) {
+		struct span name = span_text(sorted[i]);
+		bool allowed = policy_allows(policy, peer, RIGHT_LIST, name);
+		size_t size;
+
+		if (strcmp(sorted[i], after) <= 0) {
+			ck_assert_msg(!allowed, "%s is passed over", sorted[i]);
+			passed_over++;
+			continue;
+		}
+		if (allowed)
+			continue;
+		size = policy_next(policy, peer, RIGHT_LIST, name, after);
+		after[size] = '\0';
+		if (size == 0)
+			strcpy(after, "\xff");
+		ck_assert_str_ge(after, sorted[i]);
+	}
+}
+
+START_TEST(no_walk_passes_over_what_is_allowed)
+{
+	const char *sorted[sizeof(names) / sizeof(names[0])];
+	static uint32_t groups[1];
+
+	memcpy(sorted, names, sizeof(names));
+	qsort(sorted, sizeof(names) / sizeof(names[0]), sizeof(sorted[0]), by_bytes);
+	state = 1 + (uint64_t)_i;
+	for (int round = 0; round < ROUNDS; round++) {
+		struct policy policy = { .own = 0 };
+
+		draw_policy();
+		/* With all of them there are few that nothing is allowed to. */
+		for (size_t i = draw(RULES); i < RULES; i++)
+			rules[i].deny = true;
+		policy.book = write_down();
+		for (int i = 0; i < 20; i++) {
+			const struct peer peer = { .uid = PICK(ids),
+				.gid = PICK(ids),
+				.groups = groups,
+				.group_count = draw(2),
+				.pidfd = -1 };
+
+			groups[0] = PICK(ids);
+			walk(&policy, &peer, sorted);
+		}
+		policy_book_free(policy.book);
+	}
+	ck_assert_uint_gt(passed_over, ROUNDS);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *claims = tcase_create("policy_property");
 
 	tcase_add_loop_test(claims, no_order_changes_a_decision_and_deny_always_wins, 0, 4);
+	tcase_add_loop_test(claims, no_walk_passes_over_what_is_allowed, 0, 4);
 	return claims_run(claims, "policy_property");
 }
