@@ -374,7 +374,7 @@ static int publish_step(struct publishing *publishing)
 
 	if (publishing->committed)
 		return batch_publish(vault, batch);
-	r = batch_check(vault, batch, &publishing->name);
+	r = batch_check(vault, batch, NULL, &publishing->name);
 	if (r != 1)
 		return r;
 	r = batch_commit(vault, batch);

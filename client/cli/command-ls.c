@@ -15,11 +15,19 @@ static void print_tags(const struct mg_info *info, const char *before)
 		printf("%s%s=%s", i == 0 ? before : " ", info->tags[i].key, info->tags[i].value);
 }
 
+/* Of a name that the caller may list, but not stat, nothing else is told. */
+static bool is_told(const struct mg_info *info)
+{
+	return info->version != 0 || info->stream;
+}
+
 static void print_line(const struct mg_info *info, bool details)
 {
 	char words[ANSWER_WORDS_MAX];
 
-	if (details)
+	if (details && !is_told(info))
+		printf("%6s %10s  %-20s  ", "-", "-", "-");
+	else if (details)
 		printf("%6" PRIu64 " %10" PRIu64 "  %s  ", info->version, info->size,
 			answer_time(words, info->changed_ms));
 	fputs(info->name, stdout);
@@ -52,7 +60,7 @@ static int on_name(void *context, const struct mg_info *info)
 	int r = 0;
 
 	if (showing->arguments->json)
-		r = print_object(info, showing->arguments->details);
+		r = print_object(info, showing->arguments->details && is_told(info));
 	else
 		print_line(info, showing->arguments->details);
 	showing->failed = r != 0;

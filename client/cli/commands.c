@@ -275,10 +275,10 @@ const struct command commands[] = {
 		command_whoami },
 	{ "purge", "", OPERAND_NONE, 0, 0, purge_options,
 		"destroy all that is yours, or all there is",
-		"Your own is what is in your space ~/ and, for root and the daemon's user,\n"
-		"whatever else they have stored first. Only those two may purge --all: then\n"
-		"everything that was ever sealed is dead, whoever has a copy. Gets under way\n"
-		"end with status 12.\n",
+		"Your own is what is in your space ~/, and what you have stored first elsewhere\n"
+		"and may still remove or set. Only root and the daemon's user may purge --all:\n"
+		"then everything that was ever sealed is dead, whoever has a copy. Gets under\n"
+		"way end with status 12.\n",
 		NULL, command_purge },
 	{ "reload", "", OPERAND_NONE, 0, 0, no_options,
 		"let the daemon read its configuration anew",

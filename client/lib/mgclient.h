@@ -235,8 +235,9 @@ int mg_melt(struct mg_client *client, const char *name, const struct mg_set_opti
 typedef int (*mg_each)(void *context, const struct mg_info *info);
 
 struct mg_list_options {
-	bool details;              /* fill in all of struct mg_info, not only the name */
-	const struct mg_tag *tags; /* only secrets that carry all of these */
+	/* Fill in all of struct mg_info, not only the name: of those that the caller may stat. */
+	bool details;
+	const struct mg_tag *tags; /* only secrets that carry all of these, and that it may stat */
 	size_t tag_count;
 };
 
@@ -296,10 +297,10 @@ int mg_whoami(struct mg_client *client, struct mg_caller *caller);
 
 /*
  * Destroys secrets in the daemon, and ends the gets of them that are under way with MG_GONE: all
- * that are the caller's own, which is its own space ~/ and, for root and the daemon's own user,
- * whatever else it has stored first; or everybody's, which only those two may. That one draws a new
- * vault master: every copy of a record that anybody took is dead, too. Sets that are under way end
- * with MG_GONE then. *countp, unless it is NULL, tells how many secrets there were.
+ * that are the caller's own, which is its own space ~/ and whatever else it has stored first and
+ * may still remove or set; or everybody's, which only root and the daemon's own user may. That one
+ * draws a new vault master: every copy of a record that anybody took is dead, too. Sets that are
+ * under way end with MG_GONE then. *countp, unless it is NULL, tells how many secrets there were.
  */
 enum mg_purge { MG_PURGE_MINE = 0, MG_PURGE_ALL = 1 };
 int mg_purge(struct mg_client *client, enum mg_purge what, uint64_t *countp);

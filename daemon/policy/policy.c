@@ -91,6 +91,14 @@ bool policy_allows(
 	return policy_decide(policy, &subject, right, name, now_of(policy)).allowed;
 }
 
+bool policy_denies(
+	const struct policy *policy, const struct peer *peer, enum right right, struct span name)
+{
+	struct policy_subject subject = policy_subject_of(peer);
+
+	return policy_decide(policy, &subject, right, name, now_of(policy)).cause == POLICY_BY_DENY;
+}
+
 static bool is_before(struct span a, struct span b)
 {
 	size_t least = a.size < b.size ? a.size : b.size;

@@ -58,6 +58,10 @@ struct policy_verdict policy_decide(const struct policy *policy,
 bool policy_allows(
 	const struct policy *policy, const struct peer *peer, enum right right, struct span name);
 
+/* Whether a rule denies it, now: more than that nobody allows it. */
+bool policy_denies(
+	const struct policy *policy, const struct peer *peer, enum right right, struct span name);
+
 /* Milliseconds that a secret of this name may live at most; 0: as long as it likes. */
 uint64_t policy_max_ttl(const struct policy *policy, struct span name);
 

@@ -305,6 +305,9 @@ static bool read_rule(struct parsing *parsing, const char *key, const char *valu
 		!take_glob(parsing, &rule, next_word(&text), key) ||
 		!take_words(parsing, &saying, text, key) || !keep_who(parsing, &saying, &rule.who))
 		return false;
+	/* What may not be taken away may not be taken away under another name either. */
+	if (rule.deny && rule.rights & RIGHT_BIT(RIGHT_REMOVE))
+		rule.rights |= RIGHT_BIT(RIGHT_MOVE);
 	rule.until = saying.until;
 	parsing->book->expires = parsing->book->expires || saying.expires;
 	place = policy_book_rule(parsing->book);

@@ -169,9 +169,12 @@ static int answer_oldest(struct transfers *transfers, struct daemon *daemon, str
 {
 	struct ask *ask = flow->asks;
 	uint64_t id = ask->id;
-	int r = flow->writes ? flow_try_write(flow, daemon, ask)
-			     : flow_try_read(flow, daemon, id, answers);
+	int r = STATUS_DENIED;
 
+	if (transfers_may(
+		    transfers, daemon, flow->writes ? RIGHT_WRITE : RIGHT_READ, flow_name(flow)))
+		r = flow->writes ? flow_try_write(flow, daemon, ask)
+				 : flow_try_read(flow, daemon, id, answers);
 	if (r < 0)
 		return r;
 	flow_forget(transfers, flow, ask);

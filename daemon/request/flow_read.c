@@ -6,6 +6,8 @@
 static const char *words_for_read(int status)
 {
 	switch (status) {
+	case STATUS_DENIED:
+		return NOT_ALLOWED;
 	case STATUS_NOT_FOUND:
 		return "no such stream";
 	case STATUS_TIMEOUT:

@@ -9,6 +9,8 @@
 static const char *words_for_write(int status)
 {
 	switch (status) {
+	case STATUS_DENIED:
+		return NOT_ALLOWED;
 	case STATUS_INTEGRITY:
 		return "a chunk is not what was sealed, or not the one that is due";
 	case STATUS_LIMIT:

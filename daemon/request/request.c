@@ -55,7 +55,7 @@ static const char *words_for(int status)
 	case STATUS_NOT_FOUND:
 		return "no such secret";
 	case STATUS_DENIED:
-		return "policy does not allow it";
+		return NOT_ALLOWED;
 	case STATUS_LIMIT:
 		return "over a limit of the daemon, or its memory is used up";
 	case STATUS_INTEGRITY:
@@ -89,6 +89,16 @@ static enum right right_for(const struct request *request)
 	return request->rotation.asked ? RIGHT_ROTATE : verbs[request->verb].right;
 }
 
+/* Whoever stores something frozen freezes it. */
+static bool may(const struct desk *desk)
+{
+	const struct policy *policy = &desk->daemon->policy;
+	const struct request *request = desk->request;
+
+	return policy_allows(policy, desk->peer, right_for(request), desk->name) &&
+		(!request->freeze || policy_allows(policy, desk->peer, RIGHT_FREEZE, desk->name));
+}
+
 static int serve_verb(struct desk *desk)
 {
 	const struct request *request = desk->request;
@@ -98,7 +108,7 @@ static int serve_verb(struct desk *desk)
 		return refuse(desk, request->fault_status, request->fault);
 	desk->name = span_of(
 		desk->filed, name_file(desk->filed, request->name, (uint32_t)desk->peer->uid));
-	if (!policy_allows(&desk->daemon->policy, desk->peer, right_for(request), desk->name))
+	if (!may(desk))
 		return refuse(desk, STATUS_DENIED, words_for(STATUS_DENIED));
 	/* Of what is asked, only a value or a candidate has a size. */
 	if (request->size > desk->daemon->max_value)
@@ -128,6 +138,7 @@ int request_serve(struct daemon *daemon, const struct peer *peer, struct transfe
 		.request = request,
 		.answers = answers };
 
+	transfers->peer = peer;
 	if (request->verb == VERB_NONE)
 		return serve_chunks(&desk);
 	if (transfers_has(transfers, request->id))

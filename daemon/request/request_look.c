@@ -172,19 +172,25 @@ static size_t info_size_max(const struct info *info)
 		info->tags.count * (MESSAGE_TAG_KEY_MAX + MESSAGE_TAG_VALUE_MAX + 16);
 }
 
-/* Tells one secret, if it passes the filter. Returns 1, 0 when the frame is full, or negative. */
+/*
+ * Tells one secret, if it passes the filter. More than its name is told, and looked at, only where
+ * the caller may stat it, too. Returns 1, 0 when the frame is full, or negative. */
 static int list_one(const struct desk *desk, struct listing *listing, const struct record *record)
 {
 	const struct request *request = desk->request;
 	struct reply reply = { .body = BODY_INFO };
 	struct tag tags[MESSAGE_TAGS_MAX];
 	char shown[NAME_FILED_MAX];
+	bool whole = false;
 	int r;
 
 	show(desk, record, &reply.info, tags, shown);
-	if (!carries_all(&reply.info.tags, &request->tags))
+	if (request->details || request->tags.count > 0)
+		whole = policy_allows(
+			&desk->daemon->policy, desk->peer, RIGHT_STAT, record_filed_name(record));
+	if (request->tags.count > 0 && !(whole && carries_all(&reply.info.tags, &request->tags)))
 		return 1;
-	if (!request->details)
+	if (!request->details || !whole)
 		reply.info = (struct info){ .name = reply.info.name };
 	if (listing->left == 0)
 		return 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/status.h"
 #include "daemon/request/desk.h"
+#include "daemon/request/lifetime.h"
 #include "daemon/request/restore.h"
 #include "daemon/request/upload.h"
 
@@ -82,18 +83,24 @@ int serve_export(struct desk *desk)
 
 /* -- out of one ---------------------------------------------------------------------------- */
 
-/* Whoever may not do everything restores what is its own from then on. */
+/*
+ * Whoever may not do everything restores what is its own from then on, and what lives no longer
+ * than a set of its own.
+ */
 int serve_stage(struct desk *desk)
 {
 	struct daemon *daemon = desk->daemon;
 	struct request request = *desk->request;
 	struct upload *upload = NULL;
 	struct batch *batch;
-	int r;
+	int r = 0;
 
-	if (!policy_privileged(&daemon->policy, desk->peer))
+	if (!policy_privileged(&daemon->policy, desk->peer)) {
 		request.owner = (uint32_t)desk->peer->uid;
-	r = restore_open(desk->transfers, daemon, &batch);
+		r = lifetime_limit(daemon, desk->name, &request.lifetime.ttl_ms, &desk->words);
+	}
+	if (r == 0)
+		r = restore_open(desk->transfers, daemon, &batch);
 	if (r == STATUS_CONFLICT)
 		desk->words = RESTORE_RUNNING;
 	if (r == 0)

@@ -108,6 +108,8 @@ uint64_t restore_deadline(const struct transfers *transfers)
 static const char *words_for(int status)
 {
 	switch (status) {
+	case STATUS_DENIED:
+		return NOT_ALLOWED "; nothing is restored";
 	case STATUS_FROZEN:
 		return "the secret is frozen; nothing is restored";
 	case STATUS_INVALID:
@@ -167,14 +169,30 @@ static int begin(struct daemon *daemon, struct restore *restore)
 	return r;
 }
 
-/* Returns 1 when it is done, 0 when there is more to do, another status or a negative errno. */
-static int step(struct daemon *daemon, struct restore *restore, struct span *namep)
+/* What was staged for this session's peer. */
+struct judging {
+	const struct transfers *transfers;
+	const struct daemon *daemon;
+};
+
+static bool may_set(const void *context, struct span name)
 {
+	const struct judging *judging = context;
+
+	return transfers_may(judging->transfers, judging->daemon, RIGHT_SET, name);
+}
+
+/* Returns 1 when it is done, 0 when there is more to do, another status or a negative errno. */
+static int step(const struct transfers *transfers, struct daemon *daemon, struct restore *restore,
+	struct span *namep)
+{
+	const struct judging judging = { transfers, daemon };
+	const struct batch_judge judge = { .may = may_set, .context = &judging };
 	int r;
 
 	if (restore->committed)
 		return batch_publish(daemon->vault, restore->batch) ? 1 : 0;
-	r = batch_check(daemon->vault, restore->batch, namep);
+	r = batch_check(daemon->vault, restore->batch, &judge, namep);
 	if (r != 1)
 		return r;
 	*namep = span_of(NULL, 0);
@@ -192,7 +210,7 @@ int restore_go_on(struct transfers *transfers, struct daemon *daemon, struct ans
 		restore_end(transfers, daemon);
 	if (!restore_running(transfers))
 		return 0;
-	r = step(daemon, restore, &name);
+	r = step(transfers, daemon, restore, &name);
 	daemon_forget_in_time(daemon, daemon_now_ns());
 	if (r <= 0)
 		return r;

@@ -65,9 +65,22 @@ void sweep_end(struct transfers *transfers, struct sweep *sweep)
 	free(sweep);
 }
 
-/* The next secret: 0, STATUS_NOT_FOUND at the end, another status or a negative errno. */
-static int look(struct sweep *sweep, struct vault *vault)
+/*
+ * Elsewhere than in its own space it is the caller's only as long as it may still do there what
+ * destroys it; and what a rule says that it may not remove is spared.
+ */
+static bool may_purge(
+	const struct transfers *transfers, const struct daemon *daemon, struct span name)
 {
+	return transfers_may(transfers, daemon, RIGHT_REMOVE, name) ||
+		(!policy_denies(&daemon->policy, transfers->peer, RIGHT_REMOVE, name) &&
+			transfers_may(transfers, daemon, RIGHT_SET, name));
+}
+
+/* The next secret: 0, STATUS_NOT_FOUND at the end, another status or a negative errno. */
+static int look(struct transfers *transfers, struct sweep *sweep, struct daemon *daemon)
+{
+	struct vault *vault = daemon->vault;
 	struct record *record;
 	struct span name;
 	int r = vault_next(vault, sweep->prefix, sweep->after, &record);
@@ -78,6 +91,8 @@ static int look(struct sweep *sweep, struct vault *vault)
 	memcpy(sweep->last, name.data, name.size);
 	sweep->after = span_of(sweep->last, name.size);
 	if (record_owner(record) != sweep->uid && !name_is_of(sweep->after, sweep->uid))
+		return 0;
+	if (!may_purge(transfers, daemon, sweep->after))
 		return 0;
 	vault_purge_record(vault, record);
 	sweep->count++;
@@ -109,7 +124,7 @@ static int step(struct transfers *transfers, struct daemon *daemon, struct sweep
 	int r = 0;
 
 	for (int i = 0; i < STEP_LOOKS && r == 0; i++)
-		r = look(sweep, daemon->vault);
+		r = look(transfers, sweep, daemon);
 	if (r <= 0)
 		return r;
 	return finish(transfers, daemon, sweep, r == STATUS_NOT_FOUND ? 0 : r, answers);

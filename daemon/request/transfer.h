@@ -29,6 +29,7 @@ struct petition;
 struct restore;
 
 struct transfers {
+	const struct peer *peer; /* whose they are; the session's */
 	struct upload *uploads;
 	struct download *downloads; /* oldest first */
 	struct waiter *waiters;
@@ -58,6 +59,15 @@ bool transfers_has(const struct transfers *transfers, uint64_t id);
  */
 int transfers_cancel(
 	struct transfers *transfers, struct daemon *daemon, uint64_t id, struct answers *answers);
+
+/*
+ * Whether policy lets the session's peer do it, now. What goes on is asked again before its answer:
+ * a rule may have come, or ended, since it began.
+ */
+bool transfers_may(const struct transfers *transfers, const struct daemon *daemon, enum right right,
+	struct span name);
+
+#define NOT_ALLOWED "policy does not allow it"
 
 /* What a get asks for; `name` is filed, version 0 is whichever is current. */
 struct wanted {

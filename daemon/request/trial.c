@@ -196,6 +196,8 @@ static int begin_anew(struct trial *trial, struct daemon *daemon)
 static const char *words_for(int status)
 {
 	switch (status) {
+	case STATUS_DENIED:
+		return NOT_ALLOWED;
 	case STATUS_NO:
 		return "the secret is another one";
 	case STATUS_NOT_FOUND:
@@ -225,6 +227,8 @@ static int finish(struct transfers *transfers, struct daemon *daemon, struct tri
 	uint64_t id = trial->id;
 
 	leave(trial, daemon, status == STATUS_NO);
+	if (!transfers_may(transfers, daemon, RIGHT_VERIFY, trial->name))
+		status = STATUS_DENIED;
 	trial_end(transfers, daemon, trial);
 	return answers_code(answers, id, status, words_for(status));
 }

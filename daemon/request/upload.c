@@ -393,6 +393,8 @@ static int stage(struct transfers *transfers, struct upload *upload, struct daem
 static const char *words_for(int status)
 {
 	switch (status) {
+	case STATUS_DENIED:
+		return NOT_ALLOWED;
 	case STATUS_INTEGRITY:
 		return "a chunk is not what was sealed";
 	case STATUS_LIMIT:
@@ -442,6 +444,20 @@ static int drop(
 	return 0;
 }
 
+/* One that came in one frame was asked for a moment ago. */
+static bool may_end(
+	const struct transfers *transfers, const struct daemon *daemon, const struct upload *upload)
+{
+	enum right right = upload->verify ? RIGHT_VERIFY
+		: upload->rotation.asked  ? RIGHT_ROTATE
+					  : RIGHT_SET;
+
+	return !upload->resting ||
+		(transfers_may(transfers, daemon, right, upload->name) &&
+			(!upload->freeze ||
+				transfers_may(transfers, daemon, RIGHT_FREEZE, upload->name)));
+}
+
 int upload_take(struct transfers *transfers, struct daemon *daemon, uint32_t uid,
 	struct upload *upload, const struct request *request, const uint8_t *key,
 	struct answers *answers)
@@ -466,6 +482,8 @@ int upload_take(struct transfers *transfers, struct daemon *daemon, uint32_t uid
 	}
 	if (r == 0 && upload->size > 0 && value_size(upload->value) != upload->size)
 		r = STATUS_INTEGRITY;
+	if (r == 0 && !may_end(transfers, daemon, upload))
+		r = STATUS_DENIED;
 	if (r == 0 && upload->verify) {
 		r = hand_over(transfers, upload, daemon, uid, key);
 		if (r == 0)

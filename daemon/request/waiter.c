@@ -62,6 +62,8 @@ void waiter_end(struct transfers *transfers, struct waiter *waiter)
 
 static const char *words_for_waiter(int status)
 {
+	if (status == STATUS_DENIED)
+		return NOT_ALLOWED;
 	return status == STATUS_TIMEOUT ? "no such secret appeared in time" : NULL;
 }
 
@@ -75,6 +77,9 @@ static int waiter_look(struct transfers *transfers, struct daemon *daemon, struc
 	struct record *record;
 	int r = vault_find(daemon->vault, wanted.name, &record);
 
+	/* Whether it is there or not. */
+	if (!transfers_may(transfers, daemon, RIGHT_GET, wanted.name))
+		r = STATUS_DENIED;
 	if (r == STATUS_NOT_FOUND && now_ms < waiter->deadline_ms)
 		return 0;
 	if (r == STATUS_NOT_FOUND)

@@ -168,7 +168,8 @@ static int begin_again(struct batch *batch)
 	return ++batch->checks < CHECKS_MAX ? 0 : STATUS_CONFLICT;
 }
 
-int batch_check(struct vault *vault, struct batch *batch, struct span *namep)
+int batch_check(struct vault *vault, struct batch *batch, const struct batch_judge *judge,
+	struct span *namep)
 {
 	if (batch->purged)
 		return STATUS_GONE;
@@ -183,7 +184,8 @@ int batch_check(struct vault *vault, struct batch *batch, struct span *namep)
 		*namep = record_name(record_header(vault, offset));
 		memcpy(batch->last, namep->data, namep->size);
 		batch->after = span_of(batch->last, namep->size);
-		r = check_name(vault, *namep);
+		r = judge && !judge->may(judge->context, *namep) ? STATUS_DENIED
+								 : check_name(vault, *namep);
 		if (r != 0)
 			return r;
 	}

@@ -39,14 +39,22 @@ int batch_add(struct vault *vault, struct batch *batch, struct value **valuep,
 /* How many were added and are not published yet. */
 uint64_t batch_count(const struct batch *batch);
 
+/* Who says whether each name may still be stored under. */
+struct batch_judge {
+	bool (*may)(const void *context, struct span name);
+	const void *context;
+};
+
 /*
- * A step of the look at what is there under the names. Returns 1 when nothing is in the way; 0 when
- * there is more to look at; STATUS_FROZEN, STATUS_INVALID (a stream), STATUS_INTEGRITY or
+ * A step of the look at what is there under the names, which `judge` is asked about (NULL: nobody).
+ * Returns 1 when nothing is in the way; 0 when there is more to look at; STATUS_DENIED,
+ * STATUS_FROZEN, STATUS_INVALID (a stream), STATUS_INTEGRITY or
  * STATUS_LIMIT (there are no further versions) and the name, which lives as long as the batch is
  * not changed; STATUS_CONFLICT when the names were changed again and again meanwhile; STATUS_GONE
  * when the batch was purged; or a negative errno. Touches the ledger key.
  */
-int batch_check(struct vault *vault, struct batch *batch, struct span *namep);
+int batch_check(struct vault *vault, struct batch *batch, const struct batch_judge *judge,
+	struct span *namep);
 
 /* Right after batch_check has returned 1: from now on it cannot fail. Returns 0 or STATUS_LIMIT. */
 int batch_commit(struct vault *vault, struct batch *batch);

@@ -19,6 +19,7 @@ struct note_of_reply {
 	bool chunked;
 	struct chunks chunks;
 	char name[300];
+	uint64_t info_size;
 	char detail[128];
 	bool more;
 	char next[300];
@@ -64,6 +65,7 @@ static inline int notebook_append(
 	note->chunked = reply->chunked;
 	note->chunks = reply->chunks;
 	notebook_text(note->name, sizeof(note->name), reply->info.name);
+	note->info_size = reply->info.size;
 	notebook_text(note->detail, sizeof(note->detail), reply->detail);
 	notebook_text(note->next, sizeof(note->next), reply->next);
 	note->more = reply->more;

@@ -285,7 +285,7 @@ static void restore_a(void)
 	sent = new_value(going);
 	ck_assert_int_eq(batch_new(vault, &batch), 0);
 	ck_assert_int_eq(batch_add(vault, batch, &sent, &put, &times), 0);
-	ck_assert_int_eq(batch_check(vault, batch, &name), 1);
+	ck_assert_int_eq(batch_check(vault, batch, NULL, &name), 1);
 	ck_assert_int_eq(batch_commit(vault, batch), 0);
 	while (!batch_publish(vault, batch))
 		;

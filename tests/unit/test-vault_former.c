@@ -112,7 +112,7 @@ static struct batch *restored_next(const char *name, struct kept *kept)
 
 	ck_assert_int_eq(batch_new(vault, &batch), 0);
 	ck_assert_int_eq(batch_add(vault, batch, &value, &put, &times), 0);
-	ck_assert_int_eq(batch_check(vault, batch, &first), 1);
+	ck_assert_int_eq(batch_check(vault, batch, NULL, &first), 1);
 	ck_assert_int_eq(batch_commit(vault, batch), 0);
 	return batch;
 }

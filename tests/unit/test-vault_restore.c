@@ -58,7 +58,7 @@ static int check(struct batch *batch)
 	struct span name;
 	int r;
 
-	while ((r = batch_check(vault, batch, &name)) == 0)
+	while ((r = batch_check(vault, batch, NULL, &name)) == 0)
 		;
 	return r;
 }
@@ -267,8 +267,8 @@ START_TEST(what_is_in_the_way_is_told_by_name)
 	forget(add(batch, "b", 10));
 	forget(add(batch, "c", 10));
 	ck_assert_int_eq(vault_freeze(vault, span_text("b"), true, &none, &version), 0);
-	ck_assert_int_eq(batch_check(vault, batch, &name), 0);
-	ck_assert_int_eq(batch_check(vault, batch, &name), STATUS_FROZEN);
+	ck_assert_int_eq(batch_check(vault, batch, NULL, &name), 0);
+	ck_assert_int_eq(batch_check(vault, batch, NULL, &name), STATUS_FROZEN);
 	ck_assert(span_equal(name, span_text("b")));
 	ck_assert_int_eq(vault_freeze(vault, span_text("b"), false, &none, &version), 0);
 	ck_assert_int_eq(vault_put_stream(vault, span_text("c"), 1000, &offset, &stream), 0);
@@ -304,13 +304,13 @@ START_TEST(what_is_frozen_during_the_look_is_seen)
 		snprintf(text, sizeof(text), "%03d", i);
 		forget(add(batch, text, 10));
 	}
-	ck_assert_int_eq(batch_check(vault, batch, &name), 0);
+	ck_assert_int_eq(batch_check(vault, batch, NULL, &name), 0);
 	ck_assert_int_eq(vault_freeze(vault, span_text("000"), true, &none, &version), 0);
 	ck_assert_int_eq(check(batch), STATUS_FROZEN);
 	/* Somebody who does so again and again is told of. */
 	for (int i = 0; i < 100; i++) {
 		ck_assert_int_eq(vault_freeze(vault, span_text("000"), i % 2, &none, &version), 0);
-		if (batch_check(vault, batch, &name) == STATUS_CONFLICT)
+		if (batch_check(vault, batch, NULL, &name) == STATUS_CONFLICT)
 			break;
 		ck_assert_int_lt(i, 99);
 	}
