@@ -99,9 +99,16 @@ static char *next_line(char *out, int room, void *stream)
 	const char *end = reading->text.size > 0 ? memchr(text, '\n', reading->text.size) : NULL;
 	size_t size = end ? (size_t)(end - text) + 1 : reading->text.size;
 
-	if (size == 0 || size >= (size_t)room || reading->failed)
+	if (size == 0 || reading->failed)
 		return NULL;
 	reading->line++;
+	/* An inih that was built for shorter lines: nothing behind this one would be read. */
+	if (size >= (size_t)room) {
+		config_fault_say(reading->reader->fault, "%s:%u: the line is too long",
+			reading->reader->path, reading->line);
+		reading->failed = true;
+		return NULL;
+	}
 	if (!look_at_line(reading, span_of(text, end ? size - 1 : size))) {
 		reading->failed = true;
 		return NULL;
