@@ -6,9 +6,6 @@
 #include <ini.h>
 #include <string.h>
 
-/* inih cuts longer lines (INI_MAX_LINE, 200 bytes) into two: we refuse them before that. */
-#define LINE_SIZE_MAX 198
-
 struct reading {
 	const struct ini_text *reader;
 	struct span text; /* not yet read */
@@ -156,9 +153,9 @@ static int check_lines(const struct ini_text *reader, const char *text, size_t s
 		}
 		if (i < size && text[i] != '\n')
 			continue;
-		if (i - begin > LINE_SIZE_MAX) {
+		if (i - begin > INI_LINE_MAX) {
 			config_fault_say(reader->fault, "%s:%u: the line is longer than %d bytes",
-				reader->path, line, LINE_SIZE_MAX);
+				reader->path, line, INI_LINE_MAX);
 			return -EBADMSG;
 		}
 		begin = i + 1;

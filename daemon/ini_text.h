@@ -7,6 +7,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* inih cuts longer lines (INI_MAX_LINE, 200 bytes) into two: we refuse them before that. */
+#define INI_LINE_MAX 198
+
 /*
  * How a text of settings is read: [section], "key = value" and comments, by inih, and strictly.
  * What inih would cut or pass over is refused: NUL bytes, long lines, words behind a section, and

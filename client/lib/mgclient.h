@@ -295,6 +295,36 @@ struct mg_caller {
 };
 int mg_whoami(struct mg_client *client, struct mg_caller *caller);
 
+/* Why policy says what it says. */
+enum mg_cause {
+	MG_BY_NOTHING = 0, /* nobody says that it may: no */
+	MG_BY_DENY = 1,    /* a rule: no */
+	MG_BY_PRIVILEGE = 3,
+	MG_BY_ALLOW = 4, /* a rule */
+	MG_BY_OWNER = 5, /* of the namespace */
+	MG_BY_OWN_SPACE = 6
+};
+
+struct mg_verdict {
+	bool allowed;
+	enum mg_cause cause; /* a newer daemon may have others */
+	char file[512];      /* of the line that decides, or its end; "": it is none */
+	uint32_t line;
+	char section[256]; /* with MG_BY_NOTHING: the section, and the line in it, that would */
+	char rule[256];    /* allow it; "" where none can be written */
+};
+
+#define MG_AS_MAX 32
+
+/*
+ * What policy says to an operation, as a rule calls it ("get", "stream-write"), on a name; whether
+ * there is a secret of that name has no influence. For the caller; with `as` for whoever those
+ * selectors are, such as "uid:33" and "unit:nginx.service", users and groups by number: MG_DENIED
+ * but to root and the daemon's own user.
+ */
+int mg_explain(struct mg_client *client, const char *operation, const char *name,
+	const char *const *as, size_t as_count, struct mg_verdict *verdict);
+
 /*
  * Destroys secrets in the daemon, and ends the gets of them that are under way with MG_GONE: all
  * that are the caller's own, which is its own space ~/ and whatever else it has stored first and

@@ -32,6 +32,7 @@
 
 #define MESSAGE_DETAIL_MAX 256
 #define MESSAGE_GROUPS_MAX 256
+#define MESSAGE_AS_MAX 32 /* selectors */
 
 struct tag {
 	struct span key;
@@ -111,6 +112,7 @@ enum verb {
 	VERB_STAGE,
 	VERB_COMMIT,
 	VERB_MOVE,
+	VERB_EXPLAIN,
 	VERBS
 };
 
@@ -158,6 +160,9 @@ struct request {
 	int64_t changed_ms;           /* stage */
 	uint32_t owner;               /* stage: a uid */
 	uint64_t secrets;             /* commit */
+	struct span operation;        /* explain */
+	const struct span *as;        /* explain: selectors; none: the caller */
+	size_t as_count;
 };
 
 /* One secret's outside. */
@@ -211,6 +216,16 @@ struct caller {
 	bool privileged;
 };
 
+/* What policy says, and why. */
+struct verdict {
+	bool allowed;
+	uint32_t cause;
+	struct span file; /* of the line that decides; empty: it is none */
+	uint32_t line;
+	struct span section; /* that a file would have to have, and the line in it; may be empty */
+	struct span rule;
+};
+
 enum body {
 	BODY_NONE,
 	BODY_VALUE,
@@ -224,6 +239,7 @@ enum body {
 	BODY_PART,
 	BODY_RECORD,
 	BODY_RESTORED,
+	BODY_VERDICT,
 };
 
 struct reply {
@@ -248,6 +264,7 @@ struct reply {
 	struct info info;   /* info, record */
 	struct state state;
 	struct caller caller;
+	struct verdict verdict;
 };
 
 /* A secret as it lies in a bundle, beside its chunks. */

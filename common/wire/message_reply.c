@@ -81,6 +81,20 @@ static int read_restored(struct reply *reply, const PB(Restored) * raw)
 	return reply->name.size > 0 && name_fault(reply->name) ? -EPROTO : 0;
 }
 
+static int read_verdict(struct verdict *verdict, const PB(Verdict) * raw)
+{
+	*verdict = (struct verdict){ .allowed = raw->allowed,
+		.cause = raw->cause,
+		.file = span_from(raw->file),
+		.line = raw->line,
+		.section = span_from(raw->section),
+		.rule = span_from(raw->rule) };
+	return text_fault(verdict->file) || text_fault(verdict->section) ||
+			text_fault(verdict->rule)
+		? -EPROTO
+		: 0;
+}
+
 static int read_value(struct reply *reply, const PB(Value) * raw)
 {
 	if (raw->data_key.len != ENCLAVE_KEY_SIZE || raw->size == 0 ||
@@ -148,6 +162,9 @@ static int read_body(struct reply *reply, const PB(Reply) * raw, struct workbenc
 	case BODY_CASE(RESTORED):
 		reply->body = BODY_RESTORED;
 		return read_restored(reply, raw->restored);
+	case BODY_CASE(VERDICT):
+		reply->body = BODY_VERDICT;
+		return read_verdict(&reply->verdict, raw->verdict);
 	default:
 		return 0;
 	}

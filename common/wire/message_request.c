@@ -6,6 +6,7 @@
 #include "common/status.h"
 #include "common/wire/message_unpack.h"
 #include "common/wire/name.h"
+#include "common/wire/text.h"
 
 #define VERB_CASE(name) MEMGUARD__V1__REQUEST__VERB_##name
 
@@ -288,6 +289,30 @@ static int read_stage(struct request *request, const PB(Request) * raw, struct w
 	return r;
 }
 
+static int read_explain(struct request *request, const PB(Request) * raw, struct workbench *bench)
+{
+	const PB(Explain) *explain = raw->explain;
+	struct span *as;
+
+	read_name(request, explain->name);
+	request->operation = span_from(explain->operation);
+	fail(request, STATUS_INVALID, text_fault(request->operation));
+	if (explain->n_as > MESSAGE_AS_MAX) {
+		fail(request, STATUS_INVALID, "at most 32 selectors say for whom");
+		return 0;
+	}
+	as = workbench_take(bench, (explain->n_as + 1) * sizeof(*as));
+	if (!as)
+		return -ENOBUFS;
+	for (size_t i = 0; i < explain->n_as; i++) {
+		as[i] = span_from(explain->as[i]);
+		fail(request, STATUS_INVALID, text_fault(as[i]));
+	}
+	request->as = as;
+	request->as_count = explain->n_as;
+	return 0;
+}
+
 static int read_commit(struct request *request, const PB(Request) * raw, struct workbench *bench)
 {
 	(void)bench;
@@ -326,6 +351,7 @@ static const struct {
 	[VERB_EXPORT] = { VERB_CASE(EXPORT), read_export, false, false },
 	[VERB_STAGE] = { VERB_CASE(STAGE), read_stage, false, true },
 	[VERB_COMMIT] = { VERB_CASE(COMMIT), read_commit, true, false },
+	[VERB_EXPLAIN] = { VERB_CASE(EXPLAIN), read_explain, false, false },
 };
 
 bool verb_goes_on(enum verb verb)

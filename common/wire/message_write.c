@@ -44,6 +44,10 @@ struct raw_request {
 		PB(Move) move;
 		PB(Export) export;
 		PB(Commit) commit;
+		struct {
+			PB(Explain) explain;
+			ProtobufCBinaryData as[MESSAGE_AS_MAX];
+		};
 		struct raw_stage stage;
 	};
 };
@@ -285,6 +289,20 @@ static void write_commit(struct raw_request *raw, const struct request *request)
 	raw->request.commit = &raw->commit;
 }
 
+static void write_explain(struct raw_request *raw, const struct request *request)
+{
+	size_t count = request->as_count < MESSAGE_AS_MAX ? request->as_count : MESSAGE_AS_MAX;
+
+	memguard__v1__explain__init(&raw->explain);
+	raw->explain.operation = data_from(request->operation);
+	raw->explain.name = data_from(request->name);
+	for (size_t i = 0; i < count; i++)
+		raw->as[i] = data_from(request->as[i]);
+	raw->explain.as = raw->as;
+	raw->explain.n_as = count;
+	raw->request.explain = &raw->explain;
+}
+
 static const struct {
 	Memguard__V1__Request__VerbCase verb_case;
 	void (*write)(struct raw_request *, const struct request *);
@@ -313,6 +331,7 @@ static const struct {
 	[VERB_EXPORT] = { MEMGUARD__V1__REQUEST__VERB_EXPORT, write_export },
 	[VERB_STAGE] = { MEMGUARD__V1__REQUEST__VERB_STAGE, write_stage },
 	[VERB_COMMIT] = { MEMGUARD__V1__REQUEST__VERB_COMMIT, write_commit },
+	[VERB_EXPLAIN] = { MEMGUARD__V1__REQUEST__VERB_EXPLAIN, write_explain },
 };
 
 int message_append_request(uint8_t *out, size_t *used, size_t room, const struct request *request)
@@ -360,6 +379,7 @@ struct raw_reply {
 		PB(Taken) taken;
 		PB(Part) part;
 		PB(Restored) restored;
+		PB(Verdict) verdict;
 		struct raw_record record;
 	};
 };
@@ -482,6 +502,20 @@ static void write_restored(struct raw_reply *raw, const struct reply *reply)
 	raw->reply.restored = &raw->restored;
 }
 
+static void write_verdict(struct raw_reply *raw, const struct reply *reply)
+{
+	const struct verdict *verdict = &reply->verdict;
+
+	memguard__v1__verdict__init(&raw->verdict);
+	raw->verdict.allowed = verdict->allowed;
+	raw->verdict.cause = verdict->cause;
+	raw->verdict.file = data_from(verdict->file);
+	raw->verdict.line = verdict->line;
+	raw->verdict.section = data_from(verdict->section);
+	raw->verdict.rule = data_from(verdict->rule);
+	raw->reply.verdict = &raw->verdict;
+}
+
 static const struct {
 	Memguard__V1__Reply__BodyCase body_case;
 	void (*write)(struct raw_reply *, const struct reply *);
@@ -497,6 +531,7 @@ static const struct {
 	[BODY_PART] = { MEMGUARD__V1__REPLY__BODY_PART, write_part },
 	[BODY_RECORD] = { MEMGUARD__V1__REPLY__BODY_RECORD, write_record },
 	[BODY_RESTORED] = { MEMGUARD__V1__REPLY__BODY_RESTORED, write_restored },
+	[BODY_VERDICT] = { MEMGUARD__V1__REPLY__BODY_VERDICT, write_verdict },
 };
 
 int message_append_reply(uint8_t *out, size_t *used, size_t room, const struct reply *reply)

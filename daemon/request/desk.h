@@ -80,6 +80,7 @@ int serve_stream_read(struct desk *desk);
 int serve_ping(struct desk *desk);
 int serve_status(struct desk *desk);
 int serve_whoami(struct desk *desk);
+int serve_explain(struct desk *desk); /* request_explain.c */
 int serve_cancel(struct desk *desk);
 int serve_shutdown(struct desk *desk);
 int serve_reload(struct desk *desk);

@@ -46,7 +46,8 @@ static const struct {
 	[VERB_MOVE] = { RIGHT_MOVE, serve_move },     /* and RIGHT_GET, and RIGHT_SET there */
 	[VERB_EXPORT] = { RIGHT_NONE, serve_export }, /* of each secret: RIGHT_GET */
 	[VERB_STAGE] = { RIGHT_SET, serve_stage },
-	[VERB_COMMIT] = { RIGHT_NONE, serve_commit }, /* of what it was allowed to stage */
+	[VERB_COMMIT] = { RIGHT_NONE, serve_commit },   /* of what it was allowed to stage */
+	[VERB_EXPLAIN] = { RIGHT_NONE, serve_explain }, /* for others: RIGHT_RULE */
 };
 
 static const char *words_for(int status)

@@ -272,6 +272,10 @@ class Client(Wire):
     def whoami(self):
         return self.ask(self.request(whoami=pb.Whoami())).caller
 
+    def explain(self, operation, name, *selectors):
+        return self.ask(self.request(explain=pb.Explain(
+            operation=operation, name=name, **{"as": selectors}))).verdict
+
     def stat(self, name):
         return self.ask(self.request(stat=pb.Stat(name=name))).info
 

@@ -20,12 +20,16 @@ struct note_of_reply {
 	struct chunks chunks;
 	char name[300];
 	uint64_t info_size;
-	char detail[128];
+	char detail[300];
 	bool more;
 	char next[300];
 	uint64_t secrets;
 	struct state state;
 	struct caller caller;
+	struct verdict verdict; /* its texts are below */
+	char file[300];
+	char section[300];
+	char rule[300];
 	uint8_t bytes[FRAME_CHUNKS_MAX];
 	size_t bytes_size;
 };
@@ -72,6 +76,10 @@ static inline int notebook_append(
 	note->secrets = reply->secrets;
 	note->state = reply->state;
 	note->caller = reply->caller;
+	note->verdict = reply->verdict;
+	notebook_text(note->file, sizeof(note->file), reply->verdict.file);
+	notebook_text(note->section, sizeof(note->section), reply->verdict.section);
+	notebook_text(note->rule, sizeof(note->rule), reply->verdict.rule);
 	for (size_t i = 0; i < count; i++) {
 		memcpy(note->bytes + note->bytes_size, pieces[i].data, pieces[i].size);
 		note->bytes_size += pieces[i].size;

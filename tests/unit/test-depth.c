@@ -166,6 +166,13 @@ static void run_look(void)
 	serve_one(waiting, span_of(NULL, 0));
 	serve_one((struct request){ .verb = VERB_STATUS }, span_of(NULL, 0));
 	serve_one((struct request){ .verb = VERB_WHOAMI }, span_of(NULL, 0));
+	waiting = asking(VERB_EXPLAIN, 1);
+	waiting.operation = span_text("stream-write");
+	waiting.numbered = false;
+	serve_one(waiting, span_of(NULL, 0));
+	waiting.as = (const struct span[]){ span_text("uid:7"), span_text("unit:a.service") };
+	waiting.as_count = 2;
+	serve_one(waiting, span_of(NULL, 0));
 }
 
 static void run_change(void)
@@ -275,7 +282,7 @@ static const struct path {
 	{ "set", run_store },
 	{ "get", run_get },
 	{ "list", run_list },
-	{ "stat, wait, status, whoami", run_look },
+	{ "stat, wait, status, whoami, explain", run_look },
 	{ "touch, freeze, melt", run_change },
 	{ "generate", run_generate },
 	{ "verify", run_verify },

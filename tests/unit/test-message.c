@@ -153,6 +153,16 @@ START_TEST(every_other_verb_comes_back_as_it_was_written)
 			.read = { 6, 7, 8 },
 			.acknowledge = true },
 		{ .id = 1, .verb = VERB_EXPORT, .name = span_text("e"), .after = span_text("e/x") },
+		{ .id = 1,
+			.verb = VERB_EXPLAIN,
+			.operation = span_text("stream-write"),
+			.name = span_text("x/y"),
+			.as = (const struct span[]){ span_text("uid:5"), span_text("unit:a") },
+			.as_count = 2 },
+		{ .id = 1,
+			.verb = VERB_EXPLAIN,
+			.operation = span_text("get"),
+			.name = span_text("x") },
 		{ .id = 1, .verb = VERB_COMMIT, .secrets = 1ull << 40, .numbered = true },
 		{ .id = 1,
 			.verb = VERB_STAGE,
@@ -191,6 +201,10 @@ START_TEST(every_other_verb_comes_back_as_it_was_written)
 		ck_assert_mem_eq(&back.read, &requests[i].read, sizeof(back.read));
 		ck_assert_int_eq(back.acknowledge, requests[i].acknowledge);
 		ck_assert(span_equal(back.to, requests[i].to));
+		ck_assert(span_equal(back.operation, requests[i].operation));
+		ck_assert_uint_eq(back.as_count, requests[i].as_count);
+		for (size_t at = 0; at < back.as_count; at++)
+			ck_assert(span_equal(back.as[at], requests[i].as[at]));
 		ck_assert_uint_eq(back.conditions.version, requests[i].conditions.version);
 		ck_assert_int_eq(back.rotation.asked, requests[i].rotation.asked);
 		ck_assert_uint_eq(back.rotation.grace_ms, requests[i].rotation.grace_ms);

@@ -296,8 +296,8 @@ START_TEST(what_is_staged_appears_only_where_it_may_still)
 	ck_assert_int_eq(store_with(&user, staging("web/x", 0), 1)->code, 0);
 	policy_says(MAY_NOT);
 	ck_assert_int_eq(commit(&user, 2), STATUS_DENIED);
-	ck_assert_str_eq(notebook_last(&book)->detail,
-		"policy does not allow it; nothing is restored");
+	ck_assert_str_eq(
+		notebook_last(&book)->detail, "policy does not allow it; nothing is restored");
 	ck_assert_uint_eq(vault_count(house.vault), 0);
 }
 END_TEST
