@@ -195,9 +195,10 @@ const char *config_help(void)
 			keys[i].name, keys[i].argument, keys[i].help);
 	if (used < sizeof(text))
 		snprintf(text + used, sizeof(text) - used,
-			"  --%-14s %-6s %s\n  --%-21s %s\n  --%-21s %s\n\n%s", "config", "FILE",
-			"read this file, not " CONFIG_FILE, "help", "say this", "version",
-			"say the version",
+			"  --%-14s %-6s %s\n  --%-21s %s\n  --%-21s %s\n  --%-21s %s\n\n%s",
+			"config", "FILE", "read this file, not " CONFIG_FILE, "check-policy[=PATH]",
+			"see whether the policies can be read, and end", "help", "say this",
+			"version", "say the version",
 			"The keys of the configuration file have the same names: "
 			"memguardd.conf(5).\n");
 	return text;
@@ -309,6 +310,11 @@ static int read_option(struct config *config, struct arguments *arguments, int *
 		return config->help = true, 0;
 	if (strcmp(word, "--version") == 0)
 		return config->version = true, 0;
+	if (size == strlen("check-policy") && strncmp(name, "check-policy", size) == 0) {
+		config->check_policy = true;
+		config->checked = equals ? equals + 1 : NULL;
+		return 0;
+	}
 	if (key < CONFIG_KEYS)
 		place = &arguments->values[key];
 	else if (size == strlen("config") && strncmp(name, "config", size) == 0)

@@ -53,6 +53,8 @@ struct config {
 	unsigned lines[CONFIG_KEYS]; /* of the file, where each key stands; 0: nowhere */
 	bool help;
 	bool version;
+	bool check_policy;   /* read the policy, and do nothing else */
+	const char *checked; /* this one: a file or a folder; borrowed from argv; or NULL */
 };
 
 /*

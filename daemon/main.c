@@ -90,6 +90,17 @@ static int hold_key(struct process *process)
 	return fail(EXIT_CONFIGURATION, text);
 }
 
+/* Of nothing but files. */
+static int check_policy(struct process *process)
+{
+	char said[RELOAD_SAID_MAX + 1];
+
+	if (reload_check_policy(&process->config, said, &process->fault) < 0)
+		return fail(EXIT_CONFIGURATION, process->fault.text);
+	strcat(said, "\n");
+	return show(said);
+}
+
 /* Reads the settings. Returns -1 to go on, or an exit status. */
 static int configure(struct process *process, int argc, char **argv)
 {
@@ -102,6 +113,8 @@ static int configure(struct process *process, int argc, char **argv)
 		return show(config_help());
 	if (process->config.version)
 		return show("memguardd " MEMGUARDD_VERSION "\n");
+	if (process->config.check_policy)
+		return check_policy(process);
 	/* As it was read: a command's daemon gets a place of its own after this. */
 	reload_init(&process->reload, argc, argv, &process->config);
 	if (reload_policy(&process->policy, &process->config, &process->fault) < 0)

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/admin_file.h"
 #include "daemon/line.h"
 #include "daemon/policy/policy_folder.h"
 #include "daemon/reload_kept.h"
@@ -111,6 +112,40 @@ int reload_policy(
 	int r = read_policy(bookp, &sources, config, fault);
 
 	policy_sources_finish(&sources);
+	return r;
+}
+
+/* Where nothing names one, the system's is meant, whoever asks. */
+static int read_checked(struct policy_book **bookp, struct policy_sources *sources,
+	const struct config *config, const char **pathp, struct config_fault *fault)
+{
+	bool named = config->policy_dir_given || config->policy_dir[0];
+
+	*bookp = NULL;
+	if (config->checked)
+		return policy_path_read(bookp, sources, *pathp = config->checked, fault);
+	*pathp = named ? config->policy_dir : CONFIG_POLICY_DIR;
+	if (*pathp[0] == '\0')
+		return 0;
+	return policy_folder_read(bookp, sources, *pathp, !config->policy_dir_given, fault);
+}
+
+int reload_check_policy(
+	const struct config *config, char said[static RELOAD_SAID_MAX], struct config_fault *fault)
+{
+	struct policy_sources sources = { 0 };
+	struct policy_book *book = NULL;
+	const char *path;
+	int r = read_checked(&book, &sources, config, &path, fault);
+	size_t rules = book ? policy_book_rules(book) : 0;
+
+	if (book)
+		snprintf(said, RELOAD_SAID_MAX, "%s: %zu rule%s", admin_file_shown(path), rules,
+			rules == 1 ? "" : "s");
+	else
+		snprintf(said, RELOAD_SAID_MAX, "there is no policy");
+	policy_sources_finish(&sources);
+	policy_book_free(book);
 	return r;
 }
 

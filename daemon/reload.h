@@ -4,6 +4,8 @@
 #include "daemon/config.h"
 #include "daemon/daemon.h"
 
+#define RELOAD_SAID_MAX 512
+
 /*
  * The settings of a daemon that runs, read anew: from the same file and the same command line as at
  * its start, by the same code. All of it is taken, or nothing.
@@ -24,6 +26,13 @@ void reload_init(struct reload *reload, int argc, char **argv, const struct conf
  */
 int reload_policy(
 	struct policy_book **bookp, const struct config *config, struct config_fault *fault);
+
+/*
+ * Reads the policy that is asked for on the command line, else that of the settings, else the
+ * system's, and writes what there is of it to `said`: "PATH: 12 rules". Returns as above.
+ */
+int reload_check_policy(
+	const struct config *config, char said[static RELOAD_SAID_MAX], struct config_fault *fault);
 
 /*
  * Reads the settings and puts them into force in `daemon`. Returns 0; or a negative errno, with

@@ -140,11 +140,20 @@ static int list(struct listed *listed, int folder)
 	return r;
 }
 
-static int read_one(const struct reading *reading, const char *name)
+/* One that was read: kept, and taken into the book. */
+static int take_text(const struct reading *reading, const char *path, const char *text, size_t size)
 {
 	const struct policy_names names = policy_sources_names(reading->sources);
+	const char *shown = admin_file_shown(path);
+
+	if (policy_sources_add(reading->sources, shown, text, size) < 0)
+		return -ENOMEM;
+	return policy_book_read(reading->book, text, size, shown, &names, reading->fault);
+}
+
+static int read_one(const struct reading *reading, const char *name)
+{
 	cleanup(freep) char *text = NULL;
-	const char *shown;
 	char path[PATH_MAX];
 	size_t size;
 
@@ -155,10 +164,7 @@ static int read_one(const struct reading *reading, const char *name)
 	}
 	if (admin_file_read_in(reading->folder, path, &text, &size, reading->fault) < 0)
 		return -EBADMSG;
-	shown = admin_file_shown(path);
-	if (policy_sources_add(reading->sources, shown, text, size) < 0)
-		return -ENOMEM;
-	return policy_book_read(reading->book, text, size, shown, &names, reading->fault);
+	return take_text(reading, path, text, size);
 }
 
 static int read_all(const struct reading *reading)
@@ -177,6 +183,24 @@ static int read_all(const struct reading *reading)
 	return r == 0 ? policy_book_seal(reading->book, reading->fault) : r;
 }
 
+/* A book that is whole, or none. */
+static int read_into(struct policy_book **bookp, struct reading *reading,
+	int (*read)(const struct reading *reading))
+{
+	int r;
+
+	reading->book = policy_book_new();
+	r = reading->book ? read(reading) : -ENOMEM;
+	if (r == -ENOMEM)
+		config_fault_say(reading->fault, "policy-dir: %s: out of memory",
+			admin_file_shown(reading->path));
+	if (r < 0)
+		policy_book_free(reading->book);
+	else
+		*bookp = reading->book;
+	return r;
+}
+
 int policy_folder_read(struct policy_book **bookp, struct policy_sources *sources, const char *path,
 	bool optional, struct config_fault *fault)
 {
@@ -187,14 +211,31 @@ int policy_folder_read(struct policy_book **bookp, struct policy_sources *source
 	reading.folder = open_folder(path, optional, fault);
 	if (reading.folder < 0)
 		return reading.folder == -ENOENT ? 0 : reading.folder;
-	reading.book = policy_book_new();
-	r = reading.book ? read_all(&reading) : -ENOMEM;
+	r = read_into(bookp, &reading, read_all);
 	close(reading.folder);
-	if (r == -ENOMEM)
-		config_fault_say(fault, "policy-dir: %s: out of memory", admin_file_shown(path));
-	if (r < 0)
-		policy_book_free(reading.book);
-	else
-		*bookp = reading.book;
 	return r;
+}
+
+static int read_file(const struct reading *reading)
+{
+	cleanup(freep) char *text = NULL;
+	size_t size;
+	int r;
+
+	if (admin_file_read(reading->path, &text, &size, reading->fault) < 0)
+		return -EBADMSG;
+	r = take_text(reading, reading->path, text, size);
+	return r == 0 ? policy_book_seal(reading->book, reading->fault) : r;
+}
+
+int policy_path_read(struct policy_book **bookp, struct policy_sources *sources, const char *path,
+	struct config_fault *fault)
+{
+	struct reading reading = { .sources = sources, .path = path, .fault = fault };
+	struct stat status;
+
+	if (stat(path, &status) == 0 && S_ISDIR(status.st_mode))
+		return policy_folder_read(bookp, sources, path, false, fault);
+	*bookp = NULL;
+	return read_into(bookp, &reading, read_file);
 }

@@ -17,3 +17,7 @@
  */
 int policy_folder_read(struct policy_book **bookp, struct policy_sources *sources, const char *path,
 	bool optional, struct config_fault *fault);
+
+/* The same of a folder that has to be there, or of one file, whatever its name ends in. */
+int policy_path_read(struct policy_book **bookp, struct policy_sources *sources, const char *path,
+	struct config_fault *fault);
