@@ -279,3 +279,13 @@ const char *arguments_tag(void *target, const char *text)
 		(struct mg_tag){ .key = key, .value = equals + 1 };
 	return NULL;
 }
+
+const char *arguments_as(void *target, const char *text)
+{
+	struct arguments *arguments = target;
+
+	if (arguments->as_count == COUNT(arguments->as))
+		return "is one selector too many";
+	arguments->as[arguments->as_count++] = text;
+	return NULL;
+}

@@ -83,6 +83,10 @@ struct arguments {
 	const char *new_key; /* a file to be made */
 	const char *prefix;
 
+	/* whom policy is asked about: selectors, one or several in each */
+	const char *as[MG_AS_MAX];
+	size_t as_count;
+
 	/* what is neither an option nor the command */
 	const char **operands;
 	size_t operand_count;
@@ -111,6 +115,7 @@ arguments_reader arguments_fd;        /* int */
 arguments_reader arguments_pointer;   /* const char * */
 arguments_reader arguments_charset;   /* struct arguments as a whole */
 arguments_reader arguments_tag;       /* struct arguments as a whole */
+arguments_reader arguments_as;        /* struct arguments as a whole */
 arguments_reader arguments_encoding;  /* enum encoding */
 arguments_reader arguments_newline;   /* enum newline */
 arguments_reader arguments_recipient; /* struct recipient */

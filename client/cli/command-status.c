@@ -239,7 +239,10 @@ static void whoami_list(const struct mg_caller *caller)
 		caller->pidfd ? "held by a descriptor" : "known by its number");
 	if (caller->label[0])
 		answer_row("label", "%s", caller->label);
-	answer_row("rights", caller->privileged ? "all" : "your own space, ~/");
+	answer_row("rights",
+		caller->privileged
+			? "all"
+			: "your own space, ~/, and what policy says: mgctl policy explain");
 }
 
 int command_whoami(const struct arguments *arguments)

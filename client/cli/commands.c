@@ -160,6 +160,14 @@ static const struct option purge_options[] = {
 	{ 0 },
 };
 
+static const struct option policy_options[] = {
+	{ "as", 0, "SELECTOR", arguments_as, 0,
+		"explain: for whom, not for you: 'user:alice',\n'uid:33 unit:nginx.service'; may "
+		"be "
+		"given again" },
+	{ 0 },
+};
+
 static const struct option ready_options[] = {
 	{ "wait-ready", 0, "D", arguments_duration, FIELD(wait_ready_ms),
 		"wait until the daemon answers" },
@@ -273,6 +281,18 @@ const struct command commands[] = {
 		command_ping },
 	{ "whoami", "", OPERAND_NONE, 0, 0, no_options, "tell how the daemon sees you", "", NULL,
 		command_whoami },
+	{ "policy", "check|explain ...", OPERAND_DEED, 1, 3, policy_options,
+		"see whether a policy is right, and what it says",
+		"check [FILE] reads a file, or a folder of them, as the daemon would, which need\n"
+		"not run; without FILE what the daemon's configuration names. Status 1: there is\n"
+		"a fault, with file and line.\n"
+		"explain OPERATION NAME asks the daemon what the policy in force says, which line\n"
+		"decides, and which one would be missing. Status 4: no. --as is for root and the\n"
+		"daemon's own user.\n"
+		"\n"
+		"  mgctl policy check ./policy.d\n"
+		"  mgctl policy explain get web/prod/db-1 --as user:www-data\n",
+		NULL, command_policy },
 	{ "purge", "", OPERAND_NONE, 0, 0, purge_options,
 		"destroy all that is yours, or all there is",
 		"Your own is what is in your space ~/, and what you have stored first elsewhere\n"
