@@ -33,6 +33,9 @@ static void check_request(const struct request *request)
 	case VERB_MELT:
 		MUST(request->numbered && !name_fault(request->name));
 		break;
+	case VERB_EXPLAIN:
+		MUST(request->as_count <= MESSAGE_AS_MAX && !name_fault(request->name));
+		break;
 	case VERB_GET:
 	case VERB_STAT:
 	case VERB_STREAM_READ:
