@@ -70,13 +70,6 @@ static const char *take(struct policy_as *as, const struct selector *selector)
 	return NULL;
 }
 
-static int compare_groups(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return (x > y) - (x < y);
-}
-
 int policy_as_read(
 	struct policy_as *as, const struct span *words, size_t count, struct config_fault *fault)
 {
@@ -110,7 +103,7 @@ int policy_as_read(
 			fault, "'%.*s' %s", (int)words[i].size, (const char *)words[i].data, wrong);
 		return -EINVAL;
 	}
-	qsort(as->groups, as->subject.group_count, sizeof(as->groups[0]), compare_groups);
+	qsort(as->groups, as->subject.group_count, sizeof(as->groups[0]), selector_compare_ids);
 	return 0;
 }
 

@@ -113,6 +113,9 @@ struct space *policy_book_space(struct policy_book *book);
 /* A number that the same texts have in common, and others may have as well. */
 uint32_t selector_digest(const char *text);
 
+/* Ascending order of uint32_t, for qsort and bsearch. */
+int selector_compare_ids(const void *a, const void *b);
+
 /* Order of two of a kind, by number and then by text. */
 int selector_compare(const struct selector *a, const struct selector *b);
 

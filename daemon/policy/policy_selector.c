@@ -203,7 +203,7 @@ const char *selector_text(const struct policy_subject *subject, enum selector_ki
 	}
 }
 
-static int compare_ids(const void *a, const void *b)
+int selector_compare_ids(const void *a, const void *b)
 {
 	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
 
@@ -215,7 +215,7 @@ static bool in_group(const struct policy_subject *subject, uint32_t id)
 	return subject->gid == (gid_t)id ||
 		(subject->group_count > 0 &&
 			bsearch(&id, subject->groups, subject->group_count, sizeof(id),
-				compare_ids));
+				selector_compare_ids));
 }
 
 static bool matches(
@@ -255,7 +255,7 @@ uint32_t selector_digest(const char *text)
 
 int selector_compare(const struct selector *a, const struct selector *b)
 {
-	int order = compare_ids(&a->id, &b->id);
+	int order = selector_compare_ids(&a->id, &b->id);
 
 	return order ? order : strcmp(a->text, b->text);
 }
