@@ -12,6 +12,7 @@
 #include "daemon/request/trial.h"
 #include "daemon/request/upload.h"
 #include "daemon/request/waiter.h"
+#include "daemon/request/walk.h"
 
 /* -- everything from here to the door runs on the locked stack ----------------------------- */
 
@@ -145,6 +146,8 @@ static int go_on(struct served *served, struct outgoing *outgoing)
 		r = uploads_look(&served->transfers, served->daemon, &outgoing->answers);
 	if (r == 0 && served->transfers.sweeps)
 		r = sweeps_go_on(&served->transfers, served->daemon, &outgoing->answers);
+	if (r == 0 && served->transfers.walks)
+		r = walks_go_on(&served->transfers, served->daemon, &outgoing->answers);
 	if (r == 0 && served->transfers.restore)
 		r = restore_go_on(&served->transfers, served->daemon, &outgoing->answers);
 	if (r == 0 && served->transfers.trials)

@@ -163,7 +163,7 @@ static bool is_busy(const struct session *session)
 	const struct transfers *transfers = &session->served.transfers;
 
 	return session->writes == 0 &&
-		(session->behind || transfers->downloads || transfers->sweeps ||
+		(session->behind || transfers->downloads || transfers->sweeps || transfers->walks ||
 			trials_running(transfers) || flows_due(transfers) ||
 			restore_running(transfers));
 }

@@ -61,10 +61,6 @@ bool scope_begin(const struct desk *desk, enum right right, struct scope *scope)
 /* Stands at a record now. */
 void scope_pass(struct scope *scope, const struct record *record);
 
-/* Where an answer could end only at a name that the caller may not know. */
-#define HIDDEN_TOO_MANY \
-	"too many lie between that policy does not let you see: ask for a longer prefix"
-
 /*
  * Stands where something begins that the caller may be allowed, behind a record that it is not.
  * Returns whether there may be anything.

@@ -5,12 +5,10 @@
 #include "daemon/request/desk.h"
 #include "daemon/request/upload.h"
 #include "daemon/request/waiter.h"
+#include "daemon/request/walk.h"
 
 /* Secrets that one list looks at before it answers, whatever its filter: bounds its time. */
 #define LIST_LOOKS 256
-
-/* Secrets that it passes over, in one place after another, since the caller may not see them. */
-#define LIST_SKIPS 4096
 
 int serve_get(struct desk *desk)
 {
@@ -154,17 +152,6 @@ bool scope_skip(
 	return clamp_after(scope);
 }
 
-/* What a list has gone through so far. */
-struct listing {
-	struct scope scope;
-	char seen[NAME_FILED_MAX]; /* the last that the caller may list: an answer ends there */
-	size_t seen_size;
-	uint32_t left;  /* infos that may still be told */
-	bool told;      /* one at least has been told */
-	unsigned looks; /* secrets that may still be looked at */
-	unsigned skips; /* of those that the caller may not see */
-};
-
 /* What an info takes in a frame at most, with the list's last answer behind it. */
 static size_t info_size_max(const struct info *info)
 {
@@ -175,7 +162,7 @@ static size_t info_size_max(const struct info *info)
 /*
  * Tells one secret, if it passes the filter. More than its name is told, and looked at, only where
  * the caller may stat it, too. Returns 1, 0 when the frame is full, or negative. */
-static int list_one(const struct desk *desk, struct listing *listing, const struct record *record)
+static int list_one(const struct desk *desk, struct walk *walk, const struct record *record)
 {
 	const struct request *request = desk->request;
 	struct reply reply = { .body = BODY_INFO };
@@ -192,81 +179,71 @@ static int list_one(const struct desk *desk, struct listing *listing, const stru
 		return 1;
 	if (!request->details || !whole)
 		reply.info = (struct info){ .name = reply.info.name };
-	if (listing->left == 0)
+	if (walk->left == 0)
 		return 0;
 	/* One frame is enough for one answer, but the first secret always goes. */
-	if (listing->told && desk->answers->room(desk->answers) < info_size_max(&reply.info))
+	if (walk->told && desk->answers->room(desk->answers) < info_size_max(&reply.info))
 		return 0;
-	listing->told = true;
+	walk->told = true;
 	r = desk_answer(desk, &reply);
-	listing->left--;
+	walk->left--;
 	return r < 0 ? r : 1;
 }
 
-/*
- * Where the answer ends would name it: so the list goes on behind it, or comes to nothing. Returns
- * 0, -1 when there is nothing behind, or a status.
- */
-static int list_skip(struct desk *desk, struct listing *listing, const struct record *record)
+/* The last answer of all; where there is more, it names what the caller may list, not more. */
+static int list_end(const struct desk *desk, const struct walk *walk, bool more)
 {
-	if (listing->skips-- == 0) {
-		desk->words = HIDDEN_TOO_MANY;
-		return STATUS_LIMIT;
-	}
-	return scope_skip(desk, RIGHT_LIST, &listing->scope, record) ? 0 : -1;
+	struct reply reply = { .body = BODY_LISTING, .more = more };
+	char shown[NAME_FILED_MAX];
+
+	if (more)
+		reply.next = span_of(shown,
+			name_show(shown, span_of(walk->seen, walk->seen_size),
+				(uint32_t)desk->peer->uid));
+	return desk_answer(desk, &reply);
+}
+
+/* One that the caller may list. Returns 0 when that is the answer's end, else WALK_ON. */
+static int list_seen(const struct desk *desk, struct walk *walk, const struct record *record)
+{
+	int r = walk->looks > 0 ? list_one(desk, walk, record) : 0;
+
+	if (r == 0)
+		return list_end(desk, walk, true);
+	if (r < 0)
+		return r;
+	walk->looks--;
+	scope_pass(&walk->scope, record);
+	walk->seen_size = walk->scope.after.size;
+	memcpy(walk->seen, walk->scope.after.data, walk->seen_size);
+	return WALK_ON;
 }
 
 /* Goes through names in order until the frame, the limit or the patience is used up. */
-static int list_all(struct desk *desk, struct listing *listing, bool *more)
+static int list_step(struct desk *desk, struct walk *walk)
 {
-	struct vault *vault = desk->daemon->vault;
+	const struct daemon *daemon = desk->daemon;
 	struct record *record;
-	int r;
+	int r = WALK_ON;
 
-	*more = true;
-	while (listing->looks > 0) {
-		r = vault_next(vault, listing->scope.prefix, listing->scope.after, &record);
+	for (unsigned i = 0; i < WALK_LOOKS && r == WALK_ON && !walk->over; i++) {
+		r = vault_next(daemon->vault, walk->scope.prefix, walk->scope.after, &record);
 		if (r == STATUS_NOT_FOUND) {
-			*more = false;
-			return 0;
+			walk->over = true;
+			r = WALK_ON;
+		} else if (r == 0 &&
+			policy_allows(&daemon->policy, desk->peer, RIGHT_LIST,
+				record_filed_name(record))) {
+			r = list_seen(desk, walk, record);
+		} else if (r == 0) {
+			walk->over = !scope_skip(desk, RIGHT_LIST, &walk->scope, record);
+			r = WALK_ON;
 		}
-		if (r != 0)
-			return r;
-		if (!policy_allows(&desk->daemon->policy, desk->peer, RIGHT_LIST,
-			    record_filed_name(record))) {
-			r = list_skip(desk, listing, record);
-			if (r != 0)
-				return *more = false, r > 0 ? r : 0;
-			continue;
-		}
-		listing->looks--;
-		r = list_one(desk, listing, record);
-		if (r <= 0)
-			return r;
-		scope_pass(&listing->scope, record);
-		listing->seen_size = listing->scope.after.size;
-		memcpy(listing->seen, listing->scope.after.data, listing->seen_size);
 	}
-	return 0;
+	return r == WALK_ON && walk->over ? list_end(desk, walk, false) : r;
 }
 
 int serve_list(struct desk *desk)
 {
-	const struct request *request = desk->request;
-	struct listing listing = { .looks = LIST_LOOKS,
-		.skips = LIST_SKIPS,
-		.left = request->limit ? request->limit : UINT32_MAX };
-	struct reply reply = { .body = BODY_LISTING };
-	char shown[NAME_FILED_MAX];
-	int r = 0;
-
-	if (scope_begin(desk, RIGHT_LIST, &listing.scope))
-		r = list_all(desk, &listing, &reply.more);
-	if (r != 0)
-		return r;
-	if (reply.more)
-		reply.next = span_of(shown,
-			name_show(shown, span_of(listing.seen, listing.seen_size),
-				(uint32_t)desk->peer->uid));
-	return desk_answer(desk, &reply);
+	return walk_begin(desk, RIGHT_LIST, list_step, LIST_LOOKS);
 }

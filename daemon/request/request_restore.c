@@ -4,12 +4,10 @@
 #include "daemon/request/lifetime.h"
 #include "daemon/request/restore.h"
 #include "daemon/request/upload.h"
+#include "daemon/request/walk.h"
 
 /* Secrets that one export looks at before it answers, whatever it passes over: bounds its time. */
 #define EXPORT_LOOKS 256
-
-/* Those that it passes over since the caller may not have them. */
-#define EXPORT_SKIPS 4096
 
 /* -- into a bundle ------------------------------------------------------------------------- */
 
@@ -51,34 +49,36 @@ static int answer_record(const struct desk *desk, struct record *record)
 		desk->transfers, desk->daemon, desk->request->id, record, name, desk->answers);
 }
 
+/* Until there is one to answer with. */
+static int export_step(struct desk *desk, struct walk *walk)
+{
+	struct record *record;
+
+	for (unsigned i = 0; i < WALK_LOOKS && !walk->over && walk->looks > 0; i++) {
+		int r = vault_next(
+			desk->daemon->vault, walk->scope.prefix, walk->scope.after, &record);
+
+		if (r == STATUS_NOT_FOUND) {
+			walk->over = true;
+		} else if (r != 0) {
+			return r;
+		} else if (!may_export(desk, record)) {
+			walk->over = !scope_skip(desk, RIGHT_GET, &walk->scope, record);
+		} else if (outlives_us(record)) {
+			return answer_record(desk, record);
+		} else {
+			scope_pass(&walk->scope, record);
+			walk->looks--;
+		}
+	}
+	if (walk->over || walk->looks == 0)
+		return answer_end(desk, &walk->scope, !walk->over);
+	return WALK_ON;
+}
+
 int serve_export(struct desk *desk)
 {
-	struct vault *vault = desk->daemon->vault;
-	unsigned looks = EXPORT_LOOKS, skips = EXPORT_SKIPS;
-	struct scope scope;
-	struct record *record;
-	bool any = scope_begin(desk, RIGHT_GET, &scope);
-	int r;
-
-	while (any && looks > 0 && skips > 0) {
-		r = vault_next(vault, scope.prefix, scope.after, &record);
-		if (r == STATUS_NOT_FOUND)
-			return answer_end(desk, &scope, false);
-		if (r != 0)
-			return r;
-		if (!may_export(desk, record)) {
-			any = scope_skip(desk, RIGHT_GET, &scope, record);
-			skips--;
-			continue;
-		}
-		if (outlives_us(record))
-			return answer_record(desk, record);
-		scope_pass(&scope, record);
-		looks--;
-	}
-	if (any && skips == 0)
-		desk->words = HIDDEN_TOO_MANY;
-	return any && skips == 0 ? STATUS_LIMIT : answer_end(desk, &scope, any);
+	return walk_begin(desk, RIGHT_GET, export_step, EXPORT_LOOKS);
 }
 
 /* -- out of one ---------------------------------------------------------------------------- */

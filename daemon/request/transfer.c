@@ -15,6 +15,7 @@
 #include "daemon/request/trial.h"
 #include "daemon/request/upload.h"
 #include "daemon/request/waiter.h"
+#include "daemon/request/walk.h"
 
 /* A get whose chunks are still leaving. */
 struct download {
@@ -224,8 +225,9 @@ bool transfers_has(const struct transfers *transfers, uint64_t id)
 {
 	return upload_find(transfers, id) || download_find(transfers, id) ||
 		waiter_find(transfers, id) || sweep_find(transfers, id) ||
-		trial_find(transfers, id) || flows_have(transfers, id) ||
-		petition_find(transfers, id) || restore_has(transfers, id);
+		walk_find(transfers, id) || trial_find(transfers, id) ||
+		flows_have(transfers, id) || petition_find(transfers, id) ||
+		restore_has(transfers, id);
 }
 
 int transfers_cancel(
@@ -235,13 +237,14 @@ int transfers_cancel(
 	struct download *download = download_find(transfers, id);
 	struct waiter *waiter = waiter_find(transfers, id);
 	struct sweep *sweep = sweep_find(transfers, id);
+	struct walk *walk = walk_find(transfers, id);
 	struct trial *trial = trial_find(transfers, id);
 	struct petition *petition = petition_find(transfers, id);
 	bool flow = flows_have(transfers, id);
 	bool restore = restore_has(transfers, id);
-	bool answered = upload
-		? upload_answered(upload)
-		: !download && !waiter && !sweep && !trial && !flow && !petition && !restore;
+	bool answered = upload ? upload_answered(upload)
+			       : !download && !waiter && !sweep && !walk && !trial && !flow &&
+			!petition && !restore;
 
 	if (upload)
 		upload_end(transfers, daemon, upload);
@@ -251,6 +254,8 @@ int transfers_cancel(
 		waiter_end(transfers, waiter);
 	else if (sweep)
 		sweep_end(transfers, sweep);
+	else if (walk)
+		walk_end(transfers, walk);
 	else if (trial)
 		trial_end(transfers, daemon, trial);
 	else if (flow)
@@ -274,6 +279,8 @@ void transfers_finish(struct transfers *transfers, struct daemon *daemon)
 		waiter_end(transfers, transfers->waiters);
 	while (transfers->sweeps)
 		sweep_end(transfers, transfers->sweeps);
+	while (transfers->walks)
+		walk_end(transfers, transfers->walks);
 	while (transfers->trials)
 		trial_end(transfers, daemon, transfers->trials);
 	while (transfers->petitions)

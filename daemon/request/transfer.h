@@ -11,9 +11,9 @@
 
 /*
  * What one session has under way: values coming in (upload.h), values going out, gets that wait for
- * a name (waiter.h), purges (sweep.h), comparisons (trial.h), ends of streams (flow.h), reloads
- * (petition.h), a restore (restore.h). It ends with the session. Nothing here holds plaintext or a
- * bare key between two calls.
+ * a name (waiter.h), purges (sweep.h), lists (walk.h), comparisons (trial.h), ends of streams
+ * (flow.h), reloads (petition.h), a restore (restore.h). It ends with the session. Nothing here
+ * holds plaintext or a bare key between two calls.
  */
 
 /* More than a client that pipelines needs; few enough to keep what a session can hold small. */
@@ -23,6 +23,7 @@ struct upload;
 struct download;
 struct waiter;
 struct sweep;
+struct walk;
 struct trial;
 struct flow;
 struct petition;
@@ -34,6 +35,7 @@ struct transfers {
 	struct download *downloads; /* oldest first */
 	struct waiter *waiters;
 	struct sweep *sweeps;       /* purges of one caller's own */
+	struct walk *walks;         /* lists and exports that look on; oldest first */
 	struct trial *trials;       /* candidates that are compared with secrets; oldest first */
 	struct flow *flows;         /* streams that it writes and reads */
 	struct petition *petitions; /* for the configuration to be read anew */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/request/sweep.h"
+#include "daemon/request/walk.h"
 #include "tests/unit/policy_rig.h"
 #include "tests/unit/request_rig.h"
 
@@ -27,8 +28,10 @@ static void lists(const struct peer *peer, const char *prefix, uint32_t limit, c
 	do {
 		book.count = 0;
 		list.after = span_text(after);
-		list.id = 0;
-		ask(peer, list);
+		list.id = next_id++;
+		ck_assert_int_eq(serve(peer, &list), 0);
+		while (transfers.walks)
+			ck_assert_int_eq(walks_go_on(&transfers, &house, &book.answers), 0);
 		ck_assert_int_eq(notebook_last(&book)->code, 0);
 		for (size_t i = 0; i + 1 < book.count; i++) {
 			strcat(names, book.notes[i].name);
@@ -117,23 +120,60 @@ START_TEST(what_is_hidden_is_passed_over_however_much_it_is)
 }
 END_TEST
 
-START_TEST(a_list_that_would_have_to_name_what_is_hidden_is_none)
+#define HIDDEN 5000
+
+/* A secret of somebody's behind many that the user may not see. */
+static void hide_many(void)
 {
 	char name[32];
-	struct note_of_reply *note;
 
-	policy_says("[namespace a]\nallow = ls *-pub uid:1000\n");
-	for (int i = 0; i < 4200; i++) {
+	policy_says("[namespace a]\nallow = ls,get *-pub uid:1000\n");
+	for (int i = 0; i < HIDDEN; i++) {
 		snprintf(name, sizeof(name), "a/%04d", i);
 		store(&root, name, 1);
 		book.count = 0;
 	}
-	note = ask(&user, (struct request){ .verb = VERB_LIST });
-	ck_assert_uint_eq(book.count, 1);
-	ck_assert_int_eq(note->code, STATUS_LIMIT);
-	ck_assert_str_eq(note->next, "");
+	store(&root, "a/x-pub", 1);
 	book.count = 0;
-	lists(&user, "~/", 0, "");
+}
+
+START_TEST(a_walk_past_what_is_hidden_leaves_others_their_turns)
+{
+	struct request list = { .verb = VERB_LIST, .id = 9000 };
+	unsigned turns = 0;
+
+	hide_many();
+	list.verb = _i ? VERB_EXPORT : VERB_LIST;
+	ck_assert_int_eq(serve(&user, &list), 0);
+	for (; transfers.walks; turns++) {
+		ck_assert_uint_eq(book.count, 0);
+		ck_assert(transfers_has(&transfers, 9000));
+		ck_assert_uint_eq(transfers.count, 1);
+		ck_assert_int_eq(walks_go_on(&transfers, &house, &book.answers), 0);
+	}
+	ck_assert_uint_ge(turns, HIDDEN / WALK_LOOKS - 1);
+	ck_assert_uint_le(turns, HIDDEN / WALK_LOOKS + 1);
+	ck_assert_int_eq(book.notes[0].code, 0);
+	ck_assert_str_eq(book.notes[0].name, "a/x-pub");
+	ck_assert_uint_eq(transfers.count, 0);
+}
+END_TEST
+
+START_TEST(a_walk_that_is_cancelled_is_over)
+{
+	struct request cancel = { .verb = VERB_CANCEL, .target = 9000, .id = 9001 };
+	struct request list = { .verb = VERB_LIST, .id = 9000 };
+
+	hide_many();
+	ck_assert_int_eq(serve(&user, &list), 0);
+	ck_assert_ptr_nonnull(transfers.walks);
+	ck_assert_int_eq(serve(&user, &cancel), 0);
+	ck_assert_ptr_null(transfers.walks);
+	ck_assert_int_eq(book.notes[0].code, STATUS_TIMEOUT);
+	ck_assert_uint_eq(transfers.count, 0);
+	/* One that is under way when the session ends goes with it. */
+	ck_assert_int_eq(serve(&user, &list), 0);
+	ck_assert_ptr_nonnull(transfers.walks);
 }
 END_TEST
 
@@ -279,7 +319,8 @@ int main(void)
 	tcase_add_test(claims, what_a_rule_denies_is_not_even_for_root);
 	tcase_add_test(claims, a_list_shows_what_may_be_listed_and_never_where_it_ended);
 	tcase_add_test(claims, what_is_hidden_is_passed_over_however_much_it_is);
-	tcase_add_test(claims, a_list_that_would_have_to_name_what_is_hidden_is_none);
+	tcase_add_loop_test(claims, a_walk_past_what_is_hidden_leaves_others_their_turns, 0, 2);
+	tcase_add_test(claims, a_walk_that_is_cancelled_is_over);
 	tcase_add_test(claims, a_move_needs_what_it_could_be_made_of);
 	tcase_add_test(claims, who_may_rotate_may_not_set);
 	tcase_add_test(claims, nothing_is_moved_to_live_longer_than_it_may);
