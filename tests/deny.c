@@ -4,10 +4,10 @@
  * deny [--drop-cap-ipc-lock] [--memlock BYTES] [CALL[=ERRNO]]... -- CMD ARGS
  *
  * Becomes CMD in a world where the named system calls fail with ERRNO (a name or a number; ENOSYS
- * when none is given). That is how tests see what a program does on a kernel without memfd_secret,
- * in a container that refuses mlock, or under a small limit of locked memory. Needs no privilege;
- * sets no_new_privs. Exit status: CMD's; 125 when the world cannot be made so, 126 or 127 when CMD
- * cannot be run.
+ * when none is given), or one thing that a call does (PIDFD_GET_INFO, SO_PEERPIDFD). That is how
+ * tests see what a program does on a kernel without memfd_secret, in a container that refuses
+ * mlock, or under a small limit of locked memory. Needs no privilege; sets no_new_privs. Exit
+ * status: CMD's; 125 when the world cannot be made so, 126 or 127 when CMD cannot be run.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -67,13 +67,28 @@ static const struct named calls[] = {
 	{ NULL, 0 },
 };
 
+/* Of a call that does many things one: told by an argument, counted from 0. */
+static const struct part {
+	const char *name;
+	uint32_t call;
+	uint32_t argument;
+	uint32_t value;
+} parts[] = {
+	{ "PIDFD_GET_INFO", SYS_ioctl, 1, 0xc040ff0b },
+	{ "SO_PEERPIDFD", SYS_getsockopt, 2, 77 },
+};
+
+#define PARTS (sizeof(parts) / sizeof(parts[0]))
+
 static const struct named errors[] = {
 	{ "EACCES", EACCES },
 	{ "EAGAIN", EAGAIN },
 	{ "EINVAL", EINVAL },
 	{ "EMFILE", EMFILE },
 	{ "ENOMEM", ENOMEM },
+	{ "ENOPROTOOPT", ENOPROTOOPT },
 	{ "ENOSYS", ENOSYS },
+	{ "ENOTTY", ENOTTY },
 	{ "EPERM", EPERM },
 	{ NULL, 0 },
 };
@@ -81,6 +96,7 @@ static const struct named errors[] = {
 struct rule {
 	uint32_t call;
 	uint32_t error;
+	const struct part *part; /* NULL: whatever its arguments are */
 };
 
 /* What the command line asks for. */
@@ -121,9 +137,18 @@ static long number_of(const struct named *table, const char *text)
 	return *end == '\0' && errno == 0 ? number : -1;
 }
 
+static const struct part *find_part(const char *text)
+{
+	for (size_t i = 0; i < PARTS; i++)
+		if (strcmp(parts[i].name, text) == 0)
+			return &parts[i];
+	return NULL;
+}
+
 static void parse_rule(struct order *order, char *text)
 {
 	char *error = strchr(text, '=');
+	const struct part *part;
 	long call;
 	long number = ENOSYS;
 
@@ -136,11 +161,13 @@ static void parse_rule(struct order *order, char *text)
 		if (number < 1 || number > 4095)
 			fail("unknown errno: %s", error + 1);
 	}
-	call = number_of(calls, text);
+	part = find_part(text);
+	call = part ? (long)part->call : number_of(calls, text);
 	if (call < 0 || call > INT32_MAX)
 		fail("unknown system call: %s", text);
 	order->rules[order->count].call = (uint32_t)call;
 	order->rules[order->count].error = (uint32_t)number;
+	order->rules[order->count].part = part;
 	order->count++;
 }
 
@@ -214,24 +241,42 @@ static void set_limit(rlim_t bytes)
 		fail("limit of locked memory: %s", strerror(errno));
 }
 
-/* Two instructions a rule, behind three that end calls of a foreign architecture. */
+/* Each of them goes on behind itself when it does not match. Returns how many instructions it is.
+ */
+static size_t write_rule(struct sock_filter *filter, const struct rule *rule)
+{
+	const struct sock_filter load_number =
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+	const struct sock_filter end = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | rule->error);
+	size_t at = 0;
+
+	filter[at++] = load_number;
+	filter[at++] = (struct sock_filter)BPF_JUMP(
+		BPF_JMP | BPF_JEQ | BPF_K, rule->call, 0, rule->part ? 3 : 1);
+	if (rule->part) {
+		/* The lower half comes first on the machines of this test. */
+		filter[at++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			offsetof(struct seccomp_data, args) + 8 * rule->part->argument);
+		filter[at++] = (struct sock_filter)BPF_JUMP(
+			BPF_JMP | BPF_JEQ | BPF_K, rule->part->value, 0, 1);
+	}
+	filter[at++] = end;
+	return at;
+}
+
+/* At most five instructions a rule, behind three that end calls of a foreign architecture. */
 static void install(const struct rule *rules, size_t count)
 {
-	struct sock_filter filter[5 + 2 * RULES_MAX] = {
+	struct sock_filter filter[4 + 5 * RULES_MAX] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_HERE, 1, 0),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
 	};
 	struct sock_fprog program = { .filter = filter };
-	size_t at = 4;
+	size_t at = 3;
 
-	for (size_t i = 0; i < count; i++) {
-		filter[at++] = (struct sock_filter)BPF_JUMP(
-			BPF_JMP | BPF_JEQ | BPF_K, rules[i].call, 0, 1);
-		filter[at++] = (struct sock_filter)BPF_STMT(
-			BPF_RET | BPF_K, SECCOMP_RET_ERRNO | rules[i].error);
-	}
+	for (size_t i = 0; i < count; i++)
+		at += write_rule(filter + at, &rules[i]);
 	filter[at++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
 	program.len = (unsigned short)at;
 	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) < 0)
