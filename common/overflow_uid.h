@@ -11,3 +11,6 @@
  * there is none. Keeps nothing; may be called from any thread.
  */
 bool overflow_uid(uid_t uid);
+
+/* The number that may stand for several groups in the same way. Whether there is one. */
+bool overflow_gid(gid_t *gidp);

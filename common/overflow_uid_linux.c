@@ -6,11 +6,11 @@
 #include <string.h>
 #include <unistd.h>
 
-/* What the kernel takes where nobody has set it (DEFAULT_OVERFLOWUID). */
-#define OVERFLOW_UID_DEFAULT 65534
+/* What the kernel takes where nobody has set it (DEFAULT_OVERFLOWUID, DEFAULT_OVERFLOWGID). */
+#define OVERFLOW_DEFAULT 65534
 
-/* As many as there are: every number but (uid_t)-1, which is no uid. */
-#define UIDS_ALL 4294967295
+/* As many as there are: every number but the largest, which is no uid and no gid. */
+#define IDS_ALL 4294967295
 
 /* Room for the first line of either file. */
 #define LINE_SIZE 64
@@ -27,27 +27,33 @@ static const char *read_line(const char *path, char line[LINE_SIZE])
 	return line;
 }
 
-static uid_t number_in_force(void)
+static unsigned number_in_force(const char *path)
 {
 	char line[LINE_SIZE];
-	unsigned uid;
+	unsigned number;
 
-	if (sscanf(read_line("/proc/sys/kernel/overflowuid", line), "%u", &uid) == 1)
-		return uid;
-	return OVERFLOW_UID_DEFAULT;
+	return sscanf(read_line(path, line), "%u", &number) == 1 ? number : OVERFLOW_DEFAULT;
 }
 
-static bool maps_every_uid(void)
+static bool maps_all(const char *path)
 {
 	char line[LINE_SIZE];
 	unsigned long inside, outside, count;
 
-	return sscanf(read_line("/proc/self/uid_map", line), "%lu %lu %lu", &inside, &outside,
-		       &count) == 3 &&
-		count == UIDS_ALL;
+	return sscanf(read_line(path, line), "%lu %lu %lu", &inside, &outside, &count) == 3 &&
+		count == IDS_ALL;
 }
 
 bool overflow_uid(uid_t uid)
 {
-	return uid == number_in_force() && !maps_every_uid();
+	return uid == number_in_force("/proc/sys/kernel/overflowuid") &&
+		!maps_all("/proc/self/uid_map");
+}
+
+bool overflow_gid(gid_t *gidp)
+{
+	if (maps_all("/proc/self/gid_map"))
+		return false;
+	*gidp = number_in_force("/proc/sys/kernel/overflowgid");
+	return true;
 }

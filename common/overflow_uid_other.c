@@ -7,3 +7,9 @@ bool overflow_uid(uid_t uid)
 	(void)uid;
 	return false;
 }
+
+bool overflow_gid(gid_t *gidp)
+{
+	(void)gidp;
+	return false;
+}

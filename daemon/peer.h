@@ -6,34 +6,40 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "daemon/peer_place.h"
+
 /*
  * Who is at the other end of a socket, as the kernel vouches for it, taken once at accept. A plain
- * value but for one descriptor: tests invent peers.
+ * value but for one descriptor and what is owned: tests invent peers.
  */
 #define PEER_GROUPS_MAX 65536 /* NGROUPS_MAX of Linux */
 #define PEER_LABEL_MAX 256
 
 struct peer {
 	uid_t uid;
-	gid_t gid;
+	gid_t gid;        /* (gid_t)-1 when it stands for several groups */
 	pid_t pid;        /* 0 when it lies in a pid namespace that we cannot see */
 	uint32_t *groups; /* supplementary, in ascending order; owned */
 	size_t group_count;
 	char label[PEER_LABEL_MAX]; /* of a security module; "" without one */
 	int pidfd;                  /* -1 when not kept */
+	int socket;                 /* that it is at the other end of; borrowed */
+	const char *listener;     /* the name of the one that it came in by; borrowed; NULL: ours */
+	struct peer_place *place; /* owned; NULL: it has none, invented or on another system */
 };
 
 /*
  * Fills in `peer` from a connected socket. Returns 0 or a negative errno; anything but "this kernel
- * lacks it" is an error, and so is a uid that stands for several users (-EOVERFLOW). The pidfd is
- * kept only where peer_check can use it.
+ * lacks it" is an error, and so is a uid that stands for several users (-EOVERFLOW). A group that
+ * stands for several is none. The pidfd is kept only where peer_check can use it. Where the peer is
+ * tells peer_locate alone; the socket is to stay open for that.
  */
 int peer_take(struct peer *peer, int socket);
 
 /*
  * Whether the process that connected still has the rights it connected with: 0; -EACCES when its
- * effective uid has changed; -ESRCH when it has ended, waited for or not. One ioctl and one poll;
- * 0 where the kernel has none.
+ * effective uid has changed; -ESRCH when it has ended, waited for or not. One ioctl and one poll,
+ * which tell peer->place of its cgroup, too; 0 where the kernel has none.
  */
 int peer_check(const struct peer *peer);
 

@@ -2,48 +2,16 @@
 #include "daemon/peer.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "common/overflow_uid.h"
+#include "daemon/peer_process.h"
 
-/* Newer than many a C library; the numbers are the kernel's, the same on all its machines. */
-#ifndef SO_PEERPIDFD
-#define SO_PEERPIDFD 77 /* Linux 6.5 */
-#endif
 #ifndef SO_PEERGROUPS
 #define SO_PEERGROUPS 59
 #endif
-#ifndef SYS_pidfd_open
-#define SYS_pidfd_open 434
-#endif
-
-/* The first version of the kernel's answer to PIDFD_GET_INFO (linux/pidfd.h, Linux 6.13). */
-struct process_info {
-	uint64_t mask;
-	uint64_t cgroup;
-	uint32_t pid, tgid, ppid;
-	uint32_t ruid, rgid, euid, egid, suid, sgid, fsuid, fsgid;
-	int32_t exit_code;
-};
-
-_Static_assert(sizeof(struct process_info) == 64, "the size is part of the request's number");
-
-#define PROCESS_GET_INFO _IOWR(0xff, 11, struct process_info)
-#define PROCESS_HAS_CREDENTIALS (UINT64_C(1) << 1)
-
-static int ask_process(int pidfd, struct process_info *info)
-{
-	*info = (struct process_info){ .mask = PROCESS_HAS_CREDENTIALS };
-	if (ioctl(pidfd, PROCESS_GET_INFO, info) < 0)
-		return -errno;
-	return info->mask & PROCESS_HAS_CREDENTIALS ? 0 : -ESRCH;
-}
 
 /* Only what says that the kernel has no such thing is an answer for good; a full table is none. */
 static bool is_missing(int error)
@@ -55,13 +23,13 @@ static bool is_missing(int error)
 bool peer_checks(void)
 {
 	static int known = -1;
-	struct process_info info;
+	struct peer_process process;
 	int self, r;
 
 	if (known >= 0)
 		return known;
-	self = (int)syscall(SYS_pidfd_open, getpid(), 0);
-	r = self < 0 ? -errno : ask_process(self, &info);
+	self = peer_process_open(getpid());
+	r = self < 0 ? self : peer_process_ask(self, &process);
 	if (self >= 0)
 		close(self);
 	if (r == 0 || is_missing(r))
@@ -113,6 +81,27 @@ static int take_groups(struct peer *peer, int socket)
 	return 0;
 }
 
+/*
+ * What our user namespace does not map has one number there, whichever group it is: a rule about
+ * that number is not about them.
+ */
+static int drop_shared_groups(struct peer *peer, int socket)
+{
+	size_t kept = 0;
+	gid_t shared;
+
+	(void)socket;
+	if (!overflow_gid(&shared))
+		return 0;
+	if (peer->gid == shared)
+		peer->gid = (gid_t)-1;
+	for (size_t i = 0; i < peer->group_count; i++)
+		if (peer->groups[i] != shared)
+			peer->groups[kept++] = peer->groups[i];
+	peer->group_count = kept;
+	return 0;
+}
+
 /* A label that does not fit is no label that a rule could name: an error, never a cut one. */
 static int take_label(struct peer *peer, int socket)
 {
@@ -129,22 +118,30 @@ static int take_label(struct peer *peer, int socket)
 /* Kept only where it can be asked: else it is a descriptor for nothing. */
 static int take_pidfd(struct peer *peer, int socket)
 {
-	socklen_t size = sizeof(peer->pidfd);
-	int pidfd = -1;
+	int pidfd;
 
 	/* Of a process outside our pid namespace (pid 0) the kernel would answer nothing. */
 	if (!peer_checks() || peer->pid == 0)
 		return 0;
-	if (getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) < 0)
-		return errno == ENOPROTOOPT ? 0 : -errno;
+	pidfd = peer_process_connected(socket);
+	if (pidfd < 0)
+		return pidfd == -ENOPROTOOPT ? 0 : pidfd;
 	peer->pidfd = pidfd;
 	return 0;
 }
 
+/* Nothing is known of it before somebody asks. */
+static int make_place(struct peer *peer, int socket)
+{
+	peer->socket = socket;
+	peer->place = calloc(1, sizeof(*peer->place));
+	return peer->place ? 0 : -ENOMEM;
+}
+
 int peer_take(struct peer *peer, int socket)
 {
-	static int (*const steps[])(
-		struct peer *, int) = { take_credentials, take_groups, take_label, take_pidfd };
+	static int (*const steps[])(struct peer *, int) = { take_credentials, take_groups,
+		drop_shared_groups, take_label, take_pidfd, make_place };
 	int r = 0;
 
 	*peer = (struct peer){ .pidfd = -1 };
@@ -155,25 +152,19 @@ int peer_take(struct peer *peer, int socket)
 	return r;
 }
 
-/* One that is not waited for keeps its credentials, for ever if its parent likes. */
-static bool has_ended(int pidfd)
-{
-	struct pollfd process = { .fd = pidfd, .events = POLLIN };
-
-	return poll(&process, 1, 0) != 0;
-}
-
 int peer_check(const struct peer *peer)
 {
-	struct process_info info;
+	struct peer_process process;
 	int r;
 
 	if (peer->pidfd < 0)
 		return 0;
-	r = ask_process(peer->pidfd, &info);
-	if (r < 0 || has_ended(peer->pidfd))
+	r = peer_process_ask(peer->pidfd, &process);
+	if (r < 0 || peer_process_has_ended(peer->pidfd))
 		return -ESRCH;
-	return info.euid == peer->uid ? 0 : -EACCES;
+	if (peer->place)
+		peer->place->now = process.cgroup;
+	return process.euid == peer->uid ? 0 : -EACCES;
 }
 
 void peer_finish(struct peer *peer)
@@ -181,6 +172,8 @@ void peer_finish(struct peer *peer)
 	free(peer->groups);
 	peer->groups = NULL;
 	peer->group_count = 0;
+	free(peer->place);
+	peer->place = NULL;
 	if (peer->pidfd >= 0)
 		close(peer->pidfd);
 	peer->pidfd = -1;

@@ -145,13 +145,19 @@ static void session_serve(struct session *session, struct span input)
 		session_fail(session, "out of memory", 0);
 }
 
-/* Rights only ever shrink: looked at before anything is served, asked for now or long ago. */
+/*
+ * Rights only ever shrink: looked at before anything is served, asked for now or long ago; and
+ * where somebody is now, before it is decided what may be done from there.
+ */
 bool session_is_entitled(struct session *session)
 {
-	int r = peer_check(&session->served.peer);
+	const struct peer *peer = &session->served.peer;
+	int r = peer_check(peer);
 
 	if (r < 0)
 		session_fail(session, peer_words(r), 0);
+	else if (policy_asks_where(&session->sessions->daemon->policy))
+		peer_locate(peer);
 	return r >= 0;
 }
 

@@ -83,7 +83,7 @@ void sessions_go_on(uv_idle_t *busy);
 /* Lets those look again who wait for a name that has come. */
 void sessions_answer_called(struct sessions *sessions);
 
-/* Closes the session unless its peer is who it was. Whether it is. */
+/* Closes the session unless its peer is who it was. Whether it is; then it is known where, too. */
 bool session_is_entitled(struct session *session);
 
 /* -- what goes out ------------------------------------------------------------------------- */

@@ -16,14 +16,39 @@ bool policy_privileged(const struct policy *policy, const struct peer *peer)
 	return is_privileged(policy, peer->uid);
 }
 
+bool policy_asks_where(const struct policy *policy)
+{
+	return policy->book && policy_book_asks_where(policy->book);
+}
+
+static const char *unless_empty(const char *text)
+{
+	return text && text[0] ? text : NULL;
+}
+
+/* An invented peer, and one of a system without cgroups, is in no unit. */
+static void place_subject(struct policy_subject *subject, const struct peer_place *place)
+{
+	subject->unit = unless_empty(place->unit);
+	subject->slice = unless_empty(place->slice);
+	subject->userunit = unless_empty(place->userunit);
+	subject->pinned = place->pinned;
+	subject->lost = !place->known;
+}
+
 struct policy_subject policy_subject_of(const struct peer *peer)
 {
-	return (struct policy_subject){ .uid = peer->uid,
+	struct policy_subject subject = { .uid = peer->uid,
 		.gid = peer->gid,
 		.groups = peer->groups,
 		.group_count = peer->group_count,
-		.label = peer->label[0] ? peer->label : NULL,
+		.label = unless_empty(peer->label),
+		.listener = peer->listener,
 		.pinned = peer->pidfd >= 0 };
+
+	if (peer->place)
+		place_subject(&subject, peer->place);
+	return subject;
 }
 
 /* What was written down, in front of what goes without saying. */

@@ -47,7 +47,10 @@ struct policy_verdict {
 /* Root, or the daemon's own user. */
 bool policy_privileged(const struct policy *policy, const struct peer *peer);
 
-/* What is known of a peer; borrows from it. */
+/* Whether a decision may hang on where a peer runs: then peer_locate goes before it. */
+bool policy_asks_where(const struct policy *policy);
+
+/* What is known of a peer; borrows from it. Where it runs, as peer_locate has found out last. */
 struct policy_subject policy_subject_of(const struct peer *peer);
 
 /* The decision, and whose it is. `now` is in seconds since 1970. */

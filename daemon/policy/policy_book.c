@@ -366,6 +366,11 @@ bool policy_book_expires(const struct policy_book *book)
 	return book->expires;
 }
 
+bool policy_book_asks_where(const struct policy_book *book)
+{
+	return book->asks_where;
+}
+
 size_t policy_book_rules(const struct policy_book *book)
 {
 	return book->rule_count;

@@ -77,6 +77,9 @@ struct span policy_book_next(const struct policy_book *book, const struct policy
 /* Whether an answer may change as time goes by. */
 bool policy_book_expires(const struct policy_book *book);
 
+/* Whether an answer may hang on unit, slice or userunit. */
+bool policy_book_asks_where(const struct policy_book *book);
+
 /* How many rules there are. */
 size_t policy_book_rules(const struct policy_book *book);
 

@@ -99,7 +99,8 @@ struct policy_book {
 	size_t place_count;
 	struct run *runs;
 	size_t run_count;
-	bool expires; /* one rule does, at least */
+	bool expires;    /* one rule does, at least */
+	bool asks_where; /* one rule or owner names a unit or a slice, at least */
 };
 
 /* Room that lasts as long as the book. NULL without memory. */
@@ -133,5 +134,8 @@ bool selector_is_unit(enum selector_kind kind);
 /* What a subject has of a kind of text; NULL when that is not known. */
 const char *selector_text(const struct policy_subject *subject, enum selector_kind kind);
 
-/* Whether all match. With `doubtful` units do, though no pidfd holds the process. */
+/*
+ * Whether all match. With `doubtful` units do though no pidfd holds the process, and any unit does
+ * of one that may be in any.
+ */
 bool who_matches(const struct who *who, const struct policy_subject *subject, bool doubtful);

@@ -72,7 +72,8 @@ static const struct place *find_place(const struct policy_book *book, struct spa
 
 /*
  * Where it is doubtful whether a rule is meant, one that denies is, and one that allows is not:
- * units of processes that no pidfd holds; and a star at a name's beginning in a user's own space.
+ * units of processes that no pidfd holds or whose place is not known; and a star at a
+ * name's beginning in a user's own space.
  */
 static bool is_meant(const struct search *search, const struct rule *rule)
 {
@@ -124,6 +125,13 @@ static size_t look_at_key(struct search *search, size_t first, size_t end, uint3
 	return at;
 }
 
+/* Whatever their keys. */
+static void look_at_all(struct search *search, size_t first, size_t end)
+{
+	while (first < end && !look_at(search, &search->book->rules[first]))
+		first++;
+}
+
 /* Both are sorted: whichever is behind is moved on, so that the shorter of them counts. */
 static void look_at_groups(struct search *search, const struct run *run)
 {
@@ -152,6 +160,8 @@ static void look_at_run(struct search *search, const struct run *run)
 		look_at_key(search, run->first, end, 0);
 	} else if (run->kind == SELECT_UID) {
 		look_at_key(search, run->first, end, (uint32_t)subject->uid);
+	} else if (selector_is_unit(run->kind) && subject->lost) {
+		look_at_all(search, run->first, end);
 	} else {
 		text = selector_text(subject, run->kind);
 		if (text)

@@ -218,8 +218,19 @@ static bool in_group(const struct policy_subject *subject, uint32_t id)
 				selector_compare_ids));
 }
 
-static bool matches(
-	const struct selector *selector, const struct policy_subject *subject, bool doubtful)
+/* Whether it may be in that unit or slice, as far as that is known. */
+static bool is_in(const struct selector *selector, const struct policy_subject *subject,
+	bool doubtful, bool weak)
+{
+	const char *text = selector_text(subject, selector->kind);
+
+	if (subject->lost)
+		return doubtful;
+	return (subject->pinned || doubtful || weak) && text && strcmp(text, selector->text) == 0;
+}
+
+static bool matches(const struct selector *selector, const struct policy_subject *subject,
+	bool doubtful, bool weak)
 {
 	const char *text;
 
@@ -229,8 +240,8 @@ static bool matches(
 		return subject->uid == (uid_t)selector->id;
 	if (selector->kind == SELECT_GID)
 		return in_group(subject, selector->id);
-	if (selector_is_unit(selector->kind) && !subject->pinned && !doubtful)
-		return false;
+	if (selector_is_unit(selector->kind))
+		return is_in(selector, subject, doubtful, weak);
 	text = selector_text(subject, selector->kind);
 	return text && strcmp(text, selector->text) == 0;
 }
@@ -238,7 +249,7 @@ static bool matches(
 bool who_matches(const struct who *who, const struct policy_subject *subject, bool doubtful)
 {
 	for (size_t i = 0; i < who->count; i++)
-		if (!matches(&who->selectors[i], subject, doubtful || who->weak))
+		if (!matches(&who->selectors[i], subject, doubtful, who->weak))
 			return false;
 	return who->count > 0;
 }

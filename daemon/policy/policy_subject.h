@@ -23,4 +23,5 @@ struct policy_subject {
 	const char *token;    /* the name of the one that it has shown */
 	const char *cred;     /* the credential that the service manager asks for */
 	bool pinned;          /* a pidfd holds the process: its cgroup is no other's meanwhile */
+	bool lost;            /* where it runs could not be told: it may be in any unit or slice */
 };

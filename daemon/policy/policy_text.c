@@ -154,6 +154,7 @@ static bool keep_who(struct parsing *parsing, struct saying *saying, struct who 
 	qsort(saying->selectors, saying->count, sizeof(saying->selectors[0]), by_kind);
 	memcpy(selectors, saying->selectors, size);
 	*who = (struct who){ .selectors = selectors, .count = saying->count, .weak = saying->weak };
+	parsing->book->asks_where = parsing->book->asks_where || has_unit(saying);
 	return true;
 }
 

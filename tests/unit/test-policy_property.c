@@ -191,7 +191,7 @@ static const char *below(const char *space, const char *name)
 }
 
 static bool is_one_of(
-	struct drawn_selector selector, const struct policy_subject *subject, bool weak)
+	struct drawn_selector selector, const struct policy_subject *subject, bool weak, bool deny)
 {
 	switch (selector.kind) {
 	case BY_UID:
@@ -202,7 +202,9 @@ static bool is_one_of(
 				return true;
 		return subject->gid == selector.value;
 	case BY_UNIT:
-		return (subject->pinned || weak) && subject->unit &&
+		if (subject->lost)
+			return deny;
+		return (subject->pinned || weak || deny) && subject->unit &&
 			strcmp(subject->unit, texts[selector.value]) == 0;
 	case BY_TOKEN:
 		return subject->token && strcmp(subject->token, texts[selector.value]) == 0;
@@ -223,7 +225,7 @@ static bool is_meant(const struct drawn *rule, const struct policy_subject *subj
 	if (!rule->deny && name[0] == '~' && strcmp(rule->space, "/") == 0 && rule->glob[0] == '*')
 		return false;
 	for (size_t i = 0; i < rule->count; i++)
-		if (!is_one_of(rule->who[i], subject, rule->weak || rule->deny))
+		if (!is_one_of(rule->who[i], subject, rule->weak, rule->deny))
 			return false;
 	return true;
 }
@@ -238,7 +240,7 @@ static bool owns(const struct policy_subject *subject, const char *name)
 				(strcmp(spaces[i].name, "/") != 0 &&
 					strlen(spaces[i].name) > strlen(deepest->name))))
 			deepest = &spaces[i];
-	return deepest && is_one_of(deepest->owner, subject, false);
+	return deepest && is_one_of(deepest->owner, subject, false, false);
 }
 
 static bool evaluate(const struct policy_subject *subject, enum right right, const char *name,
@@ -275,7 +277,8 @@ static void compare(const struct policy *policy)
 		.group_count = draw(3),
 		.unit = draw(2) ? PICK(texts) : NULL,
 		.token = draw(2) ? PICK(texts) : NULL,
-		.pinned = draw(2) };
+		.pinned = draw(2),
+		.lost = draw(4) == 0 };
 	enum right right = RIGHT_GET + (enum right)draw(3);
 	const char *name = PICK(names);
 	unsigned day = 1 + draw(4);
