@@ -205,6 +205,11 @@ static int whoami_object(const struct mg_caller *caller)
 	answer_text(answer, "label", caller->label);
 	answer_flag(answer, "pidfd", caller->pidfd);
 	answer_flag(answer, "privileged", caller->privileged);
+	answer_text(answer, "unit", caller->unit);
+	answer_text(answer, "slice", caller->slice);
+	answer_text(answer, "userunit", caller->userunit);
+	answer_flag(answer, "placed", caller->placed);
+	answer_text(answer, "listener", caller->listener);
 	return answer_print(answer);
 }
 
@@ -216,6 +221,24 @@ static void print_group(uint32_t gid)
 		printf("%" PRIu32 " (%s)", gid, group->gr_name);
 	else
 		printf("%" PRIu32, gid);
+}
+
+static void whoami_place(const struct mg_caller *caller)
+{
+	const struct {
+		const char *title, *text;
+	} rows[] = {
+		{ "unit", caller->unit },
+		{ "slice", caller->slice },
+		{ "userunit", caller->userunit },
+		{ "listener", caller->listener },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (rows[i].text[0])
+			answer_row(rows[i].title, "%s", rows[i].text);
+	if (!caller->placed)
+		answer_row("unit", "not known");
 }
 
 static void whoami_list(const struct mg_caller *caller)
@@ -239,6 +262,7 @@ static void whoami_list(const struct mg_caller *caller)
 		caller->pidfd ? "held by a descriptor" : "known by its number");
 	if (caller->label[0])
 		answer_row("label", "%s", caller->label);
+	whoami_place(caller);
 	answer_row("rights",
 		caller->privileged
 			? "all"

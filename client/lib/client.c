@@ -465,12 +465,17 @@ static int take_caller(struct question *question, const struct reply *reply)
 		.gid = from->gid,
 		.pid = from->pid,
 		.pidfd = from->pidfd,
-		.privileged = from->privileged };
+		.privileged = from->privileged,
+		.placed = from->placed };
 	while (caller->group_count < from->group_count && caller->group_count < MG_GROUPS_MAX) {
 		caller->groups[caller->group_count] = from->groups[caller->group_count];
 		caller->group_count++;
 	}
 	cut_text(caller->label, sizeof(caller->label), from->label);
+	cut_text(caller->unit, sizeof(caller->unit), from->unit);
+	cut_text(caller->slice, sizeof(caller->slice), from->slice);
+	cut_text(caller->userunit, sizeof(caller->userunit), from->userunit);
+	cut_text(caller->listener, sizeof(caller->listener), from->listener);
 	return MG_OK;
 }
 

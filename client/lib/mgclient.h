@@ -289,9 +289,14 @@ struct mg_caller {
 	uint32_t pid;
 	uint32_t groups[MG_GROUPS_MAX]; /* supplementary, as many as fit */
 	size_t group_count;
-	char label[256]; /* of a security module; may be "" */
-	bool pidfd;      /* held by a descriptor, not by its number */
-	bool privileged; /* root, or the daemon's own user */
+	char label[256];    /* of a security module; may be "" */
+	bool pidfd;         /* held by a descriptor, not by its number */
+	bool privileged;    /* root, or the daemon's own user */
+	char unit[256];     /* the first one of the system's service manager; may be "" */
+	char slice[256];    /* the innermost above any unit; may be "" */
+	char userunit[256]; /* the first one of the service manager of `uid`; may be "" */
+	bool placed;        /* those three are known */
+	char listener[64];  /* the name of the one it came in by; "": the daemon's own */
 };
 int mg_whoami(struct mg_client *client, struct mg_caller *caller);
 

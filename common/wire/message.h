@@ -214,6 +214,11 @@ struct caller {
 	struct span label;
 	bool pidfd;
 	bool privileged;
+	struct span unit;
+	struct span slice;
+	struct span userunit;
+	bool placed; /* those three are known */
+	struct span listener;
 };
 
 /* What policy says, and why. */

@@ -56,8 +56,16 @@ static int read_caller(struct caller *caller, const PB(Caller) * raw)
 		.group_count = raw->n_groups,
 		.label = span_from(raw->label),
 		.pidfd = raw->pidfd,
-		.privileged = raw->privileged };
-	return text_fault(caller->label) ? -EPROTO : 0;
+		.privileged = raw->privileged,
+		.unit = span_from(raw->unit),
+		.slice = span_from(raw->slice),
+		.userunit = span_from(raw->userunit),
+		.placed = raw->placed,
+		.listener = span_from(raw->listener) };
+	return text_fault(caller->label) || text_fault(caller->unit) || text_fault(caller->slice) ||
+			text_fault(caller->userunit) || text_fault(caller->listener)
+		? -EPROTO
+		: 0;
 }
 
 static int read_record(struct reply *reply, const PB(Record) * raw, struct workbench *bench)

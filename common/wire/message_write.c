@@ -459,6 +459,11 @@ static void write_caller(struct raw_reply *raw, const struct reply *reply)
 	raw->caller.label = data_from(caller->label);
 	raw->caller.pidfd = caller->pidfd;
 	raw->caller.privileged = caller->privileged;
+	raw->caller.unit = data_from(caller->unit);
+	raw->caller.slice = data_from(caller->slice);
+	raw->caller.userunit = data_from(caller->userunit);
+	raw->caller.placed = caller->placed;
+	raw->caller.listener = data_from(caller->listener);
 	raw->reply.caller = &raw->caller;
 }
 

@@ -48,6 +48,20 @@ int serve_status(struct desk *desk)
 	return desk_answer(desk, &reply);
 }
 
+/* Asked for alone: where no rule names a unit nobody else does. */
+static void tell_place(struct caller *caller, const struct peer *peer)
+{
+	const struct peer_place *place = peer->place;
+
+	peer_locate(peer);
+	caller->placed = !place || place->known;
+	if (!place)
+		return;
+	caller->unit = span_text(place->unit);
+	caller->slice = span_text(place->slice);
+	caller->userunit = span_text(place->userunit);
+}
+
 int serve_whoami(struct desk *desk)
 {
 	const struct peer *peer = desk->peer;
@@ -61,7 +75,9 @@ int serve_whoami(struct desk *desk)
 			peer->group_count < CALLER_GROUPS ? peer->group_count : CALLER_GROUPS,
 		.label = span_text(peer->label),
 		.pidfd = peer->pidfd >= 0,
-		.privileged = policy_privileged(&desk->daemon->policy, peer) };
+		.privileged = policy_privileged(&desk->daemon->policy, peer),
+		.listener = span_text(peer->listener ? peer->listener : "") };
+	tell_place(&reply.caller, peer);
 	return desk_answer(desk, &reply);
 }
 

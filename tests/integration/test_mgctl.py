@@ -570,7 +570,8 @@ class Others(MgctlTest):
         self.assertEqual(list(answer), ["schema", "endpoint", "time_us"])
         answer, = self.json("whoami")
         self.assertEqual(list(answer), ["schema", "uid", "gid", "pid", "groups", "label", "pidfd",
-                                        "privileged"])
+                                        "privileged", "unit", "slice", "userunit", "placed",
+                                        "listener"])
         self.assertEqual((answer["uid"], answer["gid"]), (os.geteuid(), os.getegid()))
         self.assertTrue(answer["privileged"])
         self.assertRegex(self.ok("whoami").decode(), rf"(?m)^user +{os.geteuid()}\b")
