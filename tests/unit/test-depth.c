@@ -18,6 +18,7 @@ static void measured_call(struct locked_stack *stack, void (*function)(void *), 
 
 #include <check.h>
 #include <stdio.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "daemon/vault/vault_inside.h"
@@ -41,6 +42,10 @@ static void measured_call(struct locked_stack *stack, void (*function)(void *), 
 	depth = locked_stack_measure(stack, function, argument);
 	deepest = depth > deepest ? depth : deepest;
 }
+
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
 
 static struct door door;
 static uint8_t wire[2 * FRAME_SIZE_MAX];
@@ -157,6 +162,22 @@ static void run_list(void)
 	serve_one(request, span_of(NULL, 0));
 }
 
+/* Of a process that has a cgroup, so that this is looked for. */
+static void run_whoami(void)
+{
+	static struct peer_place place;
+	struct peer *peer = &door.served.peer;
+
+	peer->place = &place;
+	peer->pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	(void)peer_check(peer);
+	serve_one((struct request){ .verb = VERB_WHOAMI }, span_of(NULL, 0));
+	peer->place = NULL;
+	if (peer->pidfd >= 0)
+		close(peer->pidfd);
+	peer->pidfd = -1;
+}
+
 static void run_look(void)
 {
 	struct request waiting = asking(VERB_GET, 0);
@@ -165,7 +186,7 @@ static void run_look(void)
 	serve_one(asking(VERB_STAT, 1), span_of(NULL, 0));
 	serve_one(waiting, span_of(NULL, 0));
 	serve_one((struct request){ .verb = VERB_STATUS }, span_of(NULL, 0));
-	serve_one((struct request){ .verb = VERB_WHOAMI }, span_of(NULL, 0));
+	run_whoami();
 	waiting = asking(VERB_EXPLAIN, 1);
 	waiting.operation = span_text("stream-write");
 	waiting.numbered = false;
