@@ -2,7 +2,6 @@
 #include "daemon/config.h"
 
 #include <errno.h>
-#include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,14 +53,8 @@ static const char *read_socket(struct config *config, const char *text)
 
 static const char *read_socket_mode(struct config *config, const char *text)
 {
-	size_t size = strlen(text);
-
-	if (size < 3 || size > 4 || strspn(text, "01234567") != size ||
-		(size == 4 && text[0] != '0'))
-		return "is no mode such as 0600 or 0666";
-	config->socket_mode = (mode_t)strtoul(text, NULL, 8);
 	config->socket_mode_given = true;
-	return NULL;
+	return config_read_mode(text, &config->socket_mode);
 }
 
 /* The name of a group is looked up where system calls are allowed: in config_load. */
@@ -210,13 +203,33 @@ struct reading {
 	struct config *config;
 	struct config_fault *fault;
 	const char *path;
+	bool in_listener; /* the last section is one */
 };
 
 static bool on_section(void *context, struct span title, unsigned line)
 {
-	(void)context;
-	(void)line;
-	return span_equal(title, span_text("daemon"));
+	struct reading *reading = context;
+	const char *wrong;
+
+	reading->in_listener = span_starts_with(title, span_text("listener "));
+	if (!reading->in_listener)
+		return span_equal(title, span_text("daemon"));
+	wrong = config_listener_begin(&reading->config->listeners, title, line);
+	if (wrong)
+		config_fault_say(reading->fault, "%s:%u: [%.*s] %s", reading->path, line,
+			(int)title.size, (const char *)title.data, wrong);
+	return !wrong;
+}
+
+static bool set_listener(
+	struct reading *reading, const char *name, const char *value, unsigned line)
+{
+	struct config_fault wrong;
+
+	if (config_listener_set(&reading->config->listeners, name, value, line, &wrong))
+		return true;
+	config_fault_say(reading->fault, "%s:%u: %s", reading->path, line, wrong.text);
+	return false;
 }
 
 static bool on_pair(void *context, const char *name, const char *value, unsigned line)
@@ -226,6 +239,8 @@ static bool on_pair(void *context, const char *name, const char *value, unsigned
 	size_t key = find_key(name, strlen(name));
 	const char *wrong;
 
+	if (reading->in_listener)
+		return set_listener(reading, name, value, line);
 	if (key == CONFIG_KEYS)
 		config_fault_say(
 			reading->fault, "%s:%u: unknown key '%s'", reading->path, line, name);
@@ -248,14 +263,17 @@ int config_parse(struct config *config, const char *text, size_t size, const cha
 	struct reading reading = { .config = &draft, .fault = fault, .path = path };
 	struct ini_text reader = { .path = path,
 		.fault = fault,
-		.sections = "[daemon]",
+		.sections = "[daemon] and [listener NAME]",
 		.context = &reading,
 		.section = on_section,
 		.pair = on_pair };
 	int r;
 
 	memset(draft.lines, 0, sizeof(draft.lines));
+	draft.listeners.count = 0;
 	r = ini_text_read(&reader, text, size);
+	if (r == 0)
+		r = config_listeners_check(&draft.listeners, path, fault);
 	if (r == 0)
 		*config = draft;
 	return r;
@@ -384,36 +402,12 @@ static void default_socket(struct config *config)
 		config->socket_mode = is_system ? 0666 : 0600;
 }
 
-/* The largest number means "none", and what does not fit must not become another group. */
-static bool read_gid(const char *text, gid_t *gid)
-{
-	unsigned long long number;
-	char *end;
-
-	if (text[0] < '0' || text[0] > '9')
-		return false;
-	errno = 0;
-	number = strtoull(text, &end, 10);
-	if (errno != 0 || *end != '\0' || number >= (gid_t)-1)
-		return false;
-	*gid = (gid_t)number;
-	return true;
-}
-
 static int find_group(
 	struct config *config, const struct arguments *arguments, struct config_fault *fault)
 {
 	const char *name = config->socket_group_name;
-	struct group *group;
 
-	if (name[0] == '\0')
-		return 0;
-	group = getgrnam(name);
-	if (group) {
-		config->socket_group = group->gr_gid;
-		return 0;
-	}
-	if (read_gid(name, &config->socket_group))
+	if (name[0] == '\0' || config_find_group(name, &config->socket_group))
 		return 0;
 	if (arguments->values[CONFIG_SOCKET_GROUP]) {
 		config_fault_say(fault, "--socket-group: there is no group '%s'", name);
@@ -422,6 +416,33 @@ static int find_group(
 	config_fault_say(fault, "%s:%u: socket-group: there is no group '%s'", config->file,
 		config->lines[CONFIG_SOCKET_GROUP], name);
 	return -EBADMSG;
+}
+
+static int find_groups_of_listeners(struct config *config, struct config_fault *fault)
+{
+	for (size_t i = 0; i < config->listeners.count; i++) {
+		struct config_listener *listener = &config->listeners.all[i];
+
+		if (!listener->group_name[0] ||
+			config_find_group(listener->group_name, &listener->group))
+			continue;
+		config_fault_say(fault, "%s:%u: group: there is no group '%s'", config->file,
+			listener->group_line, listener->group_name);
+		return -EBADMSG;
+	}
+	return 0;
+}
+
+struct config config_of_listener(const struct config *config, size_t listener)
+{
+	const struct config_listener *one = &config->listeners.all[listener];
+	struct config as_own = *config;
+
+	as_own.socket = one->socket;
+	as_own.socket_given = as_own.socket_mode_given = true;
+	as_own.socket_mode = one->mode;
+	as_own.socket_group = one->group;
+	return as_own;
 }
 
 static int load(struct config *config, int argc, char **argv, struct config_fault *fault)
@@ -438,6 +459,7 @@ static int load(struct config *config, int argc, char **argv, struct config_faul
 	if (config->command) {
 		config->socket_given = false;
 		config->bundle.file[0] = '\0';
+		config->listeners.count = 0;
 		config->policy_dir[0] = '\0';
 		config->policy_dir_given = true;
 	}
@@ -448,7 +470,13 @@ static int load(struct config *config, int argc, char **argv, struct config_faul
 	default_socket(config);
 	if (!config->policy_dir_given && geteuid() == 0 && !arguments.file)
 		strcpy(config->policy_dir, CONFIG_POLICY_DIR);
-	return find_group(config, &arguments, fault);
+	r = find_group(config, &arguments, fault);
+	if (r == 0)
+		r = find_groups_of_listeners(config, fault);
+	if (r == 0)
+		r = config_listeners_apart(
+			&config->listeners, &config->socket, config->file, fault);
+	return r;
 }
 
 int config_load(struct config *config, int argc, char **argv, struct config_fault *fault)

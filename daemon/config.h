@@ -5,6 +5,7 @@
 #include "common/wire/endpoint.h"
 #include "daemon/bundle_setting.h"
 #include "daemon/config_fault.h"
+#include "daemon/config_listener.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -39,8 +40,9 @@ struct config {
 	bool socket_given;      /* not the default place */
 	mode_t socket_mode;     /* 0666 for the system's place, else 0600, unless given */
 	bool socket_mode_given;
-	char socket_group_name[64]; /* as it was given, or "" */
-	gid_t socket_group;         /* (gid_t)-1: leave it as it comes */
+	char socket_group_name[CONFIG_GROUP_MAX]; /* as it was given, or "" */
+	gid_t socket_group;                       /* (gid_t)-1: leave it as it comes */
+	struct config_listeners listeners;        /* beside it; none for a command */
 	enum os_memory_need memory;
 	uint64_t max_value; /* bytes of plaintext in one value */
 	uint32_t rekey_ms;  /* milliseconds between two re-masks; 10 to 60000 */
@@ -70,6 +72,9 @@ int config_load(struct config *config, int argc, char **argv, struct config_faul
  */
 int config_parse(struct config *config, const char *text, size_t size, const char *path,
 	struct config_fault *fault);
+
+/* The settings as if the daemon's own socket were this one of its listeners. */
+struct config config_of_listener(const struct config *config, size_t listener);
 
 /* How a key is called. */
 const char *config_key_name(enum config_key key);

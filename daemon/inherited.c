@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "daemon/log.h"
@@ -136,6 +138,26 @@ int inherited_take_socket(struct inherited *inherited)
 			drop_unused(one);
 	}
 	return fd;
+}
+
+static bool is_bound_to(int fd, const char *path)
+{
+	struct sockaddr_un address = { 0 };
+	socklen_t size = sizeof(address) - 1;
+
+	return getsockname(fd, (struct sockaddr *)&address, &size) == 0 &&
+		address.sun_family == AF_UNIX && strcmp(address.sun_path, path) == 0;
+}
+
+int inherited_take_at(struct inherited *inherited, const char *path)
+{
+	for (size_t i = 0; i < inherited->count; i++) {
+		struct inherited_one *one = &inherited->all[i];
+
+		if (one->fd >= 0 && one->open && !is_stored(one) && is_bound_to(one->fd, path))
+			return give(one);
+	}
+	return -ENOENT;
 }
 
 /* Whether it can be taken by its name. */

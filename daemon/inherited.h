@@ -39,6 +39,9 @@ int inherited_init(struct inherited *inherited);
  */
 int inherited_take_socket(struct inherited *inherited);
 
+/* One of the manager's sockets that is bound to this path. The same. */
+int inherited_take_at(struct inherited *inherited, const char *path);
+
 /*
  * What was stored under a name. When the manager has several of them the first is taken and the
  * others are closed. Returns the caller's descriptor, or -ENOENT.

@@ -23,8 +23,10 @@ enum line_word {
 	LINE_FAILED = 5, /* there is no upgrade after all; text: why */
 
 	/* The old keeper to the new one. */
-	LINE_OFFER = 16,  /* number: HANDOVER_VERSION; text: of what kind all is */
-	LINE_ESTATE = 17, /* number: 1 when all is to be purged; keys, ledger, listener, lock */
+	LINE_OFFER = 16, /* number: HANDOVER_VERSION; text: of what kind all is */
+	/* number: 1 when all is to be purged; keys, ledger, listener, lock. Text: the names of
+	 * other listeners, whose descriptors follow, a blank in front of each. */
+	LINE_ESTATE = 17,
 	LINE_COMMIT = 18, /* it is yours */
 
 	/* The new keeper to the old one. */
@@ -34,7 +36,7 @@ enum line_word {
 };
 
 #define LINE_TEXT_MAX 512 /* bytes, with the end */
-#define LINE_FDS_MAX 4
+#define LINE_FDS_MAX 20
 
 struct line_packet {
 	enum line_word word;

@@ -18,6 +18,7 @@ struct listener {
 	int lock; /* of "<socket>.lock", held while we serve; -1 when inherited */
 	bool inherited;
 	bool own_only; /* the socket is 0600: foreign uids but root are turned away */
+	char name[CONFIG_LISTENER_NAME_MAX]; /* "": the daemon's own */
 	struct endpoint endpoint;
 	dev_t device; /* of the socket file, so that only our own is unlinked */
 	ino_t inode;
@@ -32,6 +33,19 @@ struct listener {
  * -EPERM for an unsafe folder; or a negative errno. `fault` says what and where.
  */
 int listener_open(struct listener *listener, const struct config *config,
+	struct inherited *inherited, struct config_fault *fault);
+
+/* Those beside the daemon's own one, as they are configured. */
+struct listeners {
+	struct listener all[CONFIG_LISTENERS_MAX];
+	size_t count;
+};
+
+/*
+ * Opens all of them as listener_open does, but of the inherited sockets those that lie at their
+ * places: before listener_open, which closes what is left. All or none; errors as there.
+ */
+int listeners_open(struct listeners *listeners, const struct config *config,
 	struct inherited *inherited, struct config_fault *fault);
 
 /*
@@ -60,3 +74,7 @@ void listener_close(struct listener *listener);
 
 /* Closes only: another process has all of it, too, and goes on. */
 void listener_leave(struct listener *listener);
+
+/* The same of all of them. */
+void listeners_close(struct listeners *listeners);
+void listeners_leave(struct listeners *listeners);

@@ -302,16 +302,44 @@ static int make_own(
 	return r == 0 ? bind_own(listener, config, fault) : r;
 }
 
-int listener_open(struct listener *listener, const struct config *config,
-	struct inherited *inherited, struct config_fault *fault)
+/* With a socket of the service manager's, or without (a negative number). */
+static int open_with(
+	struct listener *listener, int fd, const struct config *config, struct config_fault *fault)
 {
-	int fd = inherited_take_socket(inherited);
 	int r;
 
 	*listener = (struct listener){ .fd = -1, .lock = -1 };
 	r = fd >= 0 ? inherit(listener, fd, fault) : make_own(listener, config, fault);
 	if (r < 0)
 		listener_close(listener);
+	return r;
+}
+
+int listener_open(struct listener *listener, const struct config *config,
+	struct inherited *inherited, struct config_fault *fault)
+{
+	return open_with(listener, inherited_take_socket(inherited), config, fault);
+}
+
+int listeners_open(struct listeners *listeners, const struct config *config,
+	struct inherited *inherited, struct config_fault *fault)
+{
+	int r = 0;
+
+	listeners->count = 0;
+	for (size_t i = 0; i < config->listeners.count && r == 0; i++) {
+		struct listener *listener = &listeners->all[i];
+		struct config as_own = config_of_listener(config, i);
+
+		r = open_with(
+			listener, inherited_take_at(inherited, as_own.socket.path), &as_own, fault);
+		if (r < 0)
+			break;
+		strcpy(listener->name, config->listeners.all[i].name);
+		listeners->count++;
+	}
+	if (r < 0)
+		listeners_close(listeners);
 	return r;
 }
 
@@ -456,4 +484,16 @@ void listener_leave(struct listener *listener)
 		close(listener->lock);
 	listener->fd = listener->lock = -1;
 	listener->inode = 0;
+}
+
+void listeners_close(struct listeners *listeners)
+{
+	while (listeners->count > 0)
+		listener_close(&listeners->all[--listeners->count]);
+}
+
+void listeners_leave(struct listeners *listeners)
+{
+	while (listeners->count > 0)
+		listener_leave(&listeners->all[--listeners->count]);
 }

@@ -176,10 +176,14 @@ static void on_ready(void *context)
 	struct process *process = context;
 
 	/* A command's stderr is its own. */
-	if (process->first && !process->config.command)
+	if (process->first && !process->config.command) {
 		log_notice("memguardd " MEMGUARDD_VERSION " serves unix:%s (memory: %s)",
 			process->estate.listener.endpoint.path,
 			os_memory_backend_name(daemon_memory(&process->daemon)->backend));
+		for (size_t i = 0; i < process->estate.listeners.count; i++)
+			log_notice("listener %s: unix:%s", process->estate.listeners.all[i].name,
+				process->estate.listeners.all[i].endpoint.path);
+	}
 	if (!process->first || process->estate.inherited)
 		tell_adopted(process->daemon.vault);
 	notify_send(NOTIFY_READY);
@@ -241,6 +245,7 @@ static int run(struct process *process)
 {
 	struct server_options options = { .daemon = &process->daemon,
 		.listener = &process->estate.listener,
+		.listeners = &process->estate.listeners,
 		.companion = process->companion.parent,
 		.on_ready = on_ready,
 		.on_reload = on_reload,
@@ -256,13 +261,17 @@ static int run(struct process *process)
 	return r < 0 ? EXIT_INTERNAL : EXIT_FINE;
 }
 
-static int open_listener(struct process *process)
+/* Those that there are not yet. */
+static int open_listeners(struct process *process)
 {
-	int r = listener_open(
-		&process->estate.listener, &process->config, &process->inherited, &process->fault);
+	struct estate *estate = &process->estate;
+	int r = listeners_open(
+		&estate->listeners, &process->config, &process->inherited, &process->fault);
 
+	if (r == 0 && estate->listener.fd < 0)
+		r = listener_open(
+			&estate->listener, &process->config, &process->inherited, &process->fault);
 	inherited_close_rest(&process->inherited);
-
 	if (r < 0)
 		return fail(
 			r == -EADDRINUSE ? EXIT_TAKEN : EXIT_CONFIGURATION, process->fault.text);
@@ -325,12 +334,12 @@ static int serve(struct process *process)
 	status = init_daemon(process);
 	if (status == EXIT_FINE) {
 		signals_wipe_on_fault(&process->daemon);
-		status = open_listener(process);
+		status = open_listeners(process);
 	}
-	if (status == EXIT_FINE) {
+	if (status == EXIT_FINE)
 		status = load_and_run(process);
-		listener_close(&process->estate.listener);
-	}
+	listener_close(&process->estate.listener);
+	listeners_close(&process->estate.listeners);
 	daemon_finish(&process->daemon);
 	return status;
 }
@@ -440,8 +449,8 @@ static int find_estate(struct process *process, bool *purgep)
 			: EXIT_FINE;
 	if (!store_take(estate, &process->inherited, &process->config))
 		status = make_estate(process);
-	if (status == EXIT_FINE && estate->listener.fd < 0)
-		status = open_listener(process);
+	if (status == EXIT_FINE)
+		status = open_listeners(process);
 	inherited_close_rest(&process->inherited);
 	return status;
 }

@@ -163,6 +163,11 @@ static int check_fixed(
 		say(fault, config, key);
 		return -EBUSY;
 	}
+	if (!config_listeners_equal(&reload->config.listeners, &config->listeners)) {
+		snprintf(fault->text, sizeof(fault->text),
+			"%s: other sections [listener NAME] take a restart", config->file);
+		return -EBUSY;
+	}
 	return 0;
 }
 

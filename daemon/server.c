@@ -47,7 +47,7 @@ struct server {
 	const struct server_options *options;
 	struct daemon *daemon;
 	struct sessions sessions;
-	uv_poll_t listening;
+	uv_poll_t listening[1 + CONFIG_LISTENERS_MAX]; /* the daemon's own first */
 	uv_poll_t signals;
 	uv_poll_t companion;
 	uv_poll_t line;
@@ -64,6 +64,18 @@ struct server {
 	bool ending;
 	uint64_t drain_until;
 };
+
+/* -- listeners ----------------------------------------------------------------------------- */
+
+static size_t count_listeners(const struct server *server)
+{
+	return 1 + (server->options->listeners ? server->options->listeners->count : 0);
+}
+
+static const struct listener *listener_at(const struct server *server, size_t i)
+{
+	return i == 0 ? server->options->listener : &server->options->listeners->all[i - 1];
+}
 
 /* -- re-masking ---------------------------------------------------------------------------- */
 
@@ -129,14 +141,17 @@ static void on_reload(struct sessions *sessions)
 
 static void close_all(struct server *server)
 {
-	uv_handle_t *handles[] = { (uv_handle_t *)&server->listening,
-		(uv_handle_t *)&server->signals, (uv_handle_t *)&server->companion,
-		(uv_handle_t *)&server->pause, (uv_handle_t *)&server->rekey,
-		(uv_handle_t *)&server->drain, (uv_handle_t *)&server->processes,
-		(uv_handle_t *)&server->line, (uv_handle_t *)&server->planning,
-		(uv_handle_t *)&server->expiry };
+	uv_handle_t *handles[] = { (uv_handle_t *)&server->signals,
+		(uv_handle_t *)&server->companion, (uv_handle_t *)&server->pause,
+		(uv_handle_t *)&server->rekey, (uv_handle_t *)&server->drain,
+		(uv_handle_t *)&server->processes, (uv_handle_t *)&server->line,
+		(uv_handle_t *)&server->planning, (uv_handle_t *)&server->expiry };
 
 	sessions_close(&server->sessions);
+	for (size_t i = 0; i < sizeof(server->listening) / sizeof(server->listening[0]); i++)
+		if (server->listening[i].data &&
+			!uv_is_closing((uv_handle_t *)&server->listening[i]))
+			uv_close((uv_handle_t *)&server->listening[i], NULL);
 	for (size_t i = 0; i < sizeof(handles) / sizeof(handles[0]); i++)
 		if (handles[i]->data && !uv_is_closing(handles[i]))
 			uv_close(handles[i], NULL);
@@ -150,11 +165,17 @@ static void on_drain(uv_timer_t *timer)
 		close_all(server);
 }
 
+static void stop_accepting(struct server *server)
+{
+	for (size_t i = 0; i < count_listeners(server); i++)
+		uv_poll_stop(&server->listening[i]);
+}
+
 /* Takes no more connections, lets answers leave that are on their way, and ends. */
 static void drain(struct server *server)
 {
 	server->ending = true;
-	uv_poll_stop(&server->listening);
+	stop_accepting(server);
 	uv_timer_stop(&server->pause);
 	server->drain_until = uv_now(&server->loop) + DRAIN_MS;
 	uv_timer_start(&server->drain, on_drain, 0, DRAIN_LOOK_MS);
@@ -254,8 +275,8 @@ static void on_pause_over(uv_timer_t *timer)
 {
 	struct server *server = timer->data;
 
-	if (!server->ending)
-		uv_poll_start(&server->listening, UV_READABLE, on_connection);
+	for (size_t i = 0; i < count_listeners(server) && !server->ending; i++)
+		uv_poll_start(&server->listening[i], UV_READABLE, on_connection);
 }
 
 /* Descriptors or memory ran out: whoever is connected is served on, the others wait a moment. */
@@ -267,17 +288,17 @@ static void accept_later(struct server *server, int error)
 		log_warning("connections have to wait: %s", strerror(error));
 		server->told_ms = now;
 	}
-	uv_poll_stop(&server->listening);
+	stop_accepting(server);
 	uv_timer_start(&server->pause, on_pause_over, ACCEPT_PAUSE_MS, 0);
 }
 
 /* A listener of mode 0600 is its owner's alone, even if somebody opened the way to it. */
-static bool welcome(const struct server *server, int socket)
+static bool welcome(const struct listener *listener, int socket)
 {
 	struct ucred peer;
 	socklen_t size = sizeof(peer);
 
-	if (!server->options->listener->own_only)
+	if (!listener->own_only)
 		return true;
 	if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
 		(peer.uid == 0 || peer.uid == geteuid()))
@@ -309,11 +330,12 @@ static int take_connection(int listener)
 static void on_connection(uv_poll_t *poll, int status, int events)
 {
 	struct server *server = poll->data;
+	const struct listener *listener = listener_at(server, (size_t)(poll - server->listening));
 
 	(void)status;
 	(void)events;
 	for (int i = 0; i < ACCEPT_ROUND; i++) {
-		int socket = take_connection(server->options->listener->fd);
+		int socket = take_connection(listener->fd);
 
 		if (socket < 0) {
 			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
@@ -321,8 +343,8 @@ static void on_connection(uv_poll_t *poll, int status, int events)
 				accept_later(server, errno);
 			return;
 		}
-		if (welcome(server, socket))
-			sessions_accept(&server->sessions, socket);
+		if (welcome(listener, socket))
+			sessions_accept(&server->sessions, socket, listener->name);
 		else
 			close(socket);
 	}
@@ -393,6 +415,16 @@ static int open_signals(struct server *server)
 	return poll_fd(server, &server->signals, server->signal_fd, on_signal);
 }
 
+static int open_listeners(struct server *server)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < count_listeners(server) && r == 0; i++)
+		r = poll_fd(
+			server, &server->listening[i], listener_at(server, i)->fd, on_connection);
+	return r;
+}
+
 /* Lets libuv's table grow while nothing is lost yet. Without so many descriptors it need not. */
 static void grow_table(struct server *server)
 {
@@ -435,8 +467,7 @@ static int set_up(struct server *server)
 	uv_prepare_start(&server->planning, on_planning);
 	r = open_signals(server);
 	if (r == 0)
-		r = poll_fd(
-			server, &server->listening, server->options->listener->fd, on_connection);
+		r = open_listeners(server);
 	if (r == 0 && server->options->companion >= 0)
 		r = poll_fd(server, &server->companion, server->options->companion, on_companion);
 	if (r == 0 && server->options->line >= 0)

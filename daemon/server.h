@@ -13,8 +13,9 @@
 struct server_options {
 	struct daemon *daemon;
 	struct listener *listener;
-	int companion; /* pidfd of the command we run with, or -1: its end is ours */
-	int line;      /* what the keeper says, or -1 */
+	struct listeners *listeners; /* beside it; NULL: none */
+	int companion;               /* pidfd of the command we run with, or -1: its end is ours */
+	int line;                    /* what the keeper says, or -1 */
 	void (*on_ready)(void *context); /* clients may come now */
 	/* Reads the settings anew, as reload_settings does. */
 	int (*on_reload)(void *context, struct config_fault *fault);

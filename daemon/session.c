@@ -199,7 +199,7 @@ static struct session *session_new(struct sessions *sessions)
 	return session;
 }
 
-void sessions_accept(struct sessions *sessions, int socket)
+void sessions_accept(struct sessions *sessions, int socket, const char *listener)
 {
 	struct session *session = session_new(sessions);
 	int r;
@@ -215,6 +215,7 @@ void sessions_accept(struct sessions *sessions, int socket)
 		session_fail(session, peer_words(r), 0);
 		return;
 	}
+	session->served.peer.listener = listener[0] ? listener : NULL;
 	r = uv_pipe_open(&session->pipe, socket);
 	if (r < 0) {
 		close(socket);

@@ -52,8 +52,11 @@ struct sessions {
 /* Returns 0 or a negative errno. `loop` and `daemon` outlive the sessions. */
 int sessions_init(struct sessions *sessions, uv_loop_t *loop, struct daemon *daemon);
 
-/* Takes over a connected socket. A failure closes it and is logged. */
-void sessions_accept(struct sessions *sessions, int socket);
+/*
+ * Takes over a connected socket. A failure closes it and is logged. `listener`: the name of the one
+ * that it came in by, which outlives the session; "" for the daemon's own.
+ */
+void sessions_accept(struct sessions *sessions, int socket, const char *listener);
 
 /* Whether every answer has left. */
 bool sessions_drained(const struct sessions *sessions);

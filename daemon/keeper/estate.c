@@ -89,6 +89,7 @@ void estate_release(struct estate *estate)
 	os_memory_release(&estate->keys);
 	close_ledger(estate);
 	listener_leave(&estate->listener);
+	listeners_leave(&estate->listeners);
 }
 
 void estate_destroy(struct estate *estate)
@@ -96,4 +97,5 @@ void estate_destroy(struct estate *estate)
 	os_memory_unmap(&estate->keys);
 	close_ledger(estate);
 	listener_close(&estate->listener);
+	listeners_close(&estate->listeners);
 }

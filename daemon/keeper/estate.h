@@ -14,7 +14,8 @@ struct estate {
 	struct os_memory keys; /* of daemon_map_keys or daemon_open_keys */
 	int ledger;            /* of ledger_file; -1: none */
 	struct listener listener;
-	bool inherited; /* from a program before this one */
+	struct listeners listeners; /* beside it */
+	bool inherited;             /* from a program before this one */
 };
 
 /* Nothing yet. */

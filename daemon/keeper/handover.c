@@ -123,7 +123,7 @@ static int judge(const struct offer *offer, const struct config *config, struct 
 
 /* -- what comes ---------------------------------------------------------------------------- */
 
-enum { PLACE_KEYS, PLACE_LEDGER, PLACE_LISTENER, PLACE_LOCK };
+enum { PLACE_KEYS, PLACE_LEDGER, PLACE_LISTENER };
 
 /* Takes one out of the packet; -1 when it is not there. */
 static int take(struct line_packet *packet, size_t place)
@@ -135,24 +135,66 @@ static int take(struct line_packet *packet, size_t place)
 	return fd;
 }
 
-static int take_listener(struct line_packet *packet, const struct config *config,
-	struct estate *estate, struct config_fault *fault)
+/* One that is taken over keeps its descriptors, others stay the packet's to drop. */
+static int take_listener(struct listener *listener, struct line_packet *packet, size_t *place,
+	bool locked, const struct config *config, struct config_fault *fault)
 {
-	int fd = packet->fds[PLACE_LISTENER];
-	int lock = PLACE_LOCK < packet->count ? packet->fds[PLACE_LOCK] : -1;
-	int r = listener_adopt(&estate->listener, fd, lock, config, fault);
+	size_t count = locked ? 2 : 1;
+	int r;
 
-	if (r == 0)
-		packet->count = PLACE_LISTENER;
+	if (packet->count < *place + count)
+		return fail(fault, -EBADMSG, "the estate has not come whole");
+	r = listener_adopt(listener, packet->fds[*place], locked ? packet->fds[*place + 1] : -1,
+		config, fault);
+	for (size_t i = 0; i < count && r == 0; i++)
+		packet->fds[*place + i] = -1;
+	*place += count;
 	return r;
 }
 
-static int take_estate(struct line_packet *packet, const struct config *config,
+static int fail_listeners(struct config_fault *fault)
+{
+	return fail(fault, -EADDRNOTAVAIL,
+		"the sections [listener NAME] are others now: that takes a restart");
+}
+
+/* Those beside the daemon's own, in the order of the settings, which is to be the same. */
+static int take_listeners(struct line_packet *packet, size_t place, const struct config *config,
 	struct estate *estate, struct config_fault *fault)
 {
+	struct listeners *listeners = &estate->listeners;
+	char *rest = packet->text, *name;
+
+	(void)strsep(&rest, " ");
+	while ((name = strsep(&rest, " "))) {
+		size_t i = listeners->count, size = strcspn(name, HANDOVER_WITHOUT_LOCK);
+		bool locked = name[size] == '\0';
+		struct config as_own;
+		int r;
+
+		name[size] = '\0';
+		if (i == config->listeners.count ||
+			strcmp(name, config->listeners.all[i].name) != 0)
+			return fail_listeners(fault);
+		as_own = config_of_listener(config, i);
+		r = take_listener(&listeners->all[i], packet, &place, locked, &as_own, fault);
+		if (r < 0)
+			return r;
+		strcpy(listeners->all[i].name, name);
+		listeners->count++;
+		if (strcmp(listeners->all[i].endpoint.path, as_own.socket.path) != 0)
+			return fail_listeners(fault);
+	}
+	return listeners->count == config->listeners.count ? 0 : fail_listeners(fault);
+}
+
+static int take_estate(struct line_packet *packet, bool own, const struct config *config,
+	struct estate *estate, struct config_fault *fault)
+{
+	size_t place = PLACE_LISTENER;
 	int r;
 
-	if (packet->word != LINE_ESTATE || packet->count < PLACE_LOCK)
+	if (packet->word != LINE_ESTATE || packet->count <= PLACE_LISTENER)
 		return fail(fault, -EBADMSG, "the estate has not come whole");
 	r = estate_open_keys(estate, config->memory, take(packet, PLACE_KEYS));
 	if (r < 0)
@@ -162,7 +204,8 @@ static int take_estate(struct line_packet *packet, const struct config *config,
 	estate->inherited = true;
 	if (estate_check(estate) < 0)
 		return fail(fault, -EBADMSG, "keys or ledger are of another format");
-	return take_listener(packet, config, estate, fault);
+	r = take_listener(&estate->listener, packet, &place, own, config, fault);
+	return r == 0 ? take_listeners(packet, place, config, estate, fault) : r;
 }
 
 int handover_take(int line, const struct config *config, struct estate *estate, bool *purgep,
@@ -186,7 +229,7 @@ int handover_take(int line, const struct config *config, struct estate *estate, 
 	if (r < 0)
 		return fail(fault, r, "the keeper that hands over has ended");
 	*purgep = packet.number != 0;
-	r = take_estate(&packet, config, estate, fault);
+	r = take_estate(&packet, offer.own, config, estate, fault);
 	line_drop(&packet);
 	return r;
 }

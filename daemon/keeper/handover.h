@@ -20,6 +20,9 @@
 /* Formats of keys and ledger, an os_memory_backend, whether the socket is its own; its path. */
 #define HANDOVER_OFFER "%u %u %u %u %s"
 
+/* Behind the name of a listener that the service manager has made: no lock follows its socket. */
+#define HANDOVER_WITHOUT_LOCK "!"
+
 /* Takes the line out of the environment, once, at start. Returns it, or -1: nobody hands over. */
 int handover_line(void);
 

@@ -336,6 +336,22 @@ static uint64_t ledger_size(const struct estate *estate)
 	return fstat(estate->ledger, &file) < 0 ? 0 : (uint64_t)file.st_blocks * 512;
 }
 
+_Static_assert(LINE_FDS_MAX >= 4 + 2 * CONFIG_LISTENERS_MAX, "all of them fit into a packet");
+_Static_assert(
+	LINE_TEXT_MAX > CONFIG_LISTENERS_MAX * (1 + CONFIG_LISTENER_NAME_MAX), "and their names");
+
+static void add_listener(struct line_packet *packet, const struct listener *listener)
+{
+	size_t used = strlen(packet->text);
+
+	packet->fds[packet->count++] = listener->fd;
+	if (listener->lock >= 0)
+		packet->fds[packet->count++] = listener->lock;
+	if (listener->name[0])
+		snprintf(packet->text + used, sizeof(packet->text) - used, " %s%s", listener->name,
+			listener->lock >= 0 ? "" : HANDOVER_WITHOUT_LOCK);
+}
+
 /* Nobody of ours writes any more. The descriptor of the keys is open for this one moment. */
 static int hand_over(struct keeper *keeper)
 {
@@ -349,9 +365,9 @@ static int hand_over(struct keeper *keeper)
 	failpoint("shared");
 	packet.fds[packet.count++] = keys;
 	packet.fds[packet.count++] = estate->ledger;
-	packet.fds[packet.count++] = estate->listener.fd;
-	if (estate->listener.lock >= 0)
-		packet.fds[packet.count++] = estate->listener.lock;
+	add_listener(&packet, &estate->listener);
+	for (size_t i = 0; i < estate->listeners.count; i++)
+		add_listener(&packet, &estate->listeners.all[i]);
 	r = line_say(keeper->upgrade.line, &packet);
 	close(keys);
 	failpoint("handed");

@@ -106,6 +106,8 @@ int store_push(struct estate *estate, enum os_memory_need need)
 		return r;
 	}
 	failpoint("pushed");
+	/* They are made anew: nobody else has them. */
+	listeners_close(&estate->listeners);
 	/* One that is slow has all of it in its queue. */
 	(void)notify_barrier(BARRIER_MS);
 	log_notice("the service manager has everything, should it start us again at once");

@@ -18,9 +18,10 @@
 bool store_is_there(void);
 
 /*
- * Pushes everything; the estate is the next one's then, to be released. For when no worker lives.
- * Returns 0; or a negative errno, said in the log: then nothing is in the store. -EPERM where the
- * keys would be weaker there than `need` asks for.
+ * Pushes everything but listeners beside the daemon's own, which are closed; the estate is the next
+ * one's then, to be released. For when no worker lives. Returns 0; or a negative errno, said in the
+ * log: then nothing is in the store. -EPERM where the keys would be weaker there than `need` asks
+ * for.
  */
 int store_push(struct estate *estate, enum os_memory_need need);
 

@@ -218,7 +218,7 @@ class Refused(ReloadTest):
                 ("[daemon]\nmax-value = 2000\nmax-value = 3000\n",
                  ":3: 'max-value' is set a second time (first in line 2)"),
                 ("[daemon]\nmax-value = 2000\n[demon]\n",
-                 ":3: unknown section [demon]; there is [daemon]"),
+                 ":3: unknown section [demon]; there is [daemon] and [listener NAME]"),
                 ("[daemon]\nmax-value = 2000\nwords\n",
                  ":3: neither a [section], 'key = value' nor a comment")):
             with self.subTest(words):

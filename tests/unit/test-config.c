@@ -204,7 +204,7 @@ START_TEST(an_unknown_section_is_an_error_with_file_and_line)
 	refused("[daemon\nmax-value = 2m\n", 1, "unknown section [daemon");
 	refused("[[daemon]\nmax-value = 2m\n", 1, "[[daemon]");
 	refused("[]\nmax-value = 2m\n", 1, "unknown section []");
-	refused("[daemon]\nmax-value = 2m\n\n[listener tcp]\npath = /a\n", 4, "[listener tcp]");
+	refused("[daemon]\nmax-value = 2m\n\n[listeners tcp]\npath = /a\n", 4, "[listeners tcp]");
 	refused("\xef\xbb\xbf[demon]\n", 1, "unknown section [demon]");
 	/* An empty one, too: what stood in it may have been forgotten. */
 	refused("[daemon]\n\n[namespace web]", 3, "[namespace web]");
@@ -538,8 +538,65 @@ static void add_texts(TCase *claims)
 	tcase_add_test(claims, a_fault_is_words_of_bounded_length);
 }
 
+START_TEST(a_listener_has_a_name_a_path_and_rights)
+{
+	struct config config;
+
+	taken(&config,
+		"[listener ci]\npath = unix:/srv/ci\nmode = 0660\ngroup = ci\n[daemon]\n"
+		"max-value = 2m\n[listener a.B-2_]\npath = /srv/two\n");
+	ck_assert_uint_eq(config.listeners.count, 2);
+	ck_assert_str_eq(config.listeners.all[0].name, "ci");
+	ck_assert_str_eq(config.listeners.all[0].socket.path, "/srv/ci");
+	ck_assert_uint_eq(config.listeners.all[0].mode, 0660);
+	ck_assert_str_eq(config.listeners.all[0].group_name, "ci");
+	ck_assert_str_eq(config.listeners.all[1].name, "a.B-2_");
+	ck_assert_uint_eq(config.listeners.all[1].mode, 0600);
+	ck_assert_uint_eq(config.listeners.all[1].group, (gid_t)-1);
+	ck_assert_uint_eq(config.max_value, 2 * MIB);
+	/* What the file does not name any more is gone. */
+	ck_assert_int_eq(parse(&config, "[daemon]\n", 9), 0);
+	ck_assert_uint_eq(config.listeners.count, 0);
+}
+END_TEST
+
+START_TEST(a_listener_that_makes_no_sense_is_refused)
+{
+	static char text[2048];
+
+	refused("[listener ]\npath = /a\n", 1, "[listener ] has no name");
+	refused("[listener a b]\npath = /a\n", 1, "has no name");
+	refused("[listener a/b]\npath = /a\n", 1, "has no name");
+	refused("[listener a!]\npath = /a\n", 1, "has no name");
+	refused("[listener \xc3\xa4]\npath = /a\n", 1, "has no name");
+	refused("[listener 12345678901234567890123456789012]\n", 1, "has no name");
+	refused("[listener]\npath = /a\n", 1, "unknown section [listener]");
+	refused("[listener a]\npath = /a\n[listener b]\npath = /b\n[listener a]\n", 5,
+		"a second time");
+	refused("[listener a]\npath = /a\n[listener b]\npath = unix:/a\n", 3,
+		"[listener b] has the path of [listener] a");
+	refused("[listener a]\n", 1, "has no path");
+	refused("[listener a]\nmode = 0600\n[listener b]\npath = /b\n", 1, "has no path");
+	refused("[listener a]\npath = a\n", 2, "path: 'a'");
+	refused("[listener a]\npath = /a\npath = /b\n", 3, "path: '/b' is a second path");
+	refused("[listener a]\nmode = 0600\nmode = 0600\n", 3, "a second mode");
+	refused("[listener a]\ngroup = a\ngroup = a\n", 3, "a second group");
+	refused("[listener a]\nmode = 1777\n", 2, "mode: '1777' is no mode");
+	refused("[listener a]\ngroup =\n", 2, "is no group");
+	refused("[listener a]\nmax-value = 1m\n", 2, "unknown key 'max-value' of a listener");
+	refused("[daemon]\npath = /a\n", 2, "unknown key 'path'");
+	for (int i = 0; i <= CONFIG_LISTENERS_MAX; i++)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text),
+			"[listener l%d]\npath = /l%d\n", i, i);
+	refused(text, 2 * CONFIG_LISTENERS_MAX + 1,
+		"[listener l8] is one too many: there may be 8");
+}
+END_TEST
+
 static void add_values(TCase *claims)
 {
+	tcase_add_test(claims, a_listener_has_a_name_a_path_and_rights);
+	tcase_add_test(claims, a_listener_that_makes_no_sense_is_refused);
 	tcase_add_test(claims, a_socket_is_an_absolute_path);
 	tcase_add_test(claims, a_mode_is_three_or_four_octal_digits);
 	tcase_add_test(claims, a_memory_is_one_of_three_words);

@@ -94,11 +94,11 @@ static void say_raw(size_t size, size_t count)
 	char bytes[2 * LINE_TEXT_MAX] = { 0 };
 	union {
 		struct cmsghdr head;
-		char bytes[CMSG_SPACE(16 * sizeof(int))];
+		char bytes[CMSG_SPACE(4 * LINE_FDS_MAX * sizeof(int))];
 	} rights = { 0 };
 	struct iovec part = { .iov_base = bytes, .iov_len = size };
 	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
-	int fds[16];
+	int fds[4 * LINE_FDS_MAX];
 
 	for (size_t i = 0; i < count; i++)
 		fds[i] = ends[0];
@@ -117,7 +117,7 @@ static const struct {
 	size_t size;
 	size_t count;
 } strange[] = { { 0, 2 }, { 1, 0 }, { 7, 0 }, { 7, 2 }, { 8 + LINE_TEXT_MAX, 0 },
-	{ 2 * LINE_TEXT_MAX, 4 }, { 8, LINE_FDS_MAX + 1 }, { 8, 16 } };
+	{ 2 * LINE_TEXT_MAX, 4 }, { 8, LINE_FDS_MAX + 1 }, { 8, 4 * LINE_FDS_MAX } };
 
 START_TEST(what_is_no_packet_is_refused_and_leaves_nothing_open)
 {

@@ -48,7 +48,7 @@ static int come(void)
 
 	ck_assert_int_eq(
 		socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
-	sessions_accept(&sessions, ends[1]);
+	sessions_accept(&sessions, ends[1], "");
 	return ends[0];
 }
 
