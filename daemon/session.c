@@ -28,8 +28,10 @@ static void unlink_session(struct session *session)
 		sessions->first = session->next;
 	if (session->next)
 		session->next->previous = session->previous;
-	if (sessions->turn == session)
-		sessions->turn = session->next;
+	session_leave_line(session);
+	if (session->user)
+		user_leave(&sessions->users, session->user);
+	session->user = NULL;
 	sessions->count--;
 	sessions->daemon->sessions = sessions->count;
 }
@@ -216,7 +218,8 @@ void sessions_accept(struct sessions *sessions, int socket, const char *listener
 		return;
 	}
 	session->served.peer.listener = listener[0] ? listener : NULL;
-	r = uv_pipe_open(&session->pipe, socket);
+	session->user = user_enter(&sessions->users, (uint32_t)session->served.peer.uid);
+	r = session->user ? uv_pipe_open(&session->pipe, socket) : -ENOMEM;
 	if (r < 0) {
 		close(socket);
 		session_fail(session, "it cannot be opened", r);
@@ -263,7 +266,10 @@ static void write_round(struct sessions *sessions)
 
 static void on_before_poll(uv_prepare_t *prepare)
 {
-	write_round(prepare->data);
+	struct sessions *sessions = prepare->data;
+
+	write_round(sessions);
+	users_begin_round(&sessions->users);
 }
 
 static void on_after_poll(uv_check_t *check)

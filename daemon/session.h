@@ -5,6 +5,7 @@
 
 #include "daemon/daemon.h"
 #include "daemon/outbox.h"
+#include "daemon/users.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -33,8 +34,13 @@ struct sessions {
 	struct segment segments[SESSIONS_SEGMENTS];
 	size_t segment_count;
 	struct session *first;
-	struct session *turn; /* the next one that goes on; NULL: the first */
 	size_t count;
+	struct users users;
+	struct session
+		*line; /* of those who have something left to do; whoever is served goes last */
+	struct session *line_end;
+	struct session *line_next; /* while they have their turns */
+	size_t line_count;
 	uint8_t *read_buffer;
 	uv_prepare_t before_poll; /* both write what is in the outbox */
 	uv_check_t after_poll;

@@ -2,21 +2,15 @@
 #include "daemon/session_inside.h"
 
 #include <errno.h>
-#include <stddef.h>
 
 #include "common/wire/channel.h"
 #include "daemon/peer.h"
-#include "daemon/request/flow.h"
-#include "daemon/request/restore.h"
-#include "daemon/request/transfer.h"
-#include "daemon/request/trial.h"
 
 /*
- * Nanoseconds of a session's turn, and of a round of turns before sockets are looked at again: what
- * one client sends, however much, holds up the others no longer than this and one frame.
+ * Nanoseconds of a session's turn: what one client sends, however much, holds up the others no
+ * longer than this and one frame.
  */
 #define TURN_NS 1000000
-#define ROUND_NS 4000000
 
 /* Milliseconds after a visit that the masters' view may live. */
 #define VIEW_MS 1
@@ -99,7 +93,8 @@ static struct span session_turn(
 static struct span session_turns(struct session *session, struct span input)
 {
 	struct sessions *sessions = session->sessions;
-	uint64_t until_ns = daemon_now_ns() + TURN_NS;
+	uint64_t share_ns = user_share(&sessions->users, session->user);
+	uint64_t until_ns = daemon_now_ns() + (share_ns < TURN_NS ? share_ns : TURN_NS);
 	enum serve_end end = SERVE_FULL;
 
 	while (end == SERVE_FULL) {
@@ -126,7 +121,7 @@ static void set_input_deadline(struct session *session, bool progress, bool owed
 }
 
 /* Serves `input` as far as it goes in one turn; what is left is kept. */
-static void session_serve(struct session *session, struct span input)
+static void serve_input(struct session *session, struct span input)
 {
 	struct span left = input;
 	bool progress;
@@ -145,6 +140,16 @@ static void session_serve(struct session *session, struct span input)
 		session_fail(session, "out of memory", 0);
 }
 
+void session_serve(struct session *session, struct span input)
+{
+	struct users *users = &session->sessions->users;
+	uint64_t begin_ns = users->count > 1 ? daemon_now_ns() : 0;
+
+	serve_input(session, input);
+	if (begin_ns > 0 && session->user)
+		user_spend(users, session->user, daemon_now_ns() - begin_ns);
+}
+
 /*
  * Rights only ever shrink: looked at before anything is served, asked for now or long ago; and
  * where somebody is now, before it is decided what may be done from there.
@@ -161,99 +166,6 @@ bool session_is_entitled(struct session *session)
 	return r >= 0;
 }
 
-/* -- everybody in turn --------------------------------------------------------------------- */
-
-/* Whether it has something to do that hangs on nobody else. */
-static bool is_busy(const struct session *session)
-{
-	const struct transfers *transfers = &session->served.transfers;
-
-	return session->writes == 0 &&
-		(session->behind || transfers->downloads || transfers->sweeps || transfers->walks ||
-			trials_running(transfers) || flows_due(transfers) ||
-			restore_running(transfers));
-}
-
-/* After a turn: what the session waits for now. */
-static void session_settle(struct session *session)
-{
-	uv_idle_t *busy = &session->sessions->busy;
-
-	session_read(session);
-	if (session->closing)
-		return;
-	if (is_busy(session) && !uv_is_active((uv_handle_t *)busy))
-		uv_idle_start(busy, sessions_go_on);
-	session_watch(session);
-	session_arm(session);
-}
-
-void session_run(struct session *session)
-{
-	if (session->closing || session->writes > 0 || !session_is_entitled(session))
-		return;
-	session_serve(session, backlog_span(&session->backlog));
-	session_settle(session);
-}
-
-/* Whose turn it is; the next time it is the next one's. */
-static struct session *next_in_turn(struct sessions *sessions)
-{
-	struct session *session = sessions->turn ? sessions->turn : sessions->first;
-
-	if (session)
-		sessions->turn = session->next;
-	return session;
-}
-
-void sessions_go_on(uv_idle_t *busy)
-{
-	struct sessions *sessions = busy->data;
-	uint64_t until_ns = daemon_now_ns() + ROUND_NS;
-	struct session *session;
-	bool any = false;
-
-	for (size_t left = sessions->count; left > 0; left--) {
-		session = next_in_turn(sessions);
-		if (!session)
-			break;
-		if (!is_busy(session))
-			continue;
-		any = true;
-		session_run(session);
-		if (daemon_now_ns() >= until_ns)
-			return;
-	}
-	if (!any && !wait_queue_has_called(&sessions->daemon->waits))
-		uv_idle_stop(busy);
-}
-
-/* A party lies in the session that waits. */
-static struct session *session_of_party(struct wait_party *party)
-{
-	void *start = (char *)party - offsetof(struct session, served.transfers.party);
-
-	return start;
-}
-
-/*
- * Those who run call others, and these them again: what is left after a round waits until sockets
- * have been looked at.
- */
-void sessions_answer_called(struct sessions *sessions)
-{
-	struct wait_queue *waits = &sessions->daemon->waits;
-	uint64_t until_ns = wait_queue_has_called(waits) ? daemon_now_ns() + ROUND_NS : 0;
-
-	while (wait_queue_has_called(waits)) {
-		session_run(session_of_party(wait_queue_next(waits)));
-		if (daemon_now_ns() >= until_ns)
-			break;
-	}
-	if (wait_queue_has_called(waits) && !uv_is_active((uv_handle_t *)&sessions->busy))
-		uv_idle_start(&sessions->busy, sessions_go_on);
-}
-
 /* -- reading ------------------------------------------------------------------------------- */
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
@@ -262,6 +174,9 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
 
 	(void)suggested;
 	*buffer = uv_buf_init((char *)session->sessions->read_buffer, READ_SIZE);
+	/* What is not read yet waits in the socket. */
+	if (session_has_to_wait(session))
+		*buffer = uv_buf_init(NULL, 0);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
@@ -269,6 +184,10 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
 	struct session *session = stream->data;
 	struct span bytes = span_of(buffer->base, size > 0 ? (size_t)size : 0);
 
+	if (size == UV_ENOBUFS) {
+		session_put_off(session);
+		return;
+	}
 	if (size < 0) {
 		session_close(session);
 		return;
@@ -287,7 +206,8 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
 
 void session_read(struct session *session)
 {
-	bool wanted = !session->closing && session->writes == 0 && !session->behind;
+	bool wanted =
+		!session->closing && session->writes == 0 && !session->behind && !session->put_off;
 	int r = 0;
 
 	if (wanted == session->reading)

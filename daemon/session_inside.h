@@ -8,8 +8,9 @@
 #include <stddef.h>
 
 /*
- * What a session is made of: its life and its deadlines (session.c), what comes in and is served
- * (session_input.c), what goes out (session_output.c).
+ * What a session is made of: its life and its deadlines (session.c), whose turn it is
+ * (session_turn.c), what comes in and is served (session_input.c), what goes out
+ * (session_output.c).
  */
 
 /* As much as a socket's buffer holds by default. */
@@ -30,7 +31,10 @@
 struct session {
 	struct session *next;
 	struct session *previous;
+	struct session *ahead; /* in the line of those who have something left to do */
+	struct session *behind_it;
 	struct sessions *sessions;
+	struct user *user; /* whose it is; NULL: not known yet */
 	uv_pipe_t pipe;
 	uv_timer_t timer;
 	uv_poll_t watch;  /* over the connecting process, once secrets end with it */
@@ -39,8 +43,10 @@ struct session {
 	bool closing;
 	bool reading;
 	bool watching;
-	bool late;       /* a deadline has passed: what the socket holds by now still counts */
-	bool behind;     /* its turn was over before its input */
+	bool late;    /* a deadline has passed: what the socket holds by now still counts */
+	bool behind;  /* its turn was over before its input */
+	bool put_off; /* its user's share was used up before its turn */
+	bool in_line;
 	bool hurried;    /* what is under way has a last deadline */
 	unsigned writes; /* under way: the socket is full */
 	struct served served;
@@ -66,22 +72,38 @@ void session_watch(struct session *session);
 /* Lets the timer run for the earliest deadline; most requests leave none and cost nothing. */
 void session_arm(struct session *session);
 
-/* -- what comes in ------------------------------------------------------------------------- */
-
-/* Reads while there is nothing that has to leave, or to be served, first. */
-void session_read(struct session *session);
+/* -- whose turn it is ---------------------------------------------------------------------- */
 
 /*
  * A turn without new input: after a write, for a get that goes on, for one that waited, for input
- * that was left behind.
+ * that was left behind. It is put off when the user has had his share.
  */
 void session_run(struct session *session);
+
+/* Whether the user has had his share of this round. */
+bool session_has_to_wait(const struct session *session);
+
+/* It waits for the next round. */
+void session_put_off(struct session *session);
+
+/* After a turn: what the session waits for now. */
+void session_settle(struct session *session);
+
+void session_leave_line(struct session *session);
 
 /* Lets everybody go on who has something left to do, in turn; the callback of sessions->busy. */
 void sessions_go_on(uv_idle_t *busy);
 
 /* Lets those look again who wait for a name that has come. */
 void sessions_answer_called(struct sessions *sessions);
+
+/* -- what comes in ------------------------------------------------------------------------- */
+
+/* Reads while there is nothing that has to leave, or to be served, first. */
+void session_read(struct session *session);
+
+/* Serves `input` as far as it goes in one turn, on the user's account; what is left is kept. */
+void session_serve(struct session *session, struct span input);
 
 /* Closes the session unless its peer is who it was. Whether it is; then it is known where, too. */
 bool session_is_entitled(struct session *session);

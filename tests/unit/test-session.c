@@ -11,6 +11,7 @@
 #include "common/status.h"
 #include "common/wire/channel.h"
 #include "common/wire/message.h"
+#include "daemon/session_inside.h"
 #include "tests/unit/claims.h"
 #include "tests/unit/door.h"
 
@@ -188,6 +189,83 @@ START_TEST(a_set_whose_writer_has_stopped_is_given_up_and_leaves_nothing)
 }
 END_TEST
 
+/* -- several users ------------------------------------------------------------------------- */
+
+/* As if the last one had come as somebody else. */
+static struct session *come_from(uint32_t uid)
+{
+	struct session *session = sessions.first;
+
+	user_leave(&sessions.users, session->user);
+	session->user = user_enter(&sessions.users, uid);
+	ck_assert_ptr_nonnull(session->user);
+	return session;
+}
+
+/* As if his share of the next round were used up already, by others of his connections. */
+static void use_up_next(struct user *user)
+{
+	user->round = sessions.users.round + 1;
+	user->spent_ns = USER_SHARE_NS;
+}
+
+START_TEST(who_has_had_his_share_waits_for_the_next_round_and_nobody_else)
+{
+	int greedy = come();
+	struct session *session = come_from(60001);
+	struct user *user = session->user;
+	int other = come();
+
+	ck_assert_ptr_ne(sessions.first->user, user);
+	greet(greedy, HELLO_SIZE);
+	greet(other, HELLO_SIZE);
+	use_up_next(user);
+	uv_run(&loop, UV_RUN_NOWAIT);
+	ck_assert(session->put_off);
+	ck_assert(!session->reading);
+	/* It is the same round until sockets are looked at again. */
+	sessions_go_on(&sessions.busy);
+	ck_assert(session->put_off);
+	ck_assert_int_eq(heard(other), HELLO_SIZE);
+	ck_assert_int_eq(heard(greedy), -EAGAIN);
+	look();
+	ck_assert(!session->put_off);
+	ck_assert_int_eq(heard(greedy), HELLO_SIZE);
+	ck_assert_ptr_null(sessions.line);
+	close(greedy);
+	close(other);
+}
+END_TEST
+
+START_TEST(who_is_put_off_and_goes_is_forgotten)
+{
+	int greedy[3];
+	struct user *user = NULL;
+	int other = come();
+
+	for (int i = 0; i < 3; i++) {
+		greedy[i] = come();
+		user = come_from(60001)->user;
+		greet(greedy[i], HELLO_SIZE);
+	}
+	use_up_next(user);
+	uv_run(&loop, UV_RUN_NOWAIT);
+	ck_assert_uint_eq(sessions.line_count, 3);
+	session_close(sessions.line->behind_it);
+	ck_assert_uint_eq(sessions.line_count, 2);
+	ck_assert_uint_eq(user->sessions, 2);
+	session_close(sessions.line_end);
+	session_close(sessions.line);
+	ck_assert_ptr_null(sessions.line);
+	ck_assert_ptr_null(sessions.line_end);
+	ck_assert_uint_eq(sessions.users.count, 1);
+	look();
+	for (int i = 0; i < 3; i++)
+		close(greedy[i]);
+	close(other);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *claims = tcase_create("session");
@@ -195,6 +273,8 @@ int main(void)
 	tcase_add_checked_fixture(claims, set_up, tear_down);
 	tcase_set_timeout(claims, 60);
 	tcase_add_test(claims, a_hello_that_is_there_in_time_counts_however_late_it_is_looked_at);
+	tcase_add_test(claims, who_has_had_his_share_waits_for_the_next_round_and_nobody_else);
+	tcase_add_test(claims, who_is_put_off_and_goes_is_forgotten);
 	tcase_add_test(claims, a_set_whose_writer_has_stopped_is_given_up_and_leaves_nothing);
 	return claims_run(claims, "sessions");
 }

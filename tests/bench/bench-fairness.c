@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/memory/enclave.h"
+#include "common/wire/message.h"
+#include "tests/bare.h"
+#include "tests/bench/measure.h"
+
+/*
+ * What one user waits for an answer while another one asks for as much as he can: quiet and flooded
+ * rounds alternate in one run, and the ratio of the two is what counts. Those who flood are of
+ * another uid, which takes root, and have the lowest priority: what the kernel's scheduler makes of
+ * more programs than processors is not ours.
+ */
+
+#define ROUNDS 5
+#define ASKED 2000   /* gets a round */
+#define PAUSE_US 200 /* between two of them */
+#define FLOOD_UID 60001
+#define FLOOD_CLIENTS 16  /* connections */
+#define FLOOD_PIPELINE 32 /* requests sent at once on each */
+
+static struct bare_daemon house;
+
+/* -- who floods ---------------------------------------------------------------------------- */
+
+struct flood {
+	const char *name;
+	size_t value;  /* bytes of what is fetched */
+	bool connects; /* comes anew for each request */
+};
+
+static const struct flood floods[] = {
+	{ "gets of 64 bytes, pipelined", 64, false },
+	{ "gets of 16 KiB, pipelined", 16384, false },
+	{ "gets of 1 MiB, pipelined", (size_t)1 << 20, false },
+	{ "connections", 64, true },
+};
+
+/* Asks again as soon as something is answered; answers are thrown away. */
+static void ask_on(struct bare *bare)
+{
+	static uint8_t out[FLOOD_PIPELINE * 600];
+	static uint8_t in[1 << 18];
+	struct request get = { .verb = VERB_GET, .name = span_text("~/flood") };
+
+	for (;;) {
+		size_t size = 0;
+
+		for (int i = 0; i < FLOOD_PIPELINE; i++) {
+			get.id++;
+			size += bare_seal(bare, out + size, &get, span_of(NULL, 0));
+		}
+		bare_write(bare->fd, out, size);
+		for (size_t due = 1; due > 0; due--)
+			if (read(bare->fd, in, sizeof(in)) <= 0)
+				_exit(0);
+	}
+}
+
+static void come_again(void)
+{
+	for (;;) {
+		struct bare bare;
+
+		bare_open(&bare, house.path);
+		bare_close(&bare);
+	}
+}
+
+static void store_flood(const struct flood *flood)
+{
+	uint8_t *value = calloc(1, flood->value);
+	struct bare bare;
+
+	bare_open(&bare, house.path);
+	if (!value || bare_set(&bare, "~/flood", value, flood->value) != 0)
+		bare_die("set");
+	bare_close(&bare);
+	free(value);
+}
+
+static pid_t start_one(const struct flood *flood)
+{
+	pid_t pid = fork();
+	struct bare bare;
+
+	if (pid != 0)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	setpriority(PRIO_PROCESS, 0, 19);
+	if (setgid(FLOOD_UID) < 0 || setuid(FLOOD_UID) < 0)
+		bare_die("setuid");
+	if (flood->connects)
+		come_again();
+	store_flood(flood);
+	bare_open(&bare, house.path);
+	ask_on(&bare);
+	_exit(0);
+}
+
+static void start_all(const struct flood *flood, pid_t pids[FLOOD_CLIENTS])
+{
+	for (int i = 0; i < FLOOD_CLIENTS; i++) {
+		pids[i] = start_one(flood);
+		if (pids[i] < 0)
+			bare_die("fork");
+	}
+	usleep(200000);
+}
+
+static void end_all(const pid_t pids[FLOOD_CLIENTS])
+{
+	for (int i = 0; i < FLOOD_CLIENTS; i++)
+		kill(pids[i], SIGKILL);
+	for (int i = 0; i < FLOOD_CLIENTS; i++)
+		waitpid(pids[i], NULL, 0);
+	usleep(100000);
+}
+
+/* -- who waits ----------------------------------------------------------------------------- */
+
+struct waits {
+	double half; /* microseconds that half of the gets take at most */
+	double most; /* the same of 99 in 100 */
+};
+
+static struct waits ask(struct bare *bare)
+{
+	static double took[ASKED];
+	uint8_t value[64];
+	size_t size;
+
+	for (int i = 0; i < ASKED; i++) {
+		double begin;
+
+		usleep(PAUSE_US);
+		begin = measure_clock_us();
+		if (bare_get(bare, "bench/value", value, sizeof(value), &size) != 0)
+			bare_die("get");
+		took[i] = measure_clock_us() - begin;
+	}
+	qsort(took, ASKED, sizeof(took[0]), measure_by_value);
+	return (struct waits){ took[ASKED / 2], took[ASKED / 100 * 99] };
+}
+
+static double middle(double values[ROUNDS])
+{
+	qsort(values, ROUNDS, sizeof(values[0]), measure_by_value);
+	return values[ROUNDS / 2];
+}
+
+static void row(struct bare *bare, const struct flood *flood)
+{
+	double half[2][ROUNDS], most[2][ROUNDS], ratio[ROUNDS];
+	pid_t pids[FLOOD_CLIENTS];
+
+	for (int i = 0; i < ROUNDS; i++) {
+		struct waits quiet = ask(bare);
+		struct waits flooded;
+
+		start_all(flood, pids);
+		flooded = ask(bare);
+		end_all(pids);
+		half[0][i] = quiet.half;
+		half[1][i] = flooded.half;
+		most[0][i] = quiet.most;
+		most[1][i] = flooded.most;
+		ratio[i] = flooded.most / quiet.most;
+	}
+	printf("%-28s %7.0f us %7.0f us %7.0f us %7.0f us %6.2f\n", flood->name, middle(half[0]),
+		middle(most[0]), middle(half[1]), middle(most[1]), middle(ratio));
+	fflush(stdout);
+}
+
+int main(void)
+{
+	static const uint8_t value[64] = { 1 };
+	static const char *const arguments[] = { "--socket-mode", "0666", NULL };
+	struct bare bare;
+
+	if (geteuid() != 0) {
+		puts("skipped: a second user takes root");
+		return 0;
+	}
+	if (sodium_init() < 0)
+		return 1;
+	bare_start(&house, arguments);
+	/* The others come as somebody else. */
+	if (chmod(house.folder, 0755) < 0)
+		bare_die("chmod");
+	bare_open(&bare, house.path);
+	if (bare_set(&bare, "bench/value", value, sizeof(value)) != 0)
+		bare_die("set");
+	printf("gets of 64 bytes by one user while %d connections of another one flood the daemon; "
+	       "median of %d rounds\n",
+		FLOOD_CLIENTS, ROUNDS);
+	printf("flood                         quiet p50  quiet p99   flood p50  flood p99  ratio "
+	       "of "
+	       "p99\n");
+	for (size_t i = 0; i < sizeof(floods) / sizeof(floods[0]); i++)
+		row(&bare, &floods[i]);
+	bare_close(&bare);
+	return bare_stop(&house) == 0 ? 0 : 1;
+}
