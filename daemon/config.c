@@ -17,6 +17,12 @@
 #define REKEY_DEFAULT_MS 500
 #define REKEY_LEAST_MS 10
 #define REKEY_MOST_MS 60000
+#define QUOTA_MOST 1000000000
+
+/* More than services and scripts of one user need. */
+#define QUOTA_SESSIONS_DEFAULT 256
+#define QUOTA_INFLIGHT_DEFAULT 256
+#define QUOTA_HANDSHAKES_DEFAULT 200
 
 /* -- values: each reader gives NULL, or what would be right -------------------------------- */
 
@@ -128,6 +134,34 @@ static const char *read_policy_dir(struct config *config, const char *text)
 	return NULL;
 }
 
+/* How many there may be; `no` for as many as there are. */
+static const char *read_quota(uint64_t *quota, const char *text)
+{
+	static const struct unit units[] = { { "", 1 }, { "k", 1000 }, { "m", 1000000 } };
+
+	*quota = 0;
+	if (strcmp(text, "no") == 0)
+		return NULL;
+	*quota = read_quantity(text, units, sizeof(units) / sizeof(units[0]));
+	return *quota > 0 && *quota <= QUOTA_MOST ? NULL
+						  : "is neither no nor a number from 1 to 1000m";
+}
+
+static const char *read_quota_sessions(struct config *config, const char *text)
+{
+	return read_quota(&config->quotas.sessions, text);
+}
+
+static const char *read_quota_inflight(struct config *config, const char *text)
+{
+	return read_quota(&config->quotas.inflight, text);
+}
+
+static const char *read_quota_handshakes(struct config *config, const char *text)
+{
+	return read_quota(&config->quotas.handshakes, text);
+}
+
 /* -- the table: one row a key, for the file and for the command line ----------------------- */
 
 static const struct {
@@ -155,6 +189,12 @@ static const struct {
 		"open this at the start: FILE credential:NAME or FILE fd:N", NULL },
 	[CONFIG_POLICY] = { "policy-dir", read_policy_dir, "PATH",
 		"who may do what (root: " CONFIG_POLICY_DIR "; others: no)", NULL },
+	[CONFIG_QUOTA_SESSIONS] = { "quota-sessions", read_quota_sessions, "N",
+		"connections of one user at most (256)", NULL },
+	[CONFIG_QUOTA_INFLIGHT] = { "quota-inflight", read_quota_inflight, "N",
+		"requests of one user under way at most (256)", NULL },
+	[CONFIG_QUOTA_HANDSHAKES] = { "quota-handshakes", read_quota_handshakes, "N",
+		"connections of one user in a second at most (200)", NULL },
 };
 
 const char *config_key_name(enum config_key key)
@@ -184,11 +224,11 @@ const char *config_help(void)
 		"\n");
 
 	for (size_t i = 0; i < CONFIG_KEYS && used < sizeof(text); i++)
-		used += (size_t)snprintf(text + used, sizeof(text) - used, "  --%-14s %-6s %s\n",
+		used += (size_t)snprintf(text + used, sizeof(text) - used, "  --%-16s %-6s %s\n",
 			keys[i].name, keys[i].argument, keys[i].help);
 	if (used < sizeof(text))
 		snprintf(text + used, sizeof(text) - used,
-			"  --%-14s %-6s %s\n  --%-21s %s\n  --%-21s %s\n  --%-21s %s\n\n%s",
+			"  --%-16s %-6s %s\n  --%-23s %s\n  --%-23s %s\n  --%-23s %s\n\n%s",
 			"config", "FILE", "read this file, not " CONFIG_FILE, "check-policy[=PATH]",
 			"see whether the policies can be read, and end", "help", "say this",
 			"version", "say the version",
@@ -483,6 +523,9 @@ int config_load(struct config *config, int argc, char **argv, struct config_faul
 {
 	struct config draft = { .socket_group = (gid_t)-1,
 		.max_value = MAX_VALUE_DEFAULT,
+		.quotas = { .sessions = QUOTA_SESSIONS_DEFAULT,
+			.inflight = QUOTA_INFLIGHT_DEFAULT,
+			.handshakes = QUOTA_HANDSHAKES_DEFAULT },
 		.rekey_ms = REKEY_DEFAULT_MS };
 	int r = load(&draft, argc, argv, fault);
 

@@ -6,6 +6,7 @@
 #include "daemon/bundle_setting.h"
 #include "daemon/config_fault.h"
 #include "daemon/config_listener.h"
+#include "daemon/users.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -32,6 +33,9 @@ enum config_key {
 	CONFIG_KEEP,
 	CONFIG_BUNDLE,
 	CONFIG_POLICY,
+	CONFIG_QUOTA_SESSIONS,
+	CONFIG_QUOTA_INFLIGHT,
+	CONFIG_QUOTA_HANDSHAKES,
 	CONFIG_KEYS
 };
 
@@ -50,6 +54,7 @@ struct config {
 	struct bundle_setting bundle;     /* opened at the start; file "": none */
 	char policy_dir[CONFIG_PATH_MAX]; /* of policies; "": none */
 	bool policy_dir_given;            /* else it need not exist */
+	struct quotas quotas;
 	char **command;   /* after "--": run this and end with it; borrowed from argv, or NULL */
 	const char *file; /* its name for messages, borrowed from argv or CONFIG_FILE */
 	unsigned lines[CONFIG_KEYS]; /* of the file, where each key stands; 0: nowhere */

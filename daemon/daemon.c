@@ -215,6 +215,7 @@ int daemon_init(struct daemon *daemon, const struct daemon_options *options)
 	daemon->policy.own = options->own;
 	daemon->policy.book = options->policy;
 	daemon->max_value = options->max_value;
+	daemon->users.quotas = options->quotas;
 	daemon->rekey_ms = options->rekey_ms;
 	daemon->upload_ms = UPLOAD_MS;
 	daemon->started_ms = daemon_now_ms();
@@ -246,6 +247,7 @@ static void discard(struct daemon *daemon)
 {
 	repeats_free(daemon->repeats);
 	penalties_free(daemon->penalties);
+	users_finish(&daemon->users);
 	processes_free(daemon->processes);
 	policy_book_free(daemon->policy.book);
 	os_memory_unmap(&daemon->memory);

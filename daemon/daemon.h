@@ -12,6 +12,7 @@
 #include "daemon/request/penalty.h"
 #include "daemon/request/repeat.h"
 #include "daemon/request/wait_queue.h"
+#include "daemon/users.h"
 #include "daemon/vault/vault.h"
 
 #include <stdbool.h>
@@ -57,6 +58,7 @@ struct daemon {
 	struct repeats *repeats;
 	struct penalties *penalties;
 	struct wait_queue waits;
+	struct users users;
 	uint64_t max_value;    /* bytes of plaintext in one value */
 	uint32_t rekey_ms;     /* milliseconds between two re-masks */
 	uint32_t upload_ms;    /* milliseconds in which the next chunks of a set must come */
@@ -79,7 +81,8 @@ struct daemon_options {
 	int ledger;             /* with `keys`: a ledger_file that outlives it */
 	uint64_t max_value;     /* bytes */
 	uint32_t rekey_ms;
-	uid_t own;                  /* the uid that may do everything, beside root */
+	uid_t own; /* the uid that may do everything, beside root */
+	struct quotas quotas;
 	struct policy_book *policy; /* from then on the daemon's; NULL: none */
 };
 

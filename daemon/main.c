@@ -139,6 +139,7 @@ static int init_daemon(struct process *process)
 		.max_value = process->config.max_value,
 		.rekey_ms = process->config.rekey_ms,
 		.own = geteuid(),
+		.quotas = process->config.quotas,
 		.policy = process->policy };
 	const char *advice;
 	int r = daemon_init(&process->daemon, &options);

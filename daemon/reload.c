@@ -57,6 +57,12 @@ static void take_policy_dir(struct daemon *daemon, const struct config *config)
 	(void)config;
 }
 
+/* Each of them takes all: they stand together. */
+static void take_quotas(struct daemon *daemon, const struct config *config)
+{
+	daemon->users.quotas = config->quotas;
+}
+
 static void take_rekey_interval(struct daemon *daemon, const struct config *config)
 {
 	daemon->rekey_ms = config->rekey_ms;
@@ -75,6 +81,9 @@ static const struct {
 	[CONFIG_BUNDLE] = { .same = same_bundle },
 	[CONFIG_MAX_VALUE] = { .take = take_max_value },
 	[CONFIG_POLICY] = { .take = take_policy_dir },
+	[CONFIG_QUOTA_SESSIONS] = { .take = take_quotas },
+	[CONFIG_QUOTA_INFLIGHT] = { .take = take_quotas },
+	[CONFIG_QUOTA_HANDSHAKES] = { .take = take_quotas },
 	[CONFIG_REKEY_INTERVAL] = { .take = take_rekey_interval },
 };
 

@@ -29,8 +29,10 @@ static void unlink_session(struct session *session)
 	if (session->next)
 		session->next->previous = session->previous;
 	session_leave_line(session);
+	if (session->counted)
+		user_end_session(session->user);
 	if (session->user)
-		user_leave(&sessions->users, session->user);
+		user_leave(session->user);
 	session->user = NULL;
 	sessions->count--;
 	sessions->daemon->sessions = sessions->count;
@@ -201,6 +203,20 @@ static struct session *session_new(struct sessions *sessions)
 	return session;
 }
 
+static int enter(struct session *session)
+{
+	struct daemon *daemon = session->sessions->daemon;
+	const struct peer *peer = &session->served.peer;
+
+	session->user = user_enter(&daemon->users, (uint32_t)peer->uid, daemon_now_ns() / 1000);
+	if (!session->user)
+		return -ENOMEM;
+	if (policy_privileged(&daemon->policy, peer))
+		return 0;
+	session->limited = true;
+	return user_may_connect(session->user) ? 0 : -EUSERS;
+}
+
 void sessions_accept(struct sessions *sessions, int socket, const char *listener)
 {
 	struct session *session = session_new(sessions);
@@ -218,8 +234,14 @@ void sessions_accept(struct sessions *sessions, int socket, const char *listener
 		return;
 	}
 	session->served.peer.listener = listener[0] ? listener : NULL;
-	session->user = user_enter(&sessions->users, (uint32_t)session->served.peer.uid);
-	r = session->user ? uv_pipe_open(&session->pipe, socket) : -ENOMEM;
+	r = enter(session);
+	if (r == 0)
+		r = uv_pipe_open(&session->pipe, socket);
+	if (r == -EUSERS) {
+		close(socket);
+		session_fail(session, "its user has twice as many as quota-sessions allows", 0);
+		return;
+	}
 	if (r < 0) {
 		close(socket);
 		session_fail(session, "it cannot be opened", r);
@@ -269,7 +291,7 @@ static void on_before_poll(uv_prepare_t *prepare)
 	struct sessions *sessions = prepare->data;
 
 	write_round(sessions);
-	users_begin_round(&sessions->users);
+	users_begin_round(&sessions->daemon->users);
 }
 
 static void on_after_poll(uv_check_t *check)

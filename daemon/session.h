@@ -5,7 +5,6 @@
 
 #include "daemon/daemon.h"
 #include "daemon/outbox.h"
-#include "daemon/users.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -35,7 +34,6 @@ struct sessions {
 	size_t segment_count;
 	struct session *first;
 	size_t count;
-	struct users users;
 	struct session
 		*line; /* of those who have something left to do; whoever is served goes last */
 	struct session *line_end;

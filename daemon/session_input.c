@@ -31,16 +31,48 @@ static void watch_view(struct sessions *sessions)
 		uv_timer_start(&sessions->view, on_view_over, VIEW_MS, 0);
 }
 
-/* Tells a client of another version what we speak, as far as it goes at once, and closes. */
+/* As far as it goes at once. */
+static void say_hello(struct session *session, uint8_t hello[static HELLO_SIZE])
+{
+	uv_buf_t buffer = uv_buf_init((char *)hello, HELLO_SIZE);
+
+	(void)uv_try_write((uv_stream_t *)&session->pipe, &buffer, 1);
+}
+
+/* Tells a client of another version what we speak, and closes. */
 static void turn_away(struct session *session)
 {
 	static const uint8_t no_key[32];
 	uint8_t hello[HELLO_SIZE];
-	uv_buf_t buffer = uv_buf_init((char *)hello, sizeof(hello));
 
 	hello_write(hello, CHANNEL_VERSION, CHANNEL_VERSION, CHANNEL_CIPHERS, no_key);
-	(void)uv_try_write((uv_stream_t *)&session->pipe, &buffer, 1);
+	say_hello(session, hello);
 	session_fail(session, "it speaks no version or cipher of ours", 0);
+}
+
+static const char *const refusals[] = {
+	[HELLO_TOO_MANY_SESSIONS] = "its user has as many sessions as quota-sessions allows",
+	[HELLO_TOO_MANY_HANDSHAKES] = "its user comes more often than quota-handshakes allows",
+};
+
+/* Whether the quotas of its user allow one session more. If not, it is told and closed. */
+static bool admit(struct session *session)
+{
+	uint8_t hello[HELLO_SIZE];
+	enum hello_refusal refusal = HELLO_NOT_REFUSED;
+
+	if (session->limited)
+		refusal = user_begin_session(session->user, daemon_now_ns() / 1000);
+	if (refusal == HELLO_NOT_REFUSED) {
+		session->counted = session->limited;
+		if (session->limited)
+			session->served.transfers.user = session->user;
+		return true;
+	}
+	hello_write_refusal(hello, refusal);
+	say_hello(session, hello);
+	session_fail(session, refusals[refusal], 0);
+	return false;
 }
 
 /* Answers the client's Hello when it is whole. Returns the input that is left. */
@@ -60,6 +92,8 @@ static struct span session_greet(struct session *session, struct span input)
 		turn_away(session);
 		return input;
 	}
+	if (!admit(session))
+		return input;
 	if (sessions_full(sessions))
 		sessions_flush(sessions);
 	begin = sessions->outbox.used;
@@ -93,7 +127,7 @@ static struct span session_turn(
 static struct span session_turns(struct session *session, struct span input)
 {
 	struct sessions *sessions = session->sessions;
-	uint64_t share_ns = user_share(&sessions->users, session->user);
+	uint64_t share_ns = user_share(session->user);
 	uint64_t until_ns = daemon_now_ns() + (share_ns < TURN_NS ? share_ns : TURN_NS);
 	enum serve_end end = SERVE_FULL;
 
@@ -142,12 +176,13 @@ static void serve_input(struct session *session, struct span input)
 
 void session_serve(struct session *session, struct span input)
 {
-	struct users *users = &session->sessions->users;
-	uint64_t begin_ns = users->count > 1 ? daemon_now_ns() : 0;
+	bool alone = session->sessions->daemon->users.count < 2;
+	uint64_t begin_ns = alone ? 0 : daemon_now_ns();
 
 	serve_input(session, input);
-	if (begin_ns > 0 && session->user)
-		user_spend(users, session->user, daemon_now_ns() - begin_ns);
+	/* It may be closed by now. */
+	if (!alone && session->user)
+		user_spend(session->user, daemon_now_ns() - begin_ns);
 }
 
 /*

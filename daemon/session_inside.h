@@ -47,6 +47,8 @@ struct session {
 	bool behind;  /* its turn was over before its input */
 	bool put_off; /* its user's share was used up before its turn */
 	bool in_line;
+	bool limited;    /* quotas hold for it */
+	bool counted;    /* among its user's sessions */
 	bool hurried;    /* what is under way has a last deadline */
 	unsigned writes; /* under way: the socket is full */
 	struct served served;

@@ -66,13 +66,13 @@ static bool is_busy(const struct session *session)
 
 	return session->writes == 0 &&
 		(session->behind || session->put_off || transfers->downloads || transfers->sweeps ||
-			trials_running(transfers) || flows_due(transfers) ||
+			transfers->walks || trials_running(transfers) || flows_due(transfers) ||
 			restore_running(transfers));
 }
 
 bool session_has_to_wait(const struct session *session)
 {
-	return user_share(&session->sessions->users, session->user) == 0;
+	return user_share(session->user) == 0;
 }
 
 void session_put_off(struct session *session)

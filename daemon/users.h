@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "common/wire/channel.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -15,32 +17,63 @@
 /* Nanoseconds of one user's share of a round. */
 #define USER_SHARE_NS 50000
 
+/* What one user may have at most; 0: as much as there is. */
+struct quotas {
+	uint64_t sessions;
+	uint64_t inflight;   /* requests under way, over all his connections */
+	uint64_t handshakes; /* a second; one second's worth at once */
+};
+
 struct user {
 	struct user *next;
+	struct users *all;
 	uint32_t uid;
-	size_t sessions;
+	size_t connections;
+	size_t sessions;   /* those that have shaken hands */
+	size_t inflight;   /* requests under way */
+	uint64_t due_us;   /* when all his handshakes are paid for: after now by a second at most */
 	uint64_t round;    /* in which he was served last */
 	uint64_t spent_ns; /* of his share in that round */
 };
 
-/* All zero at first. */
+/* All zero at first. Users without a connection are kept as long as something is to be paid for. */
 struct users {
 	struct user *first;
-	size_t count;
+	size_t count; /* who has a connection */
 	uint64_t round;
+	struct quotas quotas;
 };
 
-/* One connection more of a uid. Returns NULL without memory. */
-struct user *user_enter(struct users *users, uint32_t uid);
+/*
+ * One connection more of a uid; `now_us` is any clock that nobody sets, in microseconds. Returns
+ * NULL without memory.
+ */
+struct user *user_enter(struct users *users, uint32_t uid, uint64_t now_us);
 
-/* One less; with the last one the user goes. */
-void user_leave(struct users *users, struct user *user);
+/* One less. */
+void user_leave(struct user *user);
+
+/* Forgets all of them. */
+void users_finish(struct users *users);
+
+/*
+ * Whether connections may stay that have not shaken hands yet: there are no more than twice as many
+ * as there may be sessions.
+ */
+bool user_may_connect(const struct user *user);
+
+/* Which quota is in the way of one session more, or 0 and it is counted. */
+enum hello_refusal user_begin_session(struct user *user, uint64_t now_us);
+void user_end_session(struct user *user);
+
+/* Whether one request more of his may be under way. */
+bool user_may_ask(const struct user *user);
 
 /* Everybody has a share again. */
 void users_begin_round(struct users *users);
 
 /* Nanoseconds that the user has left in this round; UINT64_MAX for whoever is alone. */
-uint64_t user_share(const struct users *users, const struct user *user);
+uint64_t user_share(const struct user *user);
 
 /* So much of it was spent. */
-void user_spend(struct users *users, struct user *user, uint64_t spent_ns);
+void user_spend(struct user *user, uint64_t spent_ns);

@@ -59,9 +59,24 @@ static int read_hello(struct mg_client *client, struct hello *hello,
 	return r < 0 ? r : 0;
 }
 
+/* NULL for a refusal of a later version. */
+static const char *refusal_words(uint8_t refusal)
+{
+	static const char *const words[] = {
+		[HELLO_TOO_MANY_SESSIONS] =
+			"as many connections of this user are open as quota-sessions allows",
+		[HELLO_TOO_MANY_HANDSHAKES] =
+			"this user connects more often in a second than quota-handshakes allows",
+	};
+
+	return refusal < sizeof(words) / sizeof(words[0]) ? words[refusal] : NULL;
+}
+
 /* The daemon chooses; what it chose must be among what was offered. */
 static int judge(const struct hello *hello)
 {
+	if (hello->refusal != 0 && refusal_words(hello->refusal))
+		return error_say(MG_LIMIT, "%s", refusal_words(hello->refusal));
 	if (hello->version_low > CHANNEL_VERSION || hello->version_high < CHANNEL_VERSION)
 		return error_say(MG_PROTOCOL,
 			"the daemon speaks versions %u to %u of the protocol, this library %u to "

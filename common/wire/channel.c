@@ -17,7 +17,7 @@ enum {
 	HELLO_VERSION_LOW = 6,
 	HELLO_VERSION_HIGH = 7,
 	HELLO_CIPHERS = 8,
-	HELLO_RESERVED = 12,
+	HELLO_REFUSAL = 12,
 	HELLO_KEY = 16,
 };
 
@@ -40,6 +40,14 @@ void hello_write(uint8_t out[static HELLO_SIZE], uint8_t version_low, uint8_t ve
 	memcpy(out + HELLO_KEY, key, 32);
 }
 
+void hello_write_refusal(uint8_t out[static HELLO_SIZE], enum hello_refusal refusal)
+{
+	static const uint8_t no_key[32];
+
+	hello_write(out, CHANNEL_VERSION, CHANNEL_VERSION, 0, no_key);
+	out[HELLO_REFUSAL] = (uint8_t)refusal;
+}
+
 int hello_read(struct hello *hello, struct span bytes)
 {
 	size_t known = bytes.size < sizeof(hello_magic) ? bytes.size : sizeof(hello_magic);
@@ -58,6 +66,7 @@ int hello_read(struct hello *hello, struct span bytes)
 	hello->bytes = span_of(bytes.data, size);
 	hello->version_low = bytes.data[HELLO_VERSION_LOW];
 	hello->version_high = bytes.data[HELLO_VERSION_HIGH];
+	hello->refusal = bytes.data[HELLO_REFUSAL];
 	hello->ciphers = bytes_get32(bytes.data + HELLO_CIPHERS);
 	memcpy(hello->key, bytes.data + HELLO_KEY, sizeof(hello->key));
 	return (int)size;

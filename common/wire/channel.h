@@ -24,10 +24,18 @@
 #define HELLO_SIZE_MIN 48 /* the fields that every version has */
 #define HELLO_SIZE_MAX 128
 
+/* Which quota keeps a daemon from answering a Hello with one that can be gone on with. */
+enum hello_refusal {
+	HELLO_NOT_REFUSED,
+	HELLO_TOO_MANY_SESSIONS,   /* of this uid are open */
+	HELLO_TOO_MANY_HANDSHAKES, /* of this uid came within a second */
+};
+
 /* A Hello that has been read: what the other side can do. */
 struct hello {
 	uint8_t version_low;
 	uint8_t version_high;
+	uint8_t refusal; /* an enum hello_refusal, or one of a later version */
 	uint32_t ciphers;
 	uint8_t key[32];   /* ephemeral X25519 public key */
 	struct span bytes; /* as it came: both Hellos are bound into the frame keys */
@@ -59,6 +67,9 @@ void channel_draw(struct channel_pair *pair);
 /* Writes a Hello of HELLO_SIZE bytes. */
 void hello_write(uint8_t out[static HELLO_SIZE], uint8_t version_low, uint8_t version_high,
 	uint32_t ciphers, const uint8_t key[static 32]);
+
+/* Writes a daemon's Hello that cannot be gone on with, and why. */
+void hello_write_refusal(uint8_t out[static HELLO_SIZE], enum hello_refusal refusal);
 
 /*
  * Reads a Hello from the beginning of `bytes`. Returns its size in bytes, 0 when it is not whole

@@ -31,7 +31,7 @@ struct flow *flow_new(struct transfers *transfers, const struct flow_request *as
 {
 	struct flow *flow;
 
-	if (transfers->count >= TRANSFERS_MAX)
+	if (transfers_full(transfers))
 		return NULL;
 	flow = calloc(1, sizeof(*flow));
 	if (!flow)
@@ -42,7 +42,7 @@ struct flow *flow_new(struct transfers *transfers, const struct flow_request *as
 	memcpy(flow->name, asked->name.data, asked->name.size);
 	flow->next = transfers->flows;
 	transfers->flows = flow;
-	transfers->count++;
+	transfers_begin(transfers);
 	return flow;
 }
 
@@ -53,7 +53,7 @@ void flow_forget(struct transfers *transfers, struct flow *flow, struct ask *ask
 	while (*at != ask)
 		at = &(*at)->next;
 	*at = ask->next;
-	transfers->count--;
+	transfers_end(transfers);
 	free(ask);
 	if (flow->asks)
 		return;
@@ -86,7 +86,7 @@ void flow_end(struct transfers *transfers, struct flow *flow, bool for_good)
 	while (*at != flow)
 		at = &(*at)->next;
 	*at = flow->next;
-	transfers->count--;
+	transfers_end(transfers);
 	free(flow);
 }
 
@@ -107,7 +107,7 @@ int flow_park(struct transfers *transfers, struct daemon *daemon, struct flow *f
 	struct ask **at = &flow->asks;
 	struct ask *ask;
 
-	if (transfers->count >= TRANSFERS_MAX)
+	if (transfers_full(transfers))
 		return STATUS_LIMIT;
 	ask = malloc(sizeof(*ask) + like->bytes.size);
 	if (!ask)
@@ -122,7 +122,7 @@ int flow_park(struct transfers *transfers, struct daemon *daemon, struct flow *f
 	while (*at)
 		at = &(*at)->next;
 	*at = ask;
-	transfers->count++;
+	transfers_begin(transfers);
 	return 0;
 }
 

@@ -16,7 +16,7 @@ int petition_park(struct transfers *transfers, struct daemon *daemon, uid_t uid,
 {
 	struct petition *petition;
 
-	if (transfers->count >= TRANSFERS_MAX)
+	if (transfers_full(transfers))
 		return STATUS_LIMIT;
 	petition = calloc(1, sizeof(*petition));
 	if (!petition)
@@ -26,7 +26,7 @@ int petition_park(struct transfers *transfers, struct daemon *daemon, uid_t uid,
 	wait_queue_enter(&daemon->waits, &petition->wait, &transfers->party, span_text(""));
 	petition->next = transfers->petitions;
 	transfers->petitions = petition;
-	transfers->count++;
+	transfers_begin(transfers);
 	daemon->reloads.asked = true;
 	daemon->reloads.uid = uid;
 	return 0;
@@ -48,7 +48,7 @@ void petition_end(struct transfers *transfers, struct petition *petition)
 	while (*at != petition)
 		at = &(*at)->next;
 	*at = petition->next;
-	transfers->count--;
+	transfers_end(transfers);
 	wait_queue_leave(&petition->wait);
 	free(petition);
 }

@@ -72,6 +72,16 @@ static const char *words_for(int status)
 	}
 }
 
+/* Which limit, where it is one of requests under way. */
+static const char *words_in(const struct desk *desk, int status)
+{
+	const char *words = desk->words;
+
+	if (!words && status == STATUS_LIMIT)
+		words = transfers_full(desk->transfers);
+	return words ? words : words_for(status);
+}
+
 /* Answers a request that is not served. Its chunks are still on their way. */
 static int refuse(const struct desk *desk, int status, const char *words)
 {
@@ -115,7 +125,7 @@ static int serve_verb(struct desk *desk)
 	if (request->size > desk->daemon->max_value)
 		return refuse(desk, STATUS_LIMIT, OVER_LIMIT);
 	r = verbs[request->verb].serve(desk);
-	return r > 0 ? refuse(desk, r, desk->words ? desk->words : words_for(r)) : r;
+	return r > 0 ? refuse(desk, r, words_in(desk, r)) : r;
 }
 
 /* Chunks alone: they belong to a set under way, or the sender is confused. */

@@ -38,7 +38,7 @@ void restore_end(struct transfers *transfers, struct daemon *daemon)
 	if (!restore)
 		return;
 	if (restore->running)
-		transfers->count--;
+		transfers_end(transfers);
 	if (restore->committed)
 		batch_leave(restore->batch);
 	else
@@ -73,7 +73,7 @@ int restore_commit(struct transfers *transfers, struct daemon *daemon,
 		restore_end(transfers, daemon);
 		return STATUS_INTEGRITY;
 	}
-	if (transfers->count >= TRANSFERS_MAX)
+	if (transfers_full(transfers))
 		return STATUS_LIMIT;
 	restore->running = true;
 	restore->id = request->id;
@@ -81,7 +81,7 @@ int restore_commit(struct transfers *transfers, struct daemon *daemon,
 	restore->count = request->secrets;
 	memcpy(restore->number, request->number, sizeof(restore->number));
 	memcpy(restore->digest, digest, sizeof(restore->digest));
-	transfers->count++;
+	transfers_begin(transfers);
 	return 0;
 }
 

@@ -29,7 +29,7 @@ int sweep_begin(struct transfers *transfers, struct daemon *daemon, const struct
 	struct sweep *sweep = NULL;
 
 	(void)daemon;
-	if (transfers->count < TRANSFERS_MAX)
+	if (!transfers_full(transfers))
 		sweep = calloc(1, sizeof(*sweep));
 	if (!sweep)
 		return STATUS_LIMIT;
@@ -41,7 +41,7 @@ int sweep_begin(struct transfers *transfers, struct daemon *daemon, const struct
 		sweep->prefix = span_of(sweep->own, name_file(sweep->own, span_text("~/"), uid));
 	sweep->next = transfers->sweeps;
 	transfers->sweeps = sweep;
-	transfers->count++;
+	transfers_begin(transfers);
 	return 0;
 }
 
@@ -61,7 +61,7 @@ void sweep_end(struct transfers *transfers, struct sweep *sweep)
 	while (*at != sweep)
 		at = &(*at)->next;
 	*at = sweep->next;
-	transfers->count--;
+	transfers_end(transfers);
 	free(sweep);
 }
 

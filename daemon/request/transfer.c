@@ -25,6 +25,31 @@ struct download {
 	uint64_t chunk;        /* the next one */
 };
 
+/* -- how many ------------------------------------------------------------------------------ */
+
+const char *transfers_full(const struct transfers *transfers)
+{
+	if (transfers->count >= TRANSFERS_MAX)
+		return "64 requests of this session are under way";
+	return transfers->user && !user_may_ask(transfers->user)
+		? "as many requests of this user are under way as quota-inflight allows"
+		: NULL;
+}
+
+void transfers_begin(struct transfers *transfers)
+{
+	transfers->count++;
+	if (transfers->user)
+		transfers->user->inflight++;
+}
+
+void transfers_end(struct transfers *transfers)
+{
+	transfers->count--;
+	if (transfers->user)
+		transfers->user->inflight--;
+}
+
 /* -- gets ---------------------------------------------------------------------------------- */
 
 static void download_end(
@@ -35,7 +60,7 @@ static void download_end(
 	while (*at != download)
 		at = &(*at)->next;
 	*at = download->next;
-	transfers->count--;
+	transfers_end(transfers);
 	record_unpin(daemon->vault, download->record);
 	free(download);
 }
@@ -47,7 +72,7 @@ static struct download *download_queue(
 	struct download **at = &transfers->downloads;
 	struct download *download;
 
-	if (transfers->count >= TRANSFERS_MAX)
+	if (transfers_full(transfers))
 		return NULL;
 	download = calloc(1, sizeof(*download));
 	if (!download)
@@ -57,7 +82,7 @@ static struct download *download_queue(
 	while (*at)
 		at = &(*at)->next;
 	*at = download;
-	transfers->count++;
+	transfers_begin(transfers);
 	return download;
 }
 

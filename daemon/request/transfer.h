@@ -43,8 +43,19 @@ struct transfers {
 	struct holder
 		*session; /* what the secrets hang on that end with the session; may be NULL */
 	struct wait_party party; /* called when a name appears that one of the waiters waits for */
+	struct user *user;       /* on whose account it goes; NULL: on nobody's */
 	size_t count;
 };
+
+/*
+ * Whether as many are under way as may be, in this session or over all of its user's; if so, the
+ * words for it, else NULL.
+ */
+const char *transfers_full(const struct transfers *transfers);
+
+/* One more is under way; one is over. */
+void transfers_begin(struct transfers *transfers);
+void transfers_end(struct transfers *transfers);
 
 /* Ends everything; what was not published is wiped. */
 void transfers_finish(struct transfers *transfers, struct daemon *daemon);

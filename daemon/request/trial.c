@@ -299,7 +299,7 @@ int trial_begin(struct transfers *transfers, const struct candidate *candidate)
 	struct trial **at = &transfers->trials;
 	struct trial *trial;
 
-	if (transfers->count >= TRANSFERS_MAX)
+	if (transfers_full(transfers))
 		return STATUS_LIMIT;
 	trial = calloc(1, sizeof(*trial));
 	if (!trial)
@@ -317,7 +317,7 @@ int trial_begin(struct transfers *transfers, const struct candidate *candidate)
 	while (*at)
 		at = &(*at)->next;
 	*at = trial;
-	transfers->count++;
+	transfers_begin(transfers);
 	return 0;
 }
 
@@ -337,7 +337,7 @@ void trial_end(struct transfers *transfers, struct daemon *daemon, struct trial 
 	while (*at != trial)
 		at = &(*at)->next;
 	*at = trial->next;
-	transfers->count--;
+	transfers_end(transfers);
 	leave(trial, daemon, false);
 	value_free(daemon->vault, trial->value);
 	sodium_memzero(trial->wrapped, sizeof(trial->wrapped));

@@ -145,7 +145,7 @@ static struct upload *upload_new(struct transfers *transfers, uint64_t id, size_
 	upload->id = id;
 	upload->next = transfers->uploads;
 	transfers->uploads = upload;
-	transfers->count++;
+	transfers_begin(transfers);
 	return upload;
 }
 
@@ -156,7 +156,7 @@ void upload_end(struct transfers *transfers, struct daemon *daemon, struct uploa
 	while (*at != upload)
 		at = &(*at)->next;
 	*at = upload->next;
-	transfers->count--;
+	transfers_end(transfers);
 	value_free(daemon->vault, upload->value);
 	process_release(daemon->processes, upload->process);
 	free(upload);
@@ -195,7 +195,7 @@ int upload_begin(struct transfers *transfers, struct daemon *daemon, const struc
 {
 	struct upload *upload;
 
-	if (request->size > daemon->max_value || transfers->count >= TRANSFERS_MAX)
+	if (request->size > daemon->max_value || transfers_full(transfers))
 		return STATUS_LIMIT;
 	upload = upload_new(transfers, request->id, words_size(request, name));
 	if (!upload)
@@ -357,9 +357,9 @@ static int hand_over(struct transfers *transfers, struct upload *upload, struct 
 	if (r < 0)
 		return r;
 	/* Its own place is free for the trial. */
-	transfers->count--;
+	transfers_end(transfers);
 	r = trial_begin(transfers, &candidate);
-	transfers->count++;
+	transfers_begin(transfers);
 	if (r != 0)
 		return r;
 	upload->value = NULL;

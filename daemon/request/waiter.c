@@ -31,7 +31,7 @@ int waiter_park(struct transfers *transfers, struct daemon *daemon, const struct
 {
 	struct waiter *waiter;
 
-	if (transfers->count >= TRANSFERS_MAX)
+	if (transfers_full(transfers))
 		return STATUS_LIMIT;
 	waiter = calloc(1, sizeof(*waiter));
 	if (!waiter)
@@ -44,7 +44,7 @@ int waiter_park(struct transfers *transfers, struct daemon *daemon, const struct
 		span_of(waiter->name, wanted->name.size));
 	waiter->next = transfers->waiters;
 	transfers->waiters = waiter;
-	transfers->count++;
+	transfers_begin(transfers);
 	return 0;
 }
 
@@ -55,7 +55,7 @@ void waiter_end(struct transfers *transfers, struct waiter *waiter)
 	while (*at != waiter)
 		at = &(*at)->next;
 	*at = waiter->next;
-	transfers->count--;
+	transfers_end(transfers);
 	wait_queue_leave(&waiter->wait);
 	free(waiter);
 }
@@ -86,9 +86,9 @@ static int waiter_look(struct transfers *transfers, struct daemon *daemon, struc
 		r = STATUS_TIMEOUT;
 	else if (r == 0) {
 		/* Its own place is free for the chunks. */
-		transfers->count--;
+		transfers_end(transfers);
 		r = download_begin(transfers, daemon, &wanted, answers);
-		transfers->count++;
+		transfers_begin(transfers);
 	}
 	waiter_end(transfers, waiter);
 	return r > 0 ? answers_code(answers, wanted.id, r, words_for_waiter(r)) : r;

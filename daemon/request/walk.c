@@ -68,7 +68,7 @@ static void park(struct transfers *transfers, struct walk *walk)
 	while (*at)
 		at = &(*at)->next;
 	*at = walk;
-	transfers->count++;
+	transfers_begin(transfers);
 }
 
 int walk_begin(struct desk *asked, enum right right, walk_step *step, unsigned looks)
@@ -78,7 +78,7 @@ int walk_begin(struct desk *asked, enum right right, walk_step *step, unsigned l
 	struct desk desk;
 	int r;
 
-	if (transfers->count < TRANSFERS_MAX)
+	if (!transfers_full(transfers))
 		walk = walk_new(asked->request, step, looks);
 	if (!walk)
 		return STATUS_LIMIT;
@@ -109,7 +109,7 @@ void walk_end(struct transfers *transfers, struct walk *walk)
 	while (*at != walk)
 		at = &(*at)->next;
 	*at = walk->next;
-	transfers->count--;
+	transfers_end(transfers);
 	free(walk);
 }
 
@@ -128,9 +128,9 @@ int walks_go_on(struct transfers *transfers, struct daemon *daemon, struct answe
 	int r;
 
 	/* Its own place is free for what it answers with. */
-	transfers->count--;
+	transfers_end(transfers);
 	r = walk->step(&desk, walk);
-	transfers->count++;
+	transfers_begin(transfers);
 	daemon_forget_in_time(daemon, daemon_now_ns());
 	if (r == WALK_ON)
 		return 0;

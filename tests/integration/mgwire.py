@@ -48,6 +48,14 @@ class Closed(Exception):
     """The daemon has closed the connection."""
 
 
+class TurnedAway(Exception):
+    """A Hello that tells which quota is in the way."""
+
+    def __init__(self, refusal):
+        super().__init__("refusal %d" % refusal)
+        self.refusal = refusal
+
+
 # -- pieces that have test vectors ---------------------------------------------------------------
 
 def hello(public_key, low=1, high=1, ciphers=CHACHA20_POLY1305_IETF, size=HELLO_SIZE,
@@ -176,7 +184,9 @@ class Wire:
         ours = hello(public_key, **fields)
         self.write(ours)
         theirs = self.read_hello()
-        low, high, ciphers = struct.unpack("<BBI", theirs[6:12])
+        low, high, ciphers, refusal = struct.unpack("<BBIB", theirs[6:13])
+        if refusal and (ciphers, theirs[16:48]) == (0, bytes(32)):
+            raise TurnedAway(refusal)
         if (low, high, ciphers) != (1, 1, CHACHA20_POLY1305_IETF):
             raise Broken("the daemon chose what was not offered")
         self.receive_key, self.send_key = frame_keys(public_key, secret_key, ours, theirs)

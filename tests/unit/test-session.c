@@ -196,8 +196,8 @@ static struct session *come_from(uint32_t uid)
 {
 	struct session *session = sessions.first;
 
-	user_leave(&sessions.users, session->user);
-	session->user = user_enter(&sessions.users, uid);
+	user_leave(session->user);
+	session->user = user_enter(&door.daemon.users, uid, 1);
 	ck_assert_ptr_nonnull(session->user);
 	return session;
 }
@@ -205,7 +205,7 @@ static struct session *come_from(uint32_t uid)
 /* As if his share of the next round were used up already, by others of his connections. */
 static void use_up_next(struct user *user)
 {
-	user->round = sessions.users.round + 1;
+	user->round = door.daemon.users.round + 1;
 	user->spent_ns = USER_SHARE_NS;
 }
 
@@ -253,12 +253,12 @@ START_TEST(who_is_put_off_and_goes_is_forgotten)
 	ck_assert_uint_eq(sessions.line_count, 3);
 	session_close(sessions.line->behind_it);
 	ck_assert_uint_eq(sessions.line_count, 2);
-	ck_assert_uint_eq(user->sessions, 2);
+	ck_assert_uint_eq(user->connections, 2);
 	session_close(sessions.line_end);
 	session_close(sessions.line);
 	ck_assert_ptr_null(sessions.line);
 	ck_assert_ptr_null(sessions.line_end);
-	ck_assert_uint_eq(sessions.users.count, 1);
+	ck_assert_uint_eq(door.daemon.users.count, 1);
 	look();
 	for (int i = 0; i < 3; i++)
 		close(greedy[i]);
