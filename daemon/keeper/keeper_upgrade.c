@@ -24,13 +24,28 @@
 #include "daemon/notify.h"
 #include "daemon/signals.h"
 
-/* Seconds for the new program to take the offer, and for our worker to leave. */
+/* Seconds for the new program to take the offer: our worker serves meanwhile. */
 #define OFFER_S 5
-#define LEAVE_S 3
 
-/* Seconds until the new one serves, and one more for each so many bytes of ledger. */
-#define SERVE_S 5
+/*
+ * From then on nobody serves, and callers wait, five seconds when they say nothing else: whatever
+ * comes of it, somebody is to serve again before these are over. Our worker has the second that
+ * answers on their way may take, and one more; the new program has as long.
+ */
+#define LEAVE_S 2
+#define SERVE_S 2
+
+/*
+ * Or a second for each so many bytes of ledger, where that is longer: every record is checked
+ * before anybody is served. A quick machine does seven times as much in a second (bench-ledger).
+ * With few of these the five seconds hold though the new program does not serve and our next worker
+ * has to adopt, too. With more they cannot be kept, and it has longer: one that is slow, or on a
+ * machine with much to do, is not to be taken for one that never will. Who does well takes no
+ * longer for it.
+ */
 #define SERVE_STEP (UINT64_C(32) << 20)
+#define SERVE_STEPS_FEW 3
+#define SERVE_MORE_S 5
 
 /* Packets heard in one round: whoever talks without end keeps us from nothing else. */
 #define ROUND 16
@@ -336,6 +351,15 @@ static uint64_t ledger_size(const struct estate *estate)
 	return fstat(estate->ledger, &file) < 0 ? 0 : (uint64_t)file.st_blocks * 512;
 }
 
+static unsigned serve_s(const struct estate *estate)
+{
+	unsigned steps = (unsigned)(ledger_size(estate) / SERVE_STEP);
+
+	if (steps > SERVE_STEPS_FEW)
+		return steps + SERVE_MORE_S;
+	return steps > SERVE_S ? steps : SERVE_S;
+}
+
 _Static_assert(LINE_FDS_MAX >= 4 + 2 * CONFIG_LISTENERS_MAX, "all of them fit into a packet");
 _Static_assert(
 	LINE_TEXT_MAX > CONFIG_LISTENERS_MAX * (1 + CONFIG_LISTENER_NAME_MAX), "and their names");
@@ -385,8 +409,7 @@ bool upgrade_worker_ended(struct keeper *keeper)
 	if (r < 0)
 		upgrade_fail(keeper, "the keys cannot be handed over: %s", strerror(-r));
 	else
-		go_on(upgrade, UPGRADE_HANDED,
-			SERVE_S + (unsigned)(ledger_size(keeper->options->estate) / SERVE_STEP));
+		go_on(upgrade, UPGRADE_HANDED, serve_s(keeper->options->estate));
 	return true;
 }
 

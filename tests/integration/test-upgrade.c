@@ -147,7 +147,7 @@ static const struct {
 	{ NULL, "opening:9", "did not serve" },
 	{ NULL, "opening:11", "ended with status 70" },
 	{ NULL, "accepting:19", "did not answer within 5 s" },
-	{ NULL, "mapped:19", "did not serve within 5 s" },
+	{ NULL, "mapped:19", "did not serve within 2 s" },
 };
 
 START_TEST(no_call_fails_when_a_program_does_not_come_up)
@@ -180,6 +180,35 @@ START_TEST(no_call_fails_when_a_program_does_not_come_up)
 }
 END_TEST
 
+/* -- time ---------------------------------------------------------------------------------- */
+
+static void fill(struct mg_client *client, unsigned mib)
+{
+	static uint8_t value[1 << 20];
+	char name[32];
+
+	for (unsigned i = 0; i < mib; i++) {
+		snprintf(name, sizeof(name), "%u", i);
+		ck_assert_int_eq(mg_set(client, name, value, sizeof(value), NULL, NULL), MG_OK);
+	}
+}
+
+START_TEST(what_has_more_to_adopt_has_longer)
+{
+	struct mg_client *client;
+
+	ck_assert_int_eq(setenv("FAILPOINT", "mapped:19", 1), 0);
+	begin();
+	client = ask_for();
+	fill(client, 97);
+	put_in_place(getenv("FAILPOINTS"));
+	ck_assert_int_eq(mg_upgrade(client), MG_NO);
+	ck_assert_msg(strstr(mg_last_error(), "within 3 s"), "%s", mg_last_error());
+	mg_close(client);
+	end();
+}
+END_TEST
+
 int main(void)
 {
 	TCase *claims = tcase_create("upgrade");
@@ -188,5 +217,6 @@ int main(void)
 	tcase_add_test(claims, no_call_fails_while_one_program_follows_another);
 	tcase_add_loop_test(claims, no_call_fails_when_a_program_does_not_come_up, 0,
 		sizeof(bad) / sizeof(bad[0]));
+	tcase_add_test(claims, what_has_more_to_adopt_has_longer);
 	return claims_run(claims, "upgrades under load");
 }
