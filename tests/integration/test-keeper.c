@@ -4,6 +4,8 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "tests/bare.h"
@@ -15,7 +17,18 @@
 #define KILLS 1000
 #define KILLS_SANITIZED 100 /* each of those starts takes long */
 
+/*
+ * How long a worker lives: up to so many calls of all visitors, so that they come to something
+ * however busy the machine is; and none for every fourth, which dies while it begins.
+ */
+#define LIFE_CALLS 60
+
+/* Microseconds between two looks, and within which the one is that is meant. */
+#define LOOK_US 500
+#define MOMENT_US 4000
+
 static struct bare_daemon house;
+static int log_fd; /* what the daemon says */
 
 /* The one child of the keeper, or 0 while there is none. */
 static pid_t worker_of(pid_t keeper)
@@ -40,31 +53,80 @@ static int kills(void)
 	return sanitized && sanitized[0] != '\0' ? KILLS_SANITIZED : KILLS;
 }
 
-static void kill_often(void)
+/* The one after `before` (0: the first one). The keeper has taken leave of that one then. */
+static pid_t next_worker(pid_t before)
 {
-	for (int killed = 0; killed < kills();) {
-		pid_t worker;
+	pid_t worker;
 
-		usleep(5000 + randombytes_uniform(40000));
-		worker = worker_of(house.pid);
-		killed += worker > 0 && kill(worker, SIGKILL) == 0;
+	while ((worker = worker_of(house.pid)) == 0 || worker == before)
+		usleep(LOOK_US);
+	return worker;
+}
+
+static void live(void)
+{
+	if (randombytes_uniform(4) > 0)
+		visitors_await(randombytes_uniform(LIFE_CALLS));
+	usleep(randombytes_uniform(MOMENT_US));
+}
+
+static void kill_often(int times)
+{
+	pid_t worker = next_worker(0);
+
+	for (int i = 0; i < times; i++) {
+		live();
+		ck_assert_int_eq(kill(worker, SIGKILL), 0);
+		worker = next_worker(worker);
 	}
+}
+
+/* -- what the keeper says of it ------------------------------------------------------------ */
+
+/* Its log goes into memory. */
+static void start_logged(void)
+{
+	static const char *const arguments[] = { "--keep", NULL };
+	int before = dup(STDERR_FILENO);
+
+	log_fd = memfd_create("log", MFD_CLOEXEC);
+	ck_assert_int_ge(log_fd, 0);
+	ck_assert_int_ge(dup2(log_fd, STDERR_FILENO), 0);
+	bare_start(&house, arguments);
+	ck_assert_int_ge(dup2(before, STDERR_FILENO), 0);
+	close(before);
+}
+
+static int count_logged(const char *words)
+{
+	char line[512];
+	int count = 0;
+	FILE *log = fdopen(dup(log_fd), "r");
+
+	ck_assert_ptr_nonnull(log);
+	rewind(log);
+	while (fgets(line, sizeof(line), log))
+		count += strstr(line, words) != NULL;
+	fclose(log);
+	return count;
 }
 
 START_TEST(killed_again_and_again_it_has_what_was_acknowledged)
 {
-	static const char *const arguments[] = { "--keep", NULL };
 	struct visits visits;
+	int times = kills();
 
-	bare_start(&house, arguments);
+	start_logged();
 	visitors_come(house.path);
-	kill_often();
+	kill_often(times);
 	visits = visitors_leave();
 	printf("# %lu calls, %lu in doubt, %lu read once\n", visits.calls, visits.unsure,
 		visits.once_read);
 	ck_assert_uint_gt(visits.calls, (unsigned long)kills());
 	ck_assert_uint_gt(visits.once_read, 0);
 	ck_assert_int_eq(bare_stop(&house), 0);
+	ck_assert_int_eq(count_logged("the worker died (Killed)"), times);
+	ck_assert_int_eq(count_logged("the worker died"), times);
 }
 END_TEST
 
@@ -72,7 +134,7 @@ int main(void)
 {
 	TCase *claims = tcase_create("keeper");
 
-	tcase_set_timeout(claims, 200);
+	tcase_set_timeout(claims, 280);
 	tcase_add_test(claims, killed_again_and_again_it_has_what_was_acknowledged);
 	return claims_run(claims, "a worker that is killed");
 }

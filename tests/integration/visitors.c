@@ -8,11 +8,16 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "client/lib/mgclient.h"
 
 #define NAMES 6
 #define LARGEST 60000
+
+/* Microseconds without a call after which none is waited for, and between two looks. */
+#define PATIENCE_US 10000000
+#define LOOK_US 500
 
 static _Atomic bool over;
 static _Atomic unsigned long calls, unsure, once_read;
@@ -232,6 +237,18 @@ void visitors_come(const char *path)
 		visitors[i].number = i;
 		ck_assert_int_eq(mg_open(&visitors[i].client, &options), MG_OK);
 		ck_assert_int_eq(pthread_create(&visitors[i].thread, NULL, visit, &visitors[i]), 0);
+	}
+}
+
+void visitors_await(unsigned long more)
+{
+	unsigned long begun = calls, seen = calls;
+	unsigned waited_us = 0;
+
+	while (calls - begun < more && waited_us < PATIENCE_US) {
+		usleep(LOOK_US);
+		waited_us = calls == seen ? waited_us + LOOK_US : 0;
+		seen = calls;
 	}
 }
 

@@ -19,5 +19,8 @@ struct visits {
 /* They begin, at the daemon behind the socket at `path`. */
 void visitors_come(const char *path);
 
+/* Returns once all of them together have made so many calls more, or for ten seconds none. */
+void visitors_await(unsigned long more);
+
 /* They end, and look for what must be there. */
 struct visits visitors_leave(void);
