@@ -24,6 +24,9 @@
 
 #define UPGRADES 20
 
+/* Calls of all visitors between two of them. */
+#define BETWEEN_CALLS 200
+
 static struct bare_daemon house;
 static char place[48]; /* of the program that an upgrade starts */
 
@@ -56,7 +59,8 @@ static void put_in_place(const char *program)
 
 static void begin(void)
 {
-	static const char *const arguments[] = { "--keep", NULL };
+	static const char *const arguments[] = { "--keep", "--max-value", VISITORS_MAX_VALUE,
+		NULL };
 	static char folder[32];
 	const char *program = getenv("MEMGUARDD");
 
@@ -103,10 +107,21 @@ static void follow(struct mg_client *client)
 	house.pid = (pid_t)status.keeper;
 }
 
+/*
+ * How long the longest call took is told, not judged: on a busy machine that is somebody else's
+ * doing. That it is under a second where nobody disturbs is for bench-upgrade to show.
+ */
 static void tell(const char *what, const struct visits *visits)
 {
 	printf("# %s: %lu calls, %lu failed, the longest took %lu ms\n", what, visits->calls,
-		visits->unsure, visits->longest_us / 1000);
+		visits->failed, visits->longest_us / 1000);
+}
+
+/* Nobody was told that the daemon is away, and no answer was lost on its way. */
+static void check_unnoticed(const struct visits *visits)
+{
+	ck_assert_uint_eq(visits->failed, 0);
+	ck_assert_uint_eq(visits->vanished, 0);
 }
 
 START_TEST(no_call_fails_while_one_program_follows_another)
@@ -118,16 +133,18 @@ START_TEST(no_call_fails_while_one_program_follows_another)
 	client = ask_for();
 	visitors_come(house.path);
 	for (int i = 0; i < UPGRADES; i++) {
-		usleep(1000 * randombytes_uniform(100));
+		visitors_await(BETWEEN_CALLS);
+		usleep(1000 * randombytes_uniform(20));
 		put_in_place(getenv("MEMGUARDD"));
 		ck_assert_msg(mg_upgrade(client) == MG_OK, "%s", mg_last_error());
 		follow(client);
 	}
 	visits = visitors_leave();
 	tell("upgrades", &visits);
-	ck_assert_uint_eq(visits.unsure, 0);
-	ck_assert_uint_gt(visits.calls, UPGRADES);
-	ck_assert_uint_gt(visits.once_read, 0);
+	check_unnoticed(&visits);
+	for (enum deed deed = 0; deed < DEEDS; deed++)
+		ck_assert_msg(visits.done[deed] >= UPGRADES, "%s: only %lu", deed_name(deed),
+			visits.done[deed]);
 	mg_close(client);
 	end();
 }
@@ -161,14 +178,14 @@ START_TEST(no_call_fails_when_a_program_does_not_come_up)
 	begin();
 	client = ask_for();
 	visitors_come(house.path);
-	usleep(50000);
+	visitors_await(BETWEEN_CALLS);
 	put_in_place(program);
 	ck_assert_int_eq(mg_upgrade(client), MG_NO);
 	ck_assert_msg(strstr(mg_last_error(), bad[_i].words), "%s", mg_last_error());
-	usleep(50000);
+	visitors_await(BETWEEN_CALLS);
 	visits = visitors_leave();
 	tell(bad[_i].place[0] ? bad[_i].place : program, &visits);
-	ck_assert_uint_eq(visits.unsure, 0);
+	check_unnoticed(&visits);
 	ck_assert_int_eq(mg_status_of(client, &status), MG_OK);
 	ck_assert_int_eq((pid_t)status.keeper, house.pid);
 	/* And it can still be done well. */

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "tests/integration/knowledge.h"
+
 /*
- * Clients that write, overwrite, remove and read while something happens to the daemon. Each has
+ * Clients that change and read all kinds of things while something happens to the daemon. Each has
  * names of its own and knows what must be there: what was acknowledged, or, where a call failed for
  * the daemon's absence, what was before or what was asked for. What they meet and must not meet
  * fails the test.
@@ -10,13 +12,21 @@
 #define VISITORS 8
 
 struct visits {
-	unsigned long calls;
-	unsigned long unsure;     /* of them failed for the daemon's absence */
-	unsigned long once_read;  /* values for one reader that came out */
+	unsigned long done[DEEDS]; /* calls that were answered that it was */
+	unsigned long calls;       /* of the library */
+	unsigned long failed;      /* of them, for the daemon's absence */
+	unsigned long vanished; /* values for one reader that were stored, and came out to nobody */
+	unsigned long large;    /* values over a MiB that were stored */
 	unsigned long longest_us; /* microseconds of the longest call */
 };
 
-/* They begin, at the daemon behind the socket at `path`. */
+/* What the daemon must let them store: --max-value. */
+#define VISITORS_MAX_VALUE "2m"
+
+/*
+ * They begin, at the daemon behind the socket at `path`; with all the time that a call has where
+ * nobody says anything else.
+ */
 void visitors_come(const char *path);
 
 /* Returns once all of them together have made so many calls more, or for ten seconds none. */
