@@ -8,16 +8,12 @@ import signal
 import time
 import unittest
 
-from daemon import descriptors, wait_for
+from daemon import count_bytes, descriptors, is_secret, wait_for
 from manager import Manager
 from mgwire import Client, Closed, Refused, pb
 
 NOT_FOUND = 3
 ROOT = os.geteuid() == 0
-
-
-def is_secret(link):
-    return "secretmem" in link or "memfd:memguard " in link
 
 
 class RestartTest(unittest.TestCase):
@@ -239,13 +235,6 @@ class Strangers(unittest.TestCase):
 def children(pid):
     text = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text()
     return [int(number) for number in text.split()]
-
-
-def count_bytes(fd):
-    """Bytes that are not 0, as whoever maps the descriptor sees them."""
-    import mmap
-    with mmap.mmap(fd, os.fstat(fd).st_size, mmap.MAP_SHARED, mmap.PROT_READ) as pages:
-        return sum(byte != 0 for byte in pages[:])
 
 
 if __name__ == "__main__":

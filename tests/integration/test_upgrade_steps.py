@@ -10,7 +10,7 @@ import subprocess
 import time
 import unittest
 
-from daemon import wait_for
+from daemon import count_bytes, is_secret, take_descriptor, wait_for
 from mgwire import pb
 from upgrade_case import MGCTL, UpgradeTest, children, parent
 
@@ -288,6 +288,35 @@ class Announced(StepsTest):
         self.assertTrue(wait_for(lambda: self.manager.log().count("serves again") == 2, 60))
         self.assertEqual(self.manager.main, self.keeper)
         self.look()
+
+
+@unittest.skipUnless(ROOT, "needs root: takes a descriptor of another process")
+class GivesUp(StepsTest):
+    """Somebody has taken the keys' descriptor in the moment in which there was one, and so sees what
+    becomes of the pages."""
+
+    def next_worker(self, before):
+        self.assertTrue(wait_for(lambda: children(self.manager.main) not in ([], [before])))
+        return children(self.manager.main)[0]
+
+    def test_nothing_is_left_of_the_keys_behind_ten_faults(self):
+        self.begin("shared", STOP)
+        self.ask()
+        self.assertTrue(wait_for(lambda: state(self.keeper) == "T"))
+        keys = take_descriptor(self.keeper, is_secret)
+        self.assertGreaterEqual(keys, 0)
+        self.addCleanup(os.close, keys)
+        os.kill(self.keeper, signal.SIGCONT)
+        self.assertTrue(wait_for(lambda: self.manager.main != self.keeper))
+        self.look()
+        worker = 0
+        for _ in range(10):
+            self.assertGreater(count_bytes(keys), 4000)
+            worker = self.next_worker(worker)
+            os.kill(worker, signal.SIGSEGV)
+        self.assertTrue(self.manager.main_gone())
+        self.assertIn("everything is purged: too many workers have died", self.manager.log())
+        self.assertEqual(count_bytes(keys), 0)
 
 
 @unittest.skipUnless(ROOT, "only a service manager of root's is trusted with the keys")
