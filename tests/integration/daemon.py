@@ -32,6 +32,14 @@ def accepts(path):
     return True
 
 
+def has_secretmem():
+    """Whether this kernel gives memfd_secret(2) to anybody."""
+    fd = ctypes.CDLL(None).syscall(ctypes.c_long(447), 0)
+    if fd >= 0:
+        os.close(fd)
+    return fd >= 0
+
+
 def descriptors(pid):
     """What the descriptors of a process refer to; one that is closed meanwhile is left out."""
     links = []

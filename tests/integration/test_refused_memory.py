@@ -4,7 +4,6 @@ daemon serves, or ends with a status and a line; mgctl and a service do their wo
 Nobody is purged, hangs or dies of a signal, and what is stored stays."""
 
 import contextlib
-import ctypes
 import json
 import os
 import pathlib
@@ -16,7 +15,7 @@ import tempfile
 import time
 import unittest
 
-from daemon import Daemon, accepts, wait_for
+from daemon import Daemon, accepts, has_secretmem, wait_for
 from mgwire import Client, Refused, pb
 
 MEMGUARDD = os.environ["MEMGUARDD"]
@@ -31,13 +30,6 @@ SMALL, LARGE = b"value", os.urandom(1 << 20)
 
 # What a daemon says of a life in which it was asked to purge, once, and to end.
 USUAL = (" serves unix:", "purged everything, as uid", "ending, on Terminated")
-
-
-def has_secretmem():
-    fd = ctypes.CDLL(None).syscall(ctypes.c_long(447), 0)
-    if fd >= 0:
-        os.close(fd)
-    return fd >= 0
 
 
 def lines(text):
