@@ -407,3 +407,65 @@ static inline struct account *account_of(void (*run)(void))
 	free(end);
 	return account;
 }
+
+/* -- the next process's own steps ---------------------------------------------------------- */
+
+/* Makes a vault over a file and the next process's keys, and looks at each of its steps. */
+static inline struct account *account_of_opening(struct scene *scene)
+{
+	struct account *account = calloc(1, sizeof(*account));
+	struct remains *remains = remains_of(scene);
+	struct vault *opened = NULL;
+	struct scene *end;
+
+	ck_assert_ptr_nonnull(account);
+	memcpy(next_keys, scene->keys, KEYS_SIZE);
+	watch_begin(remains->fd, NULL, 0, next_keys);
+	ck_assert_int_eq(
+		coffer_adopt(&remains->coffer, next_keys, 512, remains->view, &rig.guard), 0);
+	ck_assert_int_eq(vault_new(&opened, &remains->coffer, remains->fd), 0);
+	watch_end();
+	end = scene_of(remains->fd, next_keys);
+	account->steps = watch.count;
+	judge_steps(account, scene, end);
+	if (account->complaint[0] == '\0')
+		check_account(scene, end);
+	vault_free(opened);
+	forget_remains(remains);
+	free(end);
+	return account;
+}
+
+static inline struct scene *scene_after(const struct scene *start, uint64_t steps)
+{
+	struct scene *scene = malloc(sizeof(*scene));
+
+	ck_assert_ptr_nonnull(scene);
+	*scene = *start;
+	for (uint64_t i = 0; i < steps; i++)
+		scene_apply(scene, &watch.steps[i]);
+	return scene;
+}
+
+/* How many steps it takes until it is another state. */
+static inline uint64_t find_turn(const struct scene *start)
+{
+	uint64_t low = 0;
+	uint64_t high = watch.count;
+	struct picture before = { "" };
+
+	ck_assert_ptr_null(adopt_scene(start, &before));
+	while (low + 1 < high) {
+		uint64_t middle = (low + high) / 2;
+		struct scene *scene = scene_after(start, middle);
+		struct picture found = { "" };
+
+		ck_assert_ptr_null(adopt_scene(scene, &found));
+		if (strcmp(found.text, before.text) == 0)
+			low = middle;
+		else
+			high = middle;
+		free(scene);
+	}
+	return high;
+}
