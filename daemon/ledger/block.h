@@ -20,7 +20,10 @@ struct block {
 	uint8_t kind[sizeof(uint16_t)];
 };
 
-/* Numbers that neither text nor a small number looks like. */
+/*
+ * Numbers that neither text nor a small number looks like. Of two of them both bytes differ: none
+ * becomes another one because a single byte was overwritten.
+ */
 enum block_kind {
 	BLOCK_NOTHING = 0,
 	BLOCK_RECORD = 0xe1c9,
@@ -28,6 +31,8 @@ enum block_kind {
 	BLOCK_CHUNK = 0xe3cb,
 	BLOCK_TABLE = 0xe4cc,
 	BLOCK_ANSWER = 0xe5cd,
+	BLOCK_STAGED = 0xe6ce, /* a record once it is published, and listed by a commit before */
+	BLOCK_COMMIT = 0xe7cf,
 };
 
 static inline enum block_kind block_kind(const void *bytes)

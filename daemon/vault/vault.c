@@ -310,8 +310,7 @@ static int publish(struct vault *vault, const struct draft *draft)
 	vault_count_on(vault);
 	formers_follow(vault, draft->offset);
 	lifetime_begin(vault, draft->offset, draft->put, draft->old_offset);
-	if (draft->put->frozen)
-		batches_disturb(vault, draft->put->name);
+	batches_disturb(vault, draft->put->name);
 	return 0;
 }
 
@@ -472,10 +471,12 @@ void vault_take_out(struct vault *vault, uint64_t offset, bool intact)
 	uint64_t secret = get_number(header->secret);
 	bool former = header->flags & RECORD_FORMER;
 
-	if (former)
+	if (former) {
 		former_drop(vault, offset);
-	else
+	} else {
 		index_remove(vault->index, record_name(header), offset);
+		batches_disturb(vault, record_name(header));
+	}
 	record_retire(vault, offset, intact);
 	if (!former)
 		formers_end(vault, secret);
@@ -484,6 +485,7 @@ void vault_take_out(struct vault *vault, uint64_t offset, bool intact)
 void vault_take_out_damaged(struct vault *vault, struct span name, uint64_t offset)
 {
 	index_remove(vault->index, name, offset);
+	batches_disturb(vault, name);
 	record_retire(vault, offset, false);
 	formers_end_behind(vault, offset);
 }

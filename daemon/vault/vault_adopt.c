@@ -36,6 +36,8 @@ struct adoption {
 	struct offsets segments;
 	struct offsets chunks;
 	struct offsets answers;
+	struct offsets commits;
+	struct offsets staged; /* records that are to be published */
 };
 
 int offsets_add(struct offsets *offsets, uint64_t offset)
@@ -66,6 +68,8 @@ static void finish(struct adoption *adoption)
 	free(adoption->segments.at);
 	free(adoption->chunks.at);
 	free(adoption->answers.at);
+	free(adoption->commits.at);
+	free(adoption->staged.at);
 }
 
 /* -- finding ------------------------------------------------------------------------------- */
@@ -75,11 +79,19 @@ static uint64_t sequence_at(const struct vault *vault, uint64_t offset)
 	return get_number(record_header(vault, offset)->sequence);
 }
 
+/* One that is still to be published follows whatever there is. */
+static bool is_later(const struct vault *vault, uint64_t there, uint64_t more)
+{
+	if (record_staged(vault, there) != record_staged(vault, more))
+		return record_staged(vault, more);
+	return sequence_at(vault, there) < sequence_at(vault, more);
+}
+
 /* Of two records of a name the later one counts. */
 static uint64_t choose_later(void *context, uint64_t there, uint64_t more)
 {
 	struct adoption *adoption = context;
-	bool later = sequence_at(adoption->vault, there) < sequence_at(adoption->vault, more);
+	bool later = is_later(adoption->vault, there, more);
 
 	if (offsets_add(&adoption->older, later ? there : more) < 0)
 		adoption->failed = -ENOMEM;
@@ -183,19 +195,49 @@ static int look_at_record(struct adoption *adoption, uint64_t offset, uint64_t *
 	return counted || could_be_record(vault, offset) ? suspect(adoption, offset) : 0;
 }
 
+/* Whether one byte makes the difference. */
+static bool is_almost(unsigned kind, enum block_kind other)
+{
+	return ((kind ^ other) & 0xff) == 0 || ((kind ^ other) & 0xff00) == 0;
+}
+
 /* A record whose kind alone was overwritten would vanish without a word. */
 static bool was_record(struct adoption *adoption, uint64_t offset, unsigned kind)
 {
 	const struct vault *vault = adoption->vault;
 	uint8_t tag[BLOCK_TAG_SIZE];
 
-	if (((kind ^ BLOCK_RECORD) & 0xff) != 0 && ((kind ^ BLOCK_RECORD) & 0xff00) != 0)
-		return false;
-	if (!record_fits(vault, offset))
+	if (!is_almost(kind, BLOCK_RECORD) || !record_fits(vault, offset))
 		return false;
 	adoption->looked++;
 	return record_tag(vault, record_header(vault, offset), tag) == 0 &&
 		memcmp(tag, record_header(vault, offset)->block.tag, sizeof(tag)) == 0;
+}
+
+/* So would a commit, and with it all that was not published yet. */
+static bool was_commit(struct adoption *adoption, uint64_t offset, unsigned kind)
+{
+	if (!is_almost(kind, BLOCK_COMMIT))
+		return false;
+	adoption->looked++;
+	return commit_intact(adoption->vault, offset);
+}
+
+/* What claims to make a batch happen. */
+static int look_at_commit(struct adoption *adoption, uint64_t offset)
+{
+	struct vault *vault = adoption->vault;
+	uint64_t highest = adoption->given + 1;
+
+	if (!commit_intact(vault, offset))
+		return commit_suspicious(vault, offset, highest) ? suspect(adoption, offset) : 0;
+	if (commit_sequence(vault, offset) > highest)
+		return suspect(adoption, offset);
+	if (commit_sequence(vault, offset) >= adoption->highest) {
+		adoption->highest = commit_sequence(vault, offset);
+		adoption->last = 0;
+	}
+	return offsets_add(&adoption->commits, offset);
 }
 
 static int look_at(struct adoption *adoption, uint64_t offset, uint64_t *sizep)
@@ -218,8 +260,13 @@ static int look_at(struct adoption *adoption, uint64_t offset, uint64_t *sizep)
 		adoption->looked++;
 		return answer_adoptable(vault, offset) ? offsets_add(&adoption->answers, offset)
 						       : 0;
+	case BLOCK_COMMIT:
+		adoption->looked++;
+		return look_at_commit(adoption, offset);
 	default:
-		return was_record(adoption, offset, kind) ? suspect(adoption, offset) : 0;
+		return was_record(adoption, offset, kind) || was_commit(adoption, offset, kind)
+			? suspect(adoption, offset)
+			: 0;
 	}
 }
 
@@ -252,6 +299,65 @@ static int find_blocks(struct adoption *adoption)
 		}
 	}
 	coffer_forget(adoption->vault->coffer);
+	return r;
+}
+
+/* -- what was committed -------------------------------------------------------------------- */
+
+/*
+ * What a commit lists. What is staged is a record; what is none any more has been published, or its
+ * life was over, and something else may be there by now.
+ */
+static int look_at_listed(void *context, uint64_t offset, uint64_t sequence)
+{
+	struct adoption *adoption = context;
+	struct vault *vault = adoption->vault;
+	enum block_kind kind;
+
+	if (ledger_block(vault->ledger, offset) < sizeof(struct header))
+		return 0;
+	kind = block_kind(record_header(vault, offset));
+	if (!is_almost(kind, BLOCK_STAGED))
+		return 0;
+	adoption->looked++;
+	rest(adoption);
+	if (!record_proved(vault, offset))
+		return kind == BLOCK_STAGED ? suspect(adoption, offset) : 0;
+	/* It was listed once more since, or is another batch's. */
+	if (sequence_at(vault, offset) != sequence)
+		return 0;
+	if (kind != BLOCK_STAGED)
+		return suspect(adoption, offset);
+	if (offsets_add(&adoption->staged, offset) < 0)
+		return -ENOMEM;
+	return add_record(adoption, offset);
+}
+
+static int by_offset(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a;
+	uint64_t y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void sort(struct offsets *offsets)
+{
+	if (offsets->count > 1)
+		qsort(offsets->at, offsets->count, sizeof(*offsets->at), by_offset);
+}
+
+/* The list of records stays in the order in which they lie. */
+static int find_staged(struct adoption *adoption)
+{
+	const struct offsets *commits = &adoption->commits;
+	int r = 0;
+
+	for (size_t i = 0; i < commits->count && r == 0; i++)
+		r = commit_each(adoption->vault, commits->at[i], look_at_listed, adoption);
+	coffer_forget(adoption->vault->coffer);
+	if (adoption->staged.count > 0)
+		sort(&adoption->records);
 	return r;
 }
 
@@ -304,14 +410,6 @@ static int claim_record(struct adoption *adoption, uint64_t offset)
 	return sort_in(adoption, offset);
 }
 
-static int by_offset(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a;
-	uint64_t y = *(const uint64_t *)b;
-
-	return (x > y) - (x < y);
-}
-
 /* In the order in which they lie, which costs far less than that of the index. */
 static int claim_records(struct adoption *adoption)
 {
@@ -319,8 +417,7 @@ static int claim_records(struct adoption *adoption)
 	size_t passed = 0;
 	int r = 0;
 
-	if (older->count > 1)
-		qsort(older->at, older->count, sizeof(*older->at), by_offset);
+	sort(older);
 	for (size_t i = 0; i < adoption->records.count && r == 0; i++) {
 		uint64_t offset = adoption->records.at[i];
 
@@ -348,11 +445,15 @@ static int adopt_formers(struct adoption *adoption)
 
 /* -- the end ------------------------------------------------------------------------------- */
 
-/* Before they are wiped: half wiped they would be taken for what is not what was written. */
-static void end_older(struct vault *vault, const struct offsets *older)
+/*
+ * Before what is older is wiped: half wiped it would be taken for what is not what was written. It
+ * ends while what follows it is still staged, and the commit ends last.
+ */
+static void set_kinds(struct vault *vault, const struct offsets *offsets, enum block_kind kind)
 {
-	for (size_t i = 0; i < older->count; i++)
-		block_set_kind(record_header(vault, older->at[i]), BLOCK_NOTHING);
+	for (size_t i = 0; i < offsets->count; i++)
+		block_set_kind(
+			ledger_at(vault->ledger, offsets->at[i], sizeof(struct block)), kind);
 }
 
 /* Formers come last in a list and go first; with a secret go all of its formers. */
@@ -397,11 +498,13 @@ static uint64_t count_suspects(const struct adoption *adoption)
 	return count;
 }
 
-static int adopt(struct adoption *adoption)
+static int adopt(struct adoption *adoption, struct coffer_notes *notes)
 {
 	struct vault *vault = adoption->vault;
 	int r = find_blocks(adoption);
 
+	if (r == 0)
+		r = find_staged(adoption);
 	if (r == 0)
 		r = index_records(adoption);
 	if (r == 0)
@@ -420,7 +523,12 @@ static int adopt(struct adoption *adoption)
 	if (r < 0)
 		return r;
 	vault->broken = count_suspects(adoption) + adoption->broken.count;
-	end_older(vault, &adoption->older);
+	set_kinds(vault, &adoption->older, BLOCK_NOTHING);
+	set_kinds(vault, &adoption->staged, BLOCK_RECORD);
+	/* The commit's number is given away, whether anything else shows it or not. */
+	vault->sequence = adoption->highest;
+	atomic_store(&notes->number, vault->sequence);
+	set_kinds(vault, &adoption->commits, BLOCK_NOTHING);
 	ledger_settle(vault->ledger);
 	take_out(vault, &adoption->broken, false);
 	take_out(vault, &adoption->over, true);
@@ -438,13 +546,11 @@ int vault_adopt(struct vault *vault)
 	if (!notes)
 		return -EKEYEXPIRED;
 	adoption.given = adoption.highest = atomic_load(&notes->number);
-	r = adopt(&adoption);
+	r = adopt(&adoption, notes);
 	finish(&adoption);
 	coffer_forget(vault->coffer);
 	if (r < 0)
 		return r;
-	vault->sequence = adoption.highest;
-	atomic_store(&notes->number, vault->sequence);
 	/* Whatever a purge had not wiped yet is not a loss. */
 	if (atomic_exchange(&notes->purging, 0))
 		vault->broken = 0;

@@ -68,6 +68,7 @@ int record_publish_copy(struct vault *vault, uint64_t offset, uint64_t copy)
 	} else {
 		index_replace(vault->index, record_name(header), offset, copy);
 		formers_follow(vault, copy);
+		batches_disturb(vault, record_name(header));
 	}
 	record_move(vault, offset, copy);
 	vault_give(vault, offset);
@@ -106,7 +107,6 @@ int vault_freeze(struct vault *vault, struct span name, bool frozen,
 	if (r != 0)
 		return r;
 	record_header(vault, copy)->flags ^= RECORD_FROZEN;
-	batches_disturb(vault, name);
 	return record_publish_copy(vault, offset, copy);
 }
 
@@ -177,6 +177,8 @@ int vault_move(struct vault *vault, const struct vault_move *move, uint64_t *ver
 		return r;
 	index_remove(vault->index, move->name, offset);
 	formers_follow(vault, copy);
+	batches_disturb(vault, move->name);
+	batches_disturb(vault, move->to);
 	record_move(vault, offset, copy);
 	vault_give(vault, offset);
 	return 0;

@@ -212,9 +212,13 @@ struct span record_name(const struct header *header);
 /* The tags as they lie behind the name. */
 struct span record_tags(const struct header *header);
 
-/* Whether the sizes in a header fit into the block that it lies in, and it says what it is. */
+/*
+ * Whether the sizes in a header fit into the block that it lies in, and it says what it is; or that
+ * it will be once it is published.
+ */
 bool record_fits(const struct vault *vault, uint64_t offset);
 bool record_well_formed(const struct vault *vault, uint64_t offset);
+bool record_staged(const struct vault *vault, uint64_t offset);
 
 /*
  * The tag of a block of a kind: over the kind and then over one span after the other. Returns 0,
@@ -247,8 +251,12 @@ int table_tag(const struct vault *vault, const struct table *table, uint64_t ext
 /* Makes the table of a well-formed header, if there is one, that of its secret and version. */
 int table_seal(const struct vault *vault, const struct header *header);
 
-/* Whether a record is what was written, its table included. Touches the ledger key. */
+/*
+ * Whether a record is what was written, its table included; and whether it would be if its kind
+ * said that it is one. Touch the ledger key.
+ */
 bool record_intact(const struct vault *vault, uint64_t offset);
+bool record_proved(const struct vault *vault, uint64_t offset);
 
 /* Bytes of the block that a header lies in, and the place that it names. */
 size_t record_block_size(const struct header *header);
@@ -282,7 +290,10 @@ struct record *record_handle(struct vault *vault, uint64_t offset);
  */
 void record_retire(struct vault *vault, uint64_t offset, bool intact);
 
-/* A record that is not what was written keeps its name, but neither key nor term. */
+/*
+ * A record that is not what was written keeps its name, but neither key nor term. One that is
+ * staged will not be published any more.
+ */
 void record_lose(struct vault *vault, uint64_t offset);
 
 /* A purge has reached the record: whoever has it pinned is told. */
@@ -473,16 +484,57 @@ int vault_adopt(struct vault *vault);
 /* A name is asked for: if it is in a committed batch, its turn is now. Touches keys. */
 void batches_hurry(struct vault *vault, struct span name);
 
-/* What stands under a name is frozen now, or a stream: batches that hold it look again. */
+/* What stands under a name is another now: batches that hold it make its record ready again. */
 void batches_disturb(struct vault *vault, struct span name);
 
 /* Wipes all of them: nothing more can be added. And frees them. */
 void batches_purge(struct vault *vault);
 void batches_free(struct vault *vault);
 
+/* Frees them; what is committed stays so, for who adopts the file. */
+void batches_leave(struct vault *vault);
+
 /* Whether there is one that nobody waits for; and a step of it: false when there is none. */
 bool batches_left(const struct vault *vault);
 bool batches_go_on(struct vault *vault);
+
+/* -- what commits a batch (vault_commit.c) ------------------------------------------------- */
+
+/* A record of the batch, in the list behind the block's first COMMIT_SIZE bytes. */
+struct listed {
+	uint8_t place[sizeof(uint32_t)]; /* in units */
+	uint8_t sequence[NUMBER_SIZE];   /* of the record as it was when it was listed */
+};
+
+#define COMMIT_SIZE 66
+#define COMMIT_MAX ((LEDGER_BLOCK_MAX - COMMIT_SIZE) / sizeof(struct listed))
+
+static inline uint64_t listed_place(const struct listed *listed)
+{
+	return (uint64_t)bytes_get32(listed->place) * LEDGER_UNIT;
+}
+
+/*
+ * From the moment in which this block is there the records that are listed and staged count, and
+ * what was promised is answered with `version`. vault_give ends it. Returns 0, STATUS_LIMIT, or
+ * -EKEYEXPIRED; nothing has changed then. Touches the ledger key.
+ */
+int commit_write(struct vault *vault, const struct listed *list, uint32_t count, uint64_t version,
+	uint64_t *offsetp);
+
+/* Whether a block of its kind is what was written. Touches the ledger key. */
+bool commit_intact(const struct vault *vault, uint64_t offset);
+
+/*
+ * Whether one that is not may have been one, whatever byte was overwritten: its number is one up to
+ * `highest`. Ciphertext hardly ever has such a one.
+ */
+bool commit_suspicious(const struct vault *vault, uint64_t offset, uint64_t highest);
+
+/* Of an intact one: its number, and what it lists. Stops at what is not 0; gives that. */
+uint64_t commit_sequence(const struct vault *vault, uint64_t offset);
+int commit_each(const struct vault *vault, uint64_t offset,
+	int (*visit)(void *context, uint64_t record, uint64_t sequence), void *context);
 
 /* -- streams (vault_stream.c) -------------------------------------------------------------- */
 

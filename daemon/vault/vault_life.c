@@ -12,7 +12,8 @@ static struct span index_name(void *context, uint64_t reference)
 {
 	const struct vault *vault = context;
 
-	if (!record_well_formed(vault, reference))
+	/* What is staged is in it while it is adopted, and just before it is published. */
+	if (!record_well_formed(vault, reference) && !record_staged(vault, reference))
 		return span_of(NULL, 0);
 	return record_name(record_header(vault, reference));
 }
@@ -77,6 +78,7 @@ void vault_leave(struct vault *vault)
 		return;
 	while (vault->values)
 		value_drop(vault, vault->values);
+	batches_leave(vault);
 	streams_leave(vault);
 	formers_leave(vault);
 	free_pinned(vault);

@@ -285,6 +285,7 @@ static int consume(struct vault *vault, uint64_t offset)
 	}
 	vault_count_on(vault);
 	index_replace(vault->index, record_name(old), offset, tombstone);
+	batches_disturb(vault, record_name(old));
 	record_retire(vault, offset, true);
 	formers_end(vault, get_number(record_header(vault, tombstone)->secret));
 	of.holders[BOND_OWNER] = owner->holder;
@@ -430,6 +431,9 @@ int vault_touch(struct vault *vault, struct span name, uint64_t ttl_ms,
 
 void vault_end_record(struct vault *vault, uint64_t offset)
 {
+	/* What was committed has its turn before its end: what was before it goes as well. */
+	if (record_staged(vault, offset))
+		batches_hurry(vault, record_name(record_header(vault, offset)));
 	/* Its name cannot be trusted any more: it goes on saying that it is damaged. */
 	if (!record_intact(vault, offset))
 		record_lose(vault, offset);

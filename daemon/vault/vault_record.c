@@ -71,6 +71,12 @@ bool record_well_formed(const struct vault *vault, uint64_t offset)
 		block_kind(record_header(vault, offset)) == BLOCK_RECORD;
 }
 
+bool record_staged(const struct vault *vault, uint64_t offset)
+{
+	return record_fits(vault, offset) &&
+		block_kind(record_header(vault, offset)) == BLOCK_STAGED;
+}
+
 struct span record_table(const struct vault *vault, uint64_t place, uint64_t size)
 {
 	uint64_t extents = extents_in(chunks_in(size));
@@ -154,18 +160,23 @@ static bool table_intact(const struct vault *vault, const struct header *header)
 		memcmp(table->version, header->version, NUMBER_SIZE) == 0;
 }
 
-/* Whether a record is what was written. */
-bool record_intact(const struct vault *vault, uint64_t offset)
+bool record_proved(const struct vault *vault, uint64_t offset)
 {
 	const struct header *header;
 	uint8_t tag[BLOCK_TAG_SIZE];
 
-	if (!record_well_formed(vault, offset))
+	if (!record_fits(vault, offset))
 		return false;
 	header = record_header(vault, offset);
 	return record_tag(vault, header, tag) == 0 &&
 		sodium_memcmp(tag, header->block.tag, sizeof(tag)) == 0 &&
 		table_intact(vault, header);
+}
+
+/* Whether a record is what was written. */
+bool record_intact(const struct vault *vault, uint64_t offset)
+{
+	return record_well_formed(vault, offset) && record_proved(vault, offset);
 }
 
 bool record_over(const struct vault *vault, uint64_t offset)
@@ -314,6 +325,10 @@ static void forget_term(struct vault *vault, uint64_t offset)
 
 void record_lose(struct vault *vault, uint64_t offset)
 {
+	struct header *header = record_header(vault, offset);
+
+	if (block_kind(header) == BLOCK_STAGED)
+		block_set_kind(header, BLOCK_NOTHING);
 	wipe_key(vault, offset);
 	forget_term(vault, offset);
 }

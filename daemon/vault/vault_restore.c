@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/vault/vault_restore.h"
 
+#include <errno.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,20 +12,29 @@
 /* Secrets that one step looks at, or publishes: a fraction of a millisecond. */
 #define STEP_LOOKS 64
 
-/* As often is a batch looked through from the beginning because something was frozen meanwhile. */
+/*
+ * As often is a batch looked through from the beginning, because there was no memory to note what
+ * was changed meanwhile, or no room for it in the list.
+ */
 #define CHECKS_MAX 16
 
 struct batch {
 	struct batch *next;
-	struct index *index; /* of its records */
-	bool committed;
-	bool left; /* nobody waits for it */
+	struct index *index; /* of its records; those that are ready are staged */
+	uint64_t commit;     /* the block that lists them; 0: it is not committed */
+	bool left;           /* nobody waits for it */
 	bool purged;
-	bool disturbed; /* since the look at it began: what was found may not be so any more */
+	bool disturbed; /* what was found may not be so any more: from the beginning again */
 	unsigned checks;
-	struct span after; /* where the look stands */
+	struct span after;     /* where the look stands */
+	struct offsets again;  /* records whose names were changed since they were looked at */
+	struct listed *listed; /* as they became ready; what comes later of one counts */
+	size_t listed_count;
+	size_t listed_capacity;
 	char last[NAME_FILED_MAX];
 };
+
+_Static_assert(BATCH_MAX < COMMIT_MAX, "a list has room for more than a batch");
 
 /* -- its life ------------------------------------------------------------------------------ */
 
@@ -64,27 +74,46 @@ static void wipe_apart(void *context, uint64_t offset)
 	record_retire(context, offset, record_fits(context, offset));
 }
 
+static void forget_list(struct batch *batch)
+{
+	free(batch->listed);
+	batch->listed = NULL;
+	batch->listed_count = batch->listed_capacity = 0;
+}
+
+/* Without its commit none of it counts. */
 static void empty_batch(struct vault *vault, struct batch *batch)
 {
-	if (batch->committed)
+	if (batch->commit != 0) {
 		index_withdraw(vault->index, index_count(batch->index));
-	batch->committed = false;
+		vault_give(vault, batch->commit);
+	}
+	batch->commit = 0;
 	index_each(batch->index, wipe_apart, vault);
 	index_clear(batch->index);
+	batch->again.count = 0;
+	forget_list(batch);
+}
+
+static void forget_batch(struct vault *vault, struct batch *batch)
+{
+	struct batch **at = &vault->batches;
+
+	while (*at != batch)
+		at = &(*at)->next;
+	*at = batch->next;
+	index_free(batch->index);
+	free(batch->again.at);
+	free(batch->listed);
+	free(batch);
 }
 
 void batch_free(struct vault *vault, struct batch *batch)
 {
-	struct batch **at = &vault->batches;
-
 	if (!batch)
 		return;
-	while (*at != batch)
-		at = &(*at)->next;
-	*at = batch->next;
 	empty_batch(vault, batch);
-	index_free(batch->index);
-	free(batch);
+	forget_batch(vault, batch);
 }
 
 uint64_t batch_count(const struct batch *batch)
@@ -106,13 +135,20 @@ void batches_free(struct vault *vault)
 		batch_free(vault, vault->batches);
 }
 
+void batches_leave(struct vault *vault)
+{
+	while (vault->batches)
+		forget_batch(vault, vault->batches);
+}
+
 /* -- gathering ----------------------------------------------------------------------------- */
 
-static bool holds(const struct batch *batch, struct span name)
+/* Where its record of a name is, or 0. */
+static uint64_t find_in(const struct batch *batch, struct span name)
 {
 	uint64_t suspect;
 
-	return index_find(batch->index, name, &suspect) != 0;
+	return index_find(batch->index, name, &suspect);
 }
 
 int batch_add(struct vault *vault, struct batch *batch, struct value **valuep,
@@ -124,8 +160,10 @@ int batch_add(struct vault *vault, struct batch *batch, struct value **valuep,
 
 	if (batch->purged)
 		return STATUS_GONE;
-	if (holds(batch, put->name))
+	if (find_in(batch, put->name) != 0)
 		return STATUS_CONFLICT;
+	if (index_count(batch->index) >= BATCH_MAX)
+		return STATUS_LIMIT;
 	r = vault_write_apart(vault, valuep, put, times->version, &offset);
 	if (r != 0)
 		return r;
@@ -141,13 +179,17 @@ int batch_add(struct vault *vault, struct batch *batch, struct value **valuep,
 
 /* -- looking ------------------------------------------------------------------------------- */
 
-/* Whether a record may come under the name: 0, a status or a negative errno. */
-static int check_name(struct vault *vault, struct span name)
+/*
+ * Whether a record may come under the name, and the version of what is there (0: nothing): 0, a
+ * status or a negative errno.
+ */
+static int check_name(struct vault *vault, struct span name, uint64_t *versionp)
 {
 	uint64_t offset;
 	const struct header *old;
 	int r = vault_look_up(vault, name, &offset);
 
+	*versionp = 0;
 	if (r == STATUS_NOT_FOUND || r == STATUS_GONE)
 		return 0;
 	if (r != 0)
@@ -157,59 +199,9 @@ static int check_name(struct vault *vault, struct span name)
 		return STATUS_INVALID;
 	if (old->flags & RECORD_FROZEN)
 		return STATUS_FROZEN;
-	return get_number(old->version) >= NUMBER_MAX ? STATUS_LIMIT : 0;
+	*versionp = get_number(old->version);
+	return *versionp >= NUMBER_MAX ? STATUS_LIMIT : 0;
 }
-
-/* From the beginning again, unless that was too often. */
-static int begin_again(struct batch *batch)
-{
-	batch->after = span_of(NULL, 0);
-	batch->disturbed = false;
-	return ++batch->checks < CHECKS_MAX ? 0 : STATUS_CONFLICT;
-}
-
-int batch_check(struct vault *vault, struct batch *batch, const struct batch_judge *judge,
-	struct span *namep)
-{
-	if (batch->purged)
-		return STATUS_GONE;
-	if (batch->disturbed)
-		return begin_again(batch);
-	for (unsigned i = 0; i < STEP_LOOKS; i++) {
-		uint64_t offset = index_next(batch->index, span_of(NULL, 0), batch->after);
-		int r;
-
-		if (offset == 0)
-			return 1;
-		*namep = record_name(record_header(vault, offset));
-		memcpy(batch->last, namep->data, namep->size);
-		batch->after = span_of(batch->last, namep->size);
-		r = judge && !judge->may(judge->context, *namep) ? STATUS_DENIED
-								 : check_name(vault, *namep);
-		if (r != 0)
-			return r;
-	}
-	return 0;
-}
-
-void batches_disturb(struct vault *vault, struct span name)
-{
-	for (struct batch *batch = vault->batches; batch; batch = batch->next)
-		if (!batch->committed && holds(batch, name))
-			batch->disturbed = true;
-}
-
-int batch_commit(struct vault *vault, struct batch *batch)
-{
-	uint64_t count = index_count(batch->index);
-
-	if (vault->sequence + count >= NUMBER_MAX || index_promise(vault->index, count) < 0)
-		return STATUS_LIMIT;
-	batch->committed = true;
-	return 0;
-}
-
-/* -- publishing ---------------------------------------------------------------------------- */
 
 /* Whether its life has ended before it was published: its key and its term are gone then. */
 static bool has_ended(const struct vault *vault, uint64_t offset)
@@ -239,7 +231,190 @@ static void rebind(struct vault *vault, struct header *header, uint64_t version)
 	sodium_memzero(key, sizeof(key));
 }
 
-/* Puts the record in the place of what is there under its name. */
+/* Sees to it that one more record can be listed. Returns 0 or STATUS_LIMIT. */
+static int reserve_listed(struct batch *batch)
+{
+	size_t capacity = batch->listed_capacity * 2 + STEP_LOOKS;
+	struct listed *listed;
+
+	if (batch->listed_count < batch->listed_capacity)
+		return 0;
+	listed = reallocarray(batch->listed, capacity, sizeof(*listed));
+	if (!listed)
+		return STATUS_LIMIT;
+	batch->listed = listed;
+	batch->listed_capacity = capacity;
+	return 0;
+}
+
+static void add_listed(struct batch *batch, uint64_t offset, const struct header *header)
+{
+	struct listed *listed = &batch->listed[batch->listed_count++];
+
+	bytes_put32(listed->place, (uint32_t)(offset / LEDGER_UNIT));
+	memcpy(listed->sequence, header->sequence, sizeof(listed->sequence));
+}
+
+/* The next number, and the tag of the record that it is once it is published. */
+static int stage(struct vault *vault, struct batch *batch, uint64_t offset)
+{
+	struct header *header = record_header(vault, offset);
+	int r;
+
+	put_number(header->sequence, vault->sequence + 1);
+	r = table_seal(vault, header);
+	if (r == 0)
+		r = record_tag(vault, header, header->block.tag);
+	if (r < 0)
+		return r;
+	block_set_kind(header, BLOCK_STAGED);
+	vault_count_on(vault);
+	add_listed(batch, offset, header);
+	return 0;
+}
+
+/*
+ * Makes a record ready to follow what is under its name now: nothing has to be changed in it later
+ * but its kind. 0, a status or a negative errno.
+ */
+static int make_ready(struct vault *vault, struct batch *batch, uint64_t offset,
+	const struct batch_judge *judge, struct span *namep)
+{
+	struct header *header = record_header(vault, offset);
+	uint64_t version;
+	int r;
+
+	block_set_kind(header, BLOCK_NOTHING);
+	*namep = record_name(header);
+	r = judge && !judge->may(judge->context, *namep) ? STATUS_DENIED
+							 : check_name(vault, *namep, &version);
+	if (r != 0 || has_ended(vault, offset))
+		return r;
+	r = vault->sequence >= NUMBER_MAX ? STATUS_LIMIT : reserve_listed(batch);
+	if (r != 0)
+		return r;
+	rebind(vault, header, version + 1);
+	return stage(vault, batch, offset);
+}
+
+/* What was disturbed since: that costs no more than was done to disturb it. */
+static int make_ready_again(struct vault *vault, struct batch *batch,
+	const struct batch_judge *judge, struct span *namep)
+{
+	int r = 0;
+
+	while (batch->again.count > 0 && r == 0) {
+		r = make_ready(vault, batch, batch->again.at[batch->again.count - 1], judge, namep);
+		if (r == 0)
+			batch->again.count--;
+	}
+	return r;
+}
+
+/* From the beginning again, unless that was too often. */
+static int begin_again(struct batch *batch)
+{
+	batch->after = span_of(NULL, 0);
+	batch->disturbed = false;
+	batch->again.count = 0;
+	batch->listed_count = 0;
+	return ++batch->checks < CHECKS_MAX ? 0 : STATUS_CONFLICT;
+}
+
+static struct batch *find_committed(const struct vault *vault)
+{
+	struct batch *batch = vault->batches;
+
+	while (batch && batch->commit == 0)
+		batch = batch->next;
+	return batch;
+}
+
+/*
+ * Whether it can be committed at once. One batch is published at a time: of two that have a name in
+ * common the later one follows the other under all of them.
+ */
+static int is_ready(struct vault *vault, const struct batch *batch)
+{
+	struct batch *committed = find_committed(vault);
+
+	if (committed) {
+		(void)batch_publish(vault, committed);
+		return 0;
+	}
+	return batch->again.count == 0 && !batch->disturbed;
+}
+
+int batch_check(struct vault *vault, struct batch *batch, const struct batch_judge *judge,
+	struct span *namep)
+{
+	int r;
+
+	if (batch->purged)
+		return STATUS_GONE;
+	if (batch->disturbed || batch->listed_count + batch->again.count + STEP_LOOKS > COMMIT_MAX)
+		return begin_again(batch);
+	r = make_ready_again(vault, batch, judge, namep);
+	for (unsigned i = 0; i < STEP_LOOKS && r == 0; i++) {
+		uint64_t offset = index_next(batch->index, span_of(NULL, 0), batch->after);
+
+		if (offset == 0)
+			return is_ready(vault, batch);
+		r = make_ready(vault, batch, offset, judge, namep);
+		if (r != 0)
+			return r;
+		memcpy(batch->last, namep->data, namep->size);
+		batch->after = span_of(batch->last, namep->size);
+	}
+	return r;
+}
+
+/* Only what is ready has to be made so again; what is not is looked at anyway. */
+static void disturb(struct vault *vault, struct batch *batch, uint64_t offset)
+{
+	if (!record_staged(vault, offset))
+		return;
+	block_set_kind(record_header(vault, offset), BLOCK_NOTHING);
+	if (offsets_add(&batch->again, offset) < 0)
+		batch->disturbed = true;
+}
+
+void batches_disturb(struct vault *vault, struct span name)
+{
+	for (struct batch *batch = vault->batches; batch; batch = batch->next) {
+		uint64_t offset = batch->commit == 0 ? find_in(batch, name) : 0;
+
+		if (offset != 0)
+			disturb(vault, batch, offset);
+	}
+}
+
+int batch_commit(struct vault *vault, struct batch *batch)
+{
+	uint64_t count = index_count(batch->index);
+	int r;
+
+	if (batch->purged)
+		return STATUS_GONE;
+	if (!is_ready(vault, batch))
+		return STATUS_CONFLICT;
+	if (index_promise(vault->index, count) < 0)
+		return STATUS_LIMIT;
+	r = commit_write(
+		vault, batch->listed, (uint32_t)batch->listed_count, count, &batch->commit);
+	if (r != 0)
+		index_withdraw(vault->index, count);
+	else
+		forget_list(batch);
+	return r < 0 ? STATUS_GONE : r;
+}
+
+/* -- publishing ---------------------------------------------------------------------------- */
+
+/*
+ * Puts the record in the place of what is there under its name, which goes first: until the record
+ * is published, the commit speaks for it.
+ */
 static void succeed(struct vault *vault, struct span name, uint64_t offset, int found, uint64_t old)
 {
 	if (found == 0) {
@@ -268,22 +443,26 @@ static void publish_apart(struct vault *vault, struct batch *batch, uint64_t off
 
 	/* It is none of the batch's now: its name is not looked for there again. */
 	index_remove(batch->index, name, offset);
-	found = has_ended(vault, offset) ? -1 : vault_look_up(vault, name, &old);
-	if (found == 0)
-		rebind(vault, header, get_number(record_header(vault, old)->version) + 1);
-	put_number(header->sequence, vault->sequence + 1);
-	/* Without a ledger key the daemon is at its end. */
-	if (found < 0 || table_seal(vault, header) < 0 ||
-		record_tag(vault, header, header->block.tag) < 0) {
+	/* Its life may have ended since. Without a ledger key the daemon is at its end. */
+	found = record_staged(vault, offset) ? vault_look_up(vault, name, &old) : -ESTALE;
+	if (found < 0) {
 		index_withdraw(vault->index, 1);
 		record_retire(vault, offset, true);
 		return;
 	}
-	block_set_kind(header, BLOCK_RECORD);
-	vault_count_on(vault);
 	succeed(vault, name, offset, found, old);
+	block_set_kind(header, BLOCK_RECORD);
+	batches_disturb(vault, name);
 	if (vault->on_change)
 		vault->on_change(vault->context, name);
+}
+
+/* All of it is published: nothing needs the list any more. */
+static void finish_batch(struct vault *vault, struct batch *batch)
+{
+	if (batch->commit != 0)
+		vault_give(vault, batch->commit);
+	batch->commit = 0;
 }
 
 bool batch_publish(struct vault *vault, struct batch *batch)
@@ -292,17 +471,19 @@ bool batch_publish(struct vault *vault, struct batch *batch)
 		uint64_t offset = index_next(batch->index, span_of(NULL, 0), span_of(NULL, 0));
 
 		if (offset == 0)
-			return true;
+			break;
 		publish_apart(vault, batch, offset);
 	}
-	return index_count(batch->index) == 0;
+	if (index_count(batch->index) > 0)
+		return false;
+	finish_batch(vault, batch);
+	return true;
 }
 
 void batches_hurry(struct vault *vault, struct span name)
 {
 	for (struct batch *batch = vault->batches; batch; batch = batch->next) {
-		uint64_t suspect;
-		uint64_t offset = batch->committed ? index_find(batch->index, name, &suspect) : 0;
+		uint64_t offset = batch->commit != 0 ? find_in(batch, name) : 0;
 
 		if (offset != 0)
 			publish_apart(vault, batch, offset);

@@ -10,10 +10,14 @@
  * published step by step, and one whose name is asked for before its turn is published at that
  * moment, so that nobody who asks by name sees half of it. Only a listing may.
  *
- * A process that dies in the midst has published some and has lost the others, which are no records
- * without their tags. Whoever asked for it has had no answer then, and brings the batch again.
+ * A look makes each record ready to follow what is under its name, and whatever changes that has
+ * the record made ready again. A commit is one step in the ledger: who adopts what a process has
+ * left finds either a batch that was committed, and publishes the rest of it, or nothing of it.
  */
 struct batch;
+
+/* Secrets in one: the block that lists them has room for them, and for what was changed since. */
+#define BATCH_MAX 1600000
 
 /* An empty one. Returns 0 or STATUS_LIMIT. */
 int batch_new(struct vault *vault, struct batch **batchp);
@@ -24,8 +28,8 @@ void batch_free(struct vault *vault, struct batch *batch);
 /*
  * Adds a value, which it takes over (*valuep becomes NULL). Of the put it takes all but the
  * conditions and what stands for a connection or a process; version and times are those of
- * `restored`. Returns 0; STATUS_CONFLICT when the name is in it already; STATUS_LIMIT; STATUS_GONE
- * when the value or the batch was purged; STATUS_INVALID. Touches keys.
+ * `restored`. Returns 0; STATUS_CONFLICT when the name is in it already; STATUS_LIMIT, also when it
+ * has BATCH_MAX; STATUS_GONE when the value or the batch was purged; STATUS_INVALID. Touches keys.
  */
 struct batch_times {
 	uint64_t version; /* the least that it gets: a successor's is greater than its predecessor's
@@ -47,16 +51,21 @@ struct batch_judge {
 
 /*
  * A step of the look at what is there under the names, which `judge` is asked about (NULL: nobody).
- * Returns 1 when nothing is in the way; 0 when there is more to look at; STATUS_DENIED,
- * STATUS_FROZEN, STATUS_INVALID (a stream), STATUS_INTEGRITY or
- * STATUS_LIMIT (there are no further versions) and the name, which lives as long as the batch is
- * not changed; STATUS_CONFLICT when the names were changed again and again meanwhile; STATUS_GONE
- * when the batch was purged; or a negative errno. Touches the ledger key.
+ * Returns 1 when all are ready; 0 when there is more to look at, or another batch is being
+ * published; STATUS_DENIED, STATUS_FROZEN, STATUS_INVALID (a stream), STATUS_INTEGRITY or
+ * STATUS_LIMIT (there are no further versions, or no memory) and the name, which lives as long as
+ * the batch is not changed; STATUS_CONFLICT when the names were changed again and again meanwhile;
+ * STATUS_GONE when the batch was purged; or a negative errno. Touches keys.
  */
 int batch_check(struct vault *vault, struct batch *batch, const struct batch_judge *judge,
 	struct span *namep);
 
-/* Right after batch_check has returned 1: from now on it cannot fail. Returns 0 or STATUS_LIMIT. */
+/*
+ * Right after batch_check has returned 1: from now on it cannot fail, whoever goes on with it. The
+ * answer that vault_promise has asked for tells how many secrets it has, and is there. Returns 0;
+ * STATUS_LIMIT; STATUS_CONFLICT when something was changed since the look; STATUS_GONE when the
+ * batch was purged. Touches the ledger key.
+ */
 int batch_commit(struct vault *vault, struct batch *batch);
 
 /* A step of the publishing. Returns whether that was all. Touches keys. */

@@ -292,6 +292,133 @@ static void restore_a(void)
 	batch_free(vault, batch);
 }
 
+/* -- of several that come back together */
+
+static struct batch *batch;
+
+static void stage_one(const char *name, size_t size, const struct lifetime *lifetime)
+{
+	static const struct batch_times times = { .version = 2, .created_ms = 1, .changed_ms = 2 };
+	struct kept *kept = draw_known(size);
+	struct vault_put put = put_of(name, kept);
+	struct value *value = new_value(kept);
+
+	put.lifetime = *lifetime;
+	ck_assert_int_eq(batch_add(vault, batch, &value, &put, &times), 0);
+}
+
+/* One ends, one has a table, one is of a name that is new. */
+static void stage_all(size_t size)
+{
+	ck_assert_int_eq(batch_new(vault, &batch), 0);
+	stage_one("a", 200, &(struct lifetime){ .ttl_ms = 50000 });
+	stage_one("b", size, &(struct lifetime){ 0 });
+	stage_one("c", 300, &(struct lifetime){ 0 });
+}
+
+static void look_at_all(void)
+{
+	struct span name;
+
+	ck_assert_int_eq(batch_check(vault, batch, NULL, &name), 1);
+}
+
+static void commit_all(void)
+{
+	look_at_all();
+	ck_assert_int_eq(batch_commit(vault, batch), 0);
+}
+
+static void publish_all(void)
+{
+	while (!batch_publish(vault, batch))
+		;
+	batch_free(vault, batch);
+}
+
+static void restore_all(void)
+{
+	commit_all();
+	publish_all();
+}
+
+/* Nobody waits for it: it goes on as lives end. */
+static void restore_and_leave(void)
+{
+	commit_all();
+	batch_leave(batch);
+	while (vault_expire(vault))
+		;
+}
+
+static void look_and_give_up(void)
+{
+	look_at_all();
+	batch_free(vault, batch);
+}
+
+/* It is ready for what was there before. */
+static void look_and_change(void)
+{
+	look_at_all();
+	batches_disturb(vault, span_text("a"));
+	batches_disturb(vault, span_text("c"));
+	restore_all();
+}
+
+static void prepare_many(void)
+{
+	prepare_short_over_long();
+	stage_all(100);
+}
+
+static void prepare_many_with_a_table(void)
+{
+	prepare_a();
+	stage_all(17 * ENCLAVE_CHUNK_PLAIN);
+}
+
+static void prepare_many_over_rotated(void)
+{
+	prepare_limited_to_rotate();
+	rotate_a();
+	stage_all(400);
+}
+
+static void prepare_many_over_consumed(void)
+{
+	prepare_last_read();
+	use_a();
+	stage_all(100);
+}
+
+/* What it has followed until then stays. */
+static void expire_a_and_restore(void)
+{
+	expire_a();
+	restore_all();
+}
+
+static void prepare_looked_at(void)
+{
+	prepare_a();
+	stage_all(100);
+	look_at_all();
+}
+
+static void prepare_committed(void)
+{
+	prepare_a();
+	stage_all(100);
+	going = draw_known(500);
+	commit_all();
+}
+
+static void remove_c(void)
+{
+	ck_assert_int_eq(remove_name("c"), 0);
+}
+
 /* No room is left: whatever comes makes the file grow. The blocks lead nowhere. */
 static void prepare_full(void)
 {
@@ -512,6 +639,22 @@ static const struct operation {
 	{ "a restore over a table", prepare_short_over_long, restore_a, false },
 	{ "a restore under a consumed name", prepare_consumed, restore_a, false },
 	{ "a restore over what was rotated", prepare_rotated, restore_a, false },
+	{ "a restore of three", prepare_many, restore_all, false },
+	{ "a restore of three with a table", prepare_many_with_a_table, restore_all, false },
+	{ "a restore of three over what was rotated", prepare_many_over_rotated, restore_all,
+		false },
+	{ "a restore of three, of which one was consumed", prepare_many_over_consumed, restore_all,
+		false },
+	{ "a restore that nobody waits for", prepare_many, restore_and_leave, false },
+	{ "a restore that is disturbed", prepare_many, look_and_change, false },
+	{ "a restore that is given up", prepare_many_over_rotated, look_and_give_up, true },
+	{ "a restore without what has ended before", prepare_looked_at, expire_a_and_restore,
+		false },
+	{ "the end of a life after the commit", prepare_committed, expire_a, false },
+	{ "a new value after the commit", prepare_committed, send_to_a, false },
+	{ "remove after the commit", prepare_committed, remove_c, false },
+	{ "the rest after the commit", prepare_committed, publish_all, true },
+	{ "purge after the commit", prepare_committed, purge, false },
 	{ "a value that is given up", prepare_short, send_and_give_up, true },
 	{ "the end of a life", prepare_over, expire_a, false },
 	{ "the processes are looked for", prepare_bound, bind_all, false },
@@ -667,6 +810,25 @@ static void put_too_late(void)
 	send_to_a();
 }
 
+/* No commit lists what is staged: its block has no kind. */
+static void restore_unlisted(void)
+{
+	look_at_all();
+	ck_assert_int_eq(index_promise(vault->index, batch_count(batch)), 0);
+	ck_assert_int_eq(ledger_take(vault->ledger, COMMIT_SIZE, &batch->commit), 0);
+	publish_all();
+}
+
+/* It ends before all that it lists is published. */
+static void restore_with_an_early_end(void)
+{
+	commit_all();
+	publish_apart(vault, batch, find_in(batch, span_text("b")));
+	finish_batch(vault, batch);
+	ck_assert_int_eq(ledger_take(vault->ledger, COMMIT_SIZE, &batch->commit), 0);
+	publish_all();
+}
+
 static const struct fault {
 	void (*prepare)(void);
 	void (*run)(void);
@@ -674,6 +836,8 @@ static const struct fault {
 } faults[] = {
 	{ prepare_short, put_too_early, "a record is called broken" },
 	{ prepare_short_over_long, put_too_late, "it is neither" },
+	{ prepare_many, restore_unlisted, "it is neither" },
+	{ prepare_many, restore_with_an_early_end, "it is neither" },
 };
 
 START_TEST(what_is_done_in_the_wrong_order_is_seen)
