@@ -117,7 +117,7 @@ static const char *words_for(int status)
 	case STATUS_INTEGRITY:
 		return "the record there is damaged: remove it; nothing is restored";
 	case STATUS_CONFLICT:
-		return "what is there was frozen again and again; nothing is restored";
+		return "what is there was changed again and again; nothing is restored";
 	case STATUS_GONE:
 		return "purged meanwhile";
 	default:
@@ -125,10 +125,12 @@ static const char *words_for(int status)
 	}
 }
 
-/* The answer is kept for a repeat. One that says that it is done was kept before it began. */
-static int keep(struct daemon *daemon, const struct restore *restore, int code)
+/* The answer is kept for a repeat; `place` is where the vault has it, too. */
+static int keep(struct daemon *daemon, const struct restore *restore, int code, uint64_t place)
 {
-	struct repeat_answer first = { .code = code, .version = code == 0 ? restore->count : 0 };
+	struct repeat_answer first = {
+		.code = code, .version = code == 0 ? restore->count : 0, .place = place
+	};
 
 	return repeats_keep(
 		daemon->repeats, restore->uid, restore->number, restore->digest, &first);
@@ -148,7 +150,7 @@ static int finish(struct transfers *transfers, struct daemon *daemon, int code, 
 	if (name.size > 0)
 		reply.name = span_of(shown, name_show(shown, name, restore->uid));
 	if (code != 0)
-		(void)keep(daemon, restore, code);
+		(void)keep(daemon, restore, code, 0);
 	/* Of what was published nothing is left in the batch. */
 	restore->committed = false;
 	restore_end(transfers, daemon);
@@ -157,15 +159,23 @@ static int finish(struct transfers *transfers, struct daemon *daemon, int code, 
 
 /*
  * Everything that can fail comes first: the look at what is there, the memory, the place of the
- * answer. If the session ends after that, the secrets appear all the same, and the number tells.
+ * answer. If the session ends after that, or this process, the secrets appear all the same, and the
+ * number tells.
  */
 static int begin(struct daemon *daemon, struct restore *restore)
 {
-	int r = keep(daemon, restore, 0) < 0 ? STATUS_LIMIT : 0;
+	struct vault *vault = daemon->vault;
+	uint64_t place;
+	int r = keep(daemon, restore, 0, 0) < 0 ? STATUS_LIMIT : 0;
 
-	if (r == 0)
-		r = batch_commit(daemon->vault, restore->batch);
+	if (r != 0)
+		return r;
+	vault_promise(vault, restore->uid, restore->number, restore->digest);
+	r = batch_commit(vault, restore->batch);
+	place = vault_promise_end(vault, r == 0);
 	restore->committed = r == 0;
+	if (r == 0)
+		(void)keep(daemon, restore, 0, place);
 	return r;
 }
 

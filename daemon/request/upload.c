@@ -387,6 +387,8 @@ static int stage(struct transfers *transfers, struct upload *upload, struct daem
 	r = batch_add(daemon->vault, batch, &upload->value, &put, &upload->times);
 	if (r == STATUS_CONFLICT)
 		upload->words = "the name is staged already";
+	else if (r == STATUS_LIMIT && batch_count(batch) >= BATCH_MAX)
+		upload->words = "more secrets than one restore can have: 1600000";
 	return r;
 }
 
