@@ -170,10 +170,10 @@ static int commit(struct mg_client *client, struct restore *restore)
 	r = call_ask(client, &restore->call, &restore->commit, &reply);
 	if (r < 0)
 		return r;
+	/* Had it been made, the next daemon would know: what was staged went with the first one. */
 	if (again && reply.code == MG_NOT_FOUND)
 		return error_say(MG_UNREACHABLE,
-			"the daemon ended meanwhile, and what it restored is not known: restore "
-			"again");
+			"the daemon ended before it restored anything: restore again");
 	if (reply.code == 0 && reply.body != BODY_RESTORED)
 		return -EPROTO;
 	return say_in_the_way(&reply);
