@@ -40,7 +40,7 @@ BORN = re.compile(r"^(\d+) +(?:<\.\.\. )?(?:clone3?|v?fork)\b.* = (\d+)$")
 
 # No files, or files that are in no file system.
 HARMLESS = re.compile(r"socket:\[|pipe:\[|anon_inode:|/dev/null$|"
-                      r"(/memfd:memguardd-ledger|/memfd:memguard|/secretmem)( \(deleted\))?$")
+                      r"(/memfd:memguardd-(ledger|settings)|/memfd:memguard|/secretmem)( \(deleted\))?$")
 TO_WRITE = re.compile(r"\bO_(WRONLY|RDWR|CREAT|TMPFILE|TRUNC|APPEND)\b")
 
 WRITERS = {"write", "writev", "pwrite64", "pwritev", "pwritev2", "sendfile", "copy_file_range",

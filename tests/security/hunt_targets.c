@@ -16,18 +16,18 @@
 #define CHANNEL_DISTINCT 56
 
 /*
- * Where things stand in a record's header (daemon/vault/vault.c), which ends where the name begins.
+ * Where things stand in a record's header (daemon/vault/vault_inside.h), which ends where the name begins.
  * Should it change, the scan finds no record any more and fails as blind.
  */
 enum {
 	RECORD_KIND = 16,
 	RECORD_WRAPPED = 18,
-	RECORD_SECRET = 98,
-	RECORD_VERSION = 104,
-	RECORD_SIZE = 128,
-	RECORD_NAME_SIZE = 142,
-	RECORD_TAGS_SIZE = 144,
-	RECORD_LIFETIME_SIZE = 147,
+	RECORD_SECRET = 82,
+	RECORD_VERSION = 88,
+	RECORD_SIZE = 112,
+	RECORD_NAME_SIZE = 126,
+	RECORD_TAGS_SIZE = 128,
+	RECORD_LIFETIME_SIZE = 131,
 };
 #define RECORD_NUMBER_BYTES 6
 #define RECORD_KIND_KNOWN 0xe1c9
