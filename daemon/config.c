@@ -12,6 +12,7 @@
 #include "common/wire/message.h"
 #include "daemon/admin_file.h"
 #include "daemon/ini_text.h"
+#include "daemon/quantity.h"
 
 #define MAX_VALUE_DEFAULT ((uint64_t)1 << 20)
 #define REKEY_DEFAULT_MS 500
@@ -25,28 +26,6 @@
 #define QUOTA_HANDSHAKES_DEFAULT 200
 
 /* -- values: each reader gives NULL, or what would be right -------------------------------- */
-
-/* A decimal number and how many times it is counted by its unit; 0 for what is none. */
-struct unit {
-	const char *name;
-	uint64_t factor;
-};
-
-static uint64_t read_quantity(const char *text, const struct unit *units, size_t count)
-{
-	unsigned long long number;
-	char *end;
-
-	if (text[0] < '0' || text[0] > '9')
-		return 0;
-	errno = 0;
-	number = strtoull(text, &end, 10);
-	for (size_t i = 0; i < count; i++)
-		if (errno == 0 && strcmp(end, units[i].name) == 0 &&
-			number <= UINT64_MAX / units[i].factor)
-			return number * units[i].factor;
-	return 0;
-}
 
 static const char *read_socket(struct config *config, const char *text)
 {
@@ -93,7 +72,7 @@ static const char *read_max_value(struct config *config, const char *text)
 {
 	static const struct unit sizes[] = { { "", 1 }, { "k", 1 << 10 }, { "m", 1 << 20 },
 		{ "g", 1 << 30 } };
-	uint64_t size = read_quantity(text, sizes, sizeof(sizes) / sizeof(sizes[0]));
+	uint64_t size = quantity_read(text, sizes, sizeof(sizes) / sizeof(sizes[0]));
 
 	if (size == 0 || size > MESSAGE_VALUE_MAX)
 		return "is no size from 1 to 1g, such as 64k or 1m";
@@ -104,7 +83,7 @@ static const char *read_max_value(struct config *config, const char *text)
 static const char *read_rekey(struct config *config, const char *text)
 {
 	static const struct unit times[] = { { "ms", 1 }, { "s", 1000 }, { "m", 60000 } };
-	uint64_t time = read_quantity(text, times, sizeof(times) / sizeof(times[0]));
+	uint64_t time = quantity_read(text, times, sizeof(times) / sizeof(times[0]));
 
 	if (time < REKEY_LEAST_MS || time > REKEY_MOST_MS)
 		return "is no time from 10ms to 60s, such as 500ms or 2s";
@@ -142,7 +121,7 @@ static const char *read_quota(uint64_t *quota, const char *text)
 	*quota = 0;
 	if (strcmp(text, "no") == 0)
 		return NULL;
-	*quota = read_quantity(text, units, sizeof(units) / sizeof(units[0]));
+	*quota = quantity_read(text, units, sizeof(units) / sizeof(units[0]));
 	return *quota > 0 && *quota <= QUOTA_MOST ? NULL
 						  : "is neither no nor a number from 1 to 1000m";
 }

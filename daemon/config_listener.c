@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/quantity.h"
+
 /* -- values -------------------------------------------------------------------------------- */
 
 const char *config_read_mode(const char *text, mode_t *modep)
@@ -19,29 +21,18 @@ const char *config_read_mode(const char *text, mode_t *modep)
 	return NULL;
 }
 
-/* The largest number means "none", and what does not fit must not become another group. */
-static bool read_gid(const char *text, gid_t *gid)
-{
-	unsigned long long number;
-	char *end;
-
-	if (text[0] < '0' || text[0] > '9')
-		return false;
-	errno = 0;
-	number = strtoull(text, &end, 10);
-	if (errno != 0 || *end != '\0' || number >= (gid_t)-1)
-		return false;
-	*gid = (gid_t)number;
-	return true;
-}
-
 bool config_find_group(const char *name, gid_t *gidp)
 {
-	struct group *group = getgrnam(name);
+	const struct group *group = getgrnam(name);
+	uint32_t id;
 
 	if (group)
 		*gidp = group->gr_gid;
-	return group || read_gid(name, gidp);
+	else if (quantity_read_id(name, &id))
+		*gidp = (gid_t)id;
+	else
+		return false;
+	return true;
 }
 
 static const char *read_path(struct config_listener *listener, const char *text)

@@ -1,31 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/wire/text.h"
 #include "daemon/policy/policy_inside.h"
+#include "daemon/quantity.h"
 
 /* More than a line has. */
 #define VALUE_MAX 256
 
 /* -- values -------------------------------------------------------------------------------- */
-
-/* Not the largest number, which means "none". */
-static bool read_id(const char *text, uint32_t *idp)
-{
-	unsigned long long number;
-	char *end;
-
-	if (text[0] < '0' || text[0] > '9')
-		return false;
-	errno = 0;
-	number = strtoull(text, &end, 10);
-	if (errno != 0 || *end != '\0' || number >= UINT32_MAX)
-		return false;
-	*idp = (uint32_t)number;
-	return true;
-}
 
 static bool find_user(const struct policy_names *names, const char *text, uint32_t *idp)
 {
@@ -56,7 +40,7 @@ static const char *read_user(
 static const char *read_uid(
 	struct selector *selector, const char *text, const struct policy_names *names)
 {
-	return read_id(text, &selector->id) ? NULL : read_user(selector, text, names);
+	return quantity_read_id(text, &selector->id) ? NULL : read_user(selector, text, names);
 }
 
 static const char *read_group(
@@ -68,7 +52,7 @@ static const char *read_group(
 static const char *read_gid(
 	struct selector *selector, const char *text, const struct policy_names *names)
 {
-	return read_id(text, &selector->id) ? NULL : read_group(selector, text, names);
+	return quantity_read_id(text, &selector->id) ? NULL : read_group(selector, text, names);
 }
 
 /* A name without its kind would match nothing, and nobody would be told. */

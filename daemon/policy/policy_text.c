@@ -11,6 +11,7 @@
 #include "daemon/ini_text.h"
 #include "daemon/policy/policy_inside.h"
 #include "daemon/policy/policy_right.h"
+#include "daemon/quantity.h"
 
 /*
  * The language, line by line:
@@ -352,22 +353,11 @@ static bool read_owner(struct parsing *parsing, const char *key, const char *val
 
 static uint64_t read_duration(const char *text)
 {
-	static const struct {
-		const char *name;
-		uint64_t ms;
-	} units[] = { { "s", 1000 }, { "m", 60000 }, { "h", 3600000 }, { "d", 86400000 } };
-	unsigned long long number;
-	char *end;
+	static const struct unit units[] = { { "s", 1000 }, { "m", 60000 }, { "h", 3600000 },
+		{ "d", 86400000 } };
+	uint64_t ms = quantity_read(text, units, sizeof(units) / sizeof(units[0]));
 
-	if (text[0] < '0' || text[0] > '9')
-		return 0;
-	errno = 0;
-	number = strtoull(text, &end, 10);
-	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
-		if (errno == 0 && strcmp(end, units[i].name) == 0 &&
-			number <= DAYS_MOST * UINT64_C(86400000) / units[i].ms)
-			return number * units[i].ms;
-	return 0;
+	return ms <= DAYS_MOST * UINT64_C(86400000) ? ms : 0;
 }
 
 static bool read_max_ttl(struct parsing *parsing, const char *key, const char *value)
