@@ -16,8 +16,8 @@
 #define CHANNEL_DISTINCT 56
 
 /*
- * Where things stand in a record's header (daemon/vault/vault_inside.h), which ends where the name begins.
- * Should it change, the scan finds no record any more and fails as blind.
+ * Where things stand in a record's header (daemon/vault/vault_inside.h), which ends where the name
+ * begins. Should it change, the scan finds no record any more and fails as blind.
  */
 enum {
 	RECORD_KIND = 16,
