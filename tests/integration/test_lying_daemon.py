@@ -243,16 +243,21 @@ class Liar:
     def __init__(self, path, lie):
         path.unlink(missing_ok=True)
         self.lie = lie
+        self.threads = []
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(str(path))
         self.listener.listen()
-        threading.Thread(target=self.accept, daemon=True).start()
+        self.begin(self.accept)
+
+    def begin(self, function, *args):
+        thread = threading.Thread(target=function, args=args, daemon=True)
+        thread.start()
+        self.threads.append(thread)
 
     def accept(self):
         try:
             while True:
-                connection = self.listener.accept()[0]
-                threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+                self.begin(self.serve, self.listener.accept()[0])
         except OSError:
             pass
 
@@ -269,7 +274,11 @@ class Liar:
         return self
 
     def __exit__(self, *_):
+        """Waits for the threads: one that is still at a message when the interpreter ends would
+        take it down with it."""
         self.listener.shutdown(socket.SHUT_RDWR)
+        for thread in self.threads:
+            thread.join(10)
         self.listener.close()
 
 
