@@ -16,6 +16,39 @@ static const uint8_t wrap_personal[crypto_generichash_blake2b_PERSONALBYTES] = "
 /* Every wrapping key is used once: its salt is fresh. So is then the nonce of zeros. */
 static const uint8_t zero_nonce[crypto_secretbox_NONCEBYTES];
 
+#define BLOCK_SIZE 64 /* bytes of key stream that XSalsa20 makes at a time */
+
+/*
+ * What fits beside the tag's key in the first block of key stream. crypto_secretbox_open_easy makes
+ * that block twice, to check and to decrypt, which is most of what it takes for a key.
+ */
+#define SHORT_PLAIN (BLOCK_SIZE - crypto_onetimeauth_KEYBYTES)
+
+static int open_short(uint8_t *out, const uint8_t *box, size_t size, const uint8_t *nonce,
+	const uint8_t key[static ENCLAVE_KEY_SIZE])
+{
+	const uint8_t *sealed = box + ENCLAVE_TAG_SIZE;
+	size_t plain = size - ENCLAVE_TAG_SIZE;
+	uint8_t block[BLOCK_SIZE];
+	int r;
+
+	crypto_stream_xsalsa20(block, sizeof(block), nonce, key);
+	r = crypto_onetimeauth_verify(box, sealed, plain, block);
+	for (size_t i = 0; r == 0 && i < plain; i++)
+		out[i] = sealed[i] ^ block[crypto_onetimeauth_KEYBYTES + i];
+	sodium_memzero(block, sizeof(block));
+	return r == 0 ? 0 : -EBADMSG;
+}
+
+/* Opens a secretbox of `size` bytes, more than its tag. Returns 0 or -EBADMSG. */
+static int open_box(uint8_t *out, const uint8_t *box, size_t size, const uint8_t *nonce,
+	const uint8_t key[static ENCLAVE_KEY_SIZE])
+{
+	if (size <= ENCLAVE_TAG_SIZE + SHORT_PLAIN)
+		return open_short(out, box, size, nonce, key);
+	return crypto_secretbox_open_easy(out, box, size, nonce, key) == 0 ? 0 : -EBADMSG;
+}
+
 static int wrapping_key(uint8_t key[ENCLAVE_KEY_SIZE], const uint8_t salt[ENCLAVE_SALT_SIZE],
 	struct enclave_binding binding, struct coffer *coffer, enum coffer_master master)
 {
@@ -51,10 +84,9 @@ int enclave_unwrap(uint8_t *out, const uint8_t *wrapped, size_t size,
 	uint8_t key[ENCLAVE_KEY_SIZE];
 	int r = wrapping_key(key, wrapped, binding, coffer, master);
 
-	if (r == 0 &&
-		crypto_secretbox_open_easy(out, wrapped + ENCLAVE_SALT_SIZE,
-			ENCLAVE_TAG_SIZE + size, zero_nonce, key) != 0)
-		r = -EBADMSG;
+	if (r == 0)
+		r = open_box(
+			out, wrapped + ENCLAVE_SALT_SIZE, ENCLAVE_TAG_SIZE + size, zero_nonce, key);
 	sodium_memzero(key, sizeof(key));
 	return r;
 }
@@ -84,7 +116,7 @@ int enclave_open_chunk(uint8_t *out, const uint8_t *chunk, size_t size, uint64_t
 	if (size <= ENCLAVE_TAG_SIZE)
 		return -EBADMSG;
 	chunk_nonce(nonce, number, final);
-	return crypto_secretbox_open_easy(out, chunk, size, nonce, key) == 0 ? 0 : -EBADMSG;
+	return open_box(out, chunk, size, nonce, key);
 }
 
 /*
@@ -107,8 +139,6 @@ int enclave_check_chunk(const uint8_t *chunk, size_t size, uint64_t number, bool
 	sodium_memzero(tag_key, sizeof(tag_key));
 	return r == 0 ? 0 : -EBADMSG;
 }
-
-#define BLOCK_SIZE 64 /* bytes of key stream that XSalsa20 makes at a time */
 
 /* Bytes before the next whole block of key stream: what is skipped of theirs is thrown away. */
 static size_t open_first(uint8_t *out, const uint8_t *sealed, size_t size, uint64_t at,

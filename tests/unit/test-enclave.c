@@ -51,7 +51,7 @@ static int unwrap(size_t size, struct enclave_binding with, enum coffer_master m
 
 START_TEST(what_is_wrapped_comes_back)
 {
-	static const size_t sizes[] = { 1, ENCLAVE_KEY_SIZE, 64, 200 };
+	static const size_t sizes[] = { 1, 31, ENCLAVE_KEY_SIZE, 33, 64, 200 };
 
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		for (int master = 0; master < COFFER_MASTERS; master++) {
@@ -183,7 +183,8 @@ END_TEST
 
 /* -- chunks -------------------------------------------------------------------------------- */
 
-static const size_t sizes[] = { 1, 15, 16, 17, 63, 64, 65, 4096, 16383, ENCLAVE_CHUNK_PLAIN };
+static const size_t sizes[] = { 1, 15, 16, 17, 31, 32, 33, 63, 64, 65, 4096, 16383,
+	ENCLAVE_CHUNK_PLAIN };
 #define SIZES ((int)(sizeof(sizes) / sizeof(sizes[0])))
 
 static const uint64_t numbers[] = { 0, 1, 255, 256, 1ULL << 32, UINT64_MAX };
