@@ -400,6 +400,19 @@ static int gather_lefts(struct halves *lefts, const struct source *source, const
 	return 0;
 }
 
+/* Of pages as they are on disk no run is a half that was drawn: those would be all pairs of code.
+ */
+static int gather_halves(struct hunt *hunt, const struct source *source, struct halves *prekeys,
+	struct halves *lefts, const uint8_t *known)
+{
+	int r;
+
+	if (source->file)
+		return 0;
+	r = gather_prekeys(hunt, prekeys, source, known);
+	return r < 0 ? r : gather_lefts(lefts, source, known);
+}
+
 /* Joins two halves and tries each master of the result on what it would have wrapped. */
 static bool joins(struct hunt *hunt, const struct half *prekey, const struct half *left)
 {
@@ -464,9 +477,7 @@ static int hunt_source(struct hunt *hunt, const struct source *source, struct ha
 	needles_look(&hunt->needles, source, on_needle, hunt);
 	recognise(hunt, source, known);
 	try_keys(hunt, source, known);
-	r = gather_prekeys(hunt, prekeys, source, known);
-	if (r == 0)
-		r = gather_lefts(lefts, source, known);
+	r = gather_halves(hunt, source, prekeys, lefts, known);
 	free(known);
 	return r;
 }

@@ -19,7 +19,7 @@ PIPE_FULL = 65536
 PLANTED = "planted-"
 
 # What must leave something where nobody cleans up, or the look is blind. What else does is told.
-ORDINARY = ("coffer-view", "enclave-open-chunk", "vault-key")
+ORDINARY = ("coffer-view", "enclave-open-chunk")
 BARE = ("coffer-view", "channel-open")
 
 # What a service does with a value, and where what it keeps is found. With memfd_secret an open

@@ -223,7 +223,14 @@ static inline void say_masters(struct picture *picture)
 	}
 }
 
-/* Of the vault under test. */
+static inline int say_answer(void *context, const struct vault_answer *answer)
+{
+	say(context, "\nanswer %d to %d: version %d", answer->number[0], (int)answer->uid,
+		(int)answer->version);
+	return 0;
+}
+
+/* Of the vault under test, which has just been adopted. */
 static inline struct picture picture_now(void)
 {
 	static const char *const names[] = { "a", "b", "c", "s" };
@@ -232,6 +239,7 @@ static inline struct picture picture_now(void)
 	say_masters(&picture);
 	for (size_t i = 0; i < COUNT_OF(names); i++)
 		say_name(&picture, names[i]);
+	ck_assert_int_eq(vault_answers(vault, say_answer, &picture), 0);
 	say(&picture, "\n%d secrets, %d bytes\n", (int)vault_count(vault), (int)vault_bytes(vault));
 	coffer_forget(vault->coffer);
 	return picture;

@@ -679,6 +679,61 @@ static const struct operation {
 	{ "a stream is removed", prepare_marked_and_more, remove_stream, false },
 };
 
+/* -- changes whose answers are remembered --------------------------------------------------- */
+
+static const struct operation *asked;
+
+/*
+ * What the next process says to a repeat and what has become of the change are one: the answer is
+ * in the picture after and not in the one before.
+ */
+static void run_asked(void)
+{
+	static const uint8_t digest[VAULT_DIGEST_SIZE] = { 4 };
+
+	vault_promise(vault, 1000, number, digest);
+	asked->run();
+	ck_assert_uint_ne(vault_promise_end(vault, true), 0);
+}
+
+static uint64_t answer_place;
+
+/* An older answer stands beside the one that is written. */
+static void prepare_asked(void)
+{
+	static const uint8_t older[MESSAGE_NUMBER_SIZE] = { 3 };
+	static const uint8_t digest[VAULT_DIGEST_SIZE] = { 5 };
+
+	asked->prepare();
+	vault_promise(vault, 1001, older, digest);
+	store_known("o", 10);
+	answer_place = vault_promise_end(vault, true);
+	ck_assert_uint_ne(answer_place, 0);
+}
+
+static void drop_older(void)
+{
+	vault_drop_answer(vault, answer_place);
+}
+
+static const struct operation asked_for[] = {
+	{ "set", prepare_short, send_to_a, false },
+	{ "set over a table", prepare_short_over_long, send_to_a, false },
+	{ "set under a consumed name", prepare_consumed, send_to_a, false },
+	{ "remove", prepare_a, remove_a, false },
+	{ "remove of what was rotated", prepare_rotated, remove_a, false },
+	{ "freeze", prepare_a, freeze_a, false },
+	{ "melt", prepare_frozen, melt_a, false },
+	{ "touch", prepare_a, touch_a, false },
+	{ "rotate", prepare_short_to_rotate, rotate_a, false },
+	{ "a second rotation", prepare_rotated, rotate_a, false },
+	{ "move", prepare_a, move_a_to_c, false },
+	{ "move of what was rotated", prepare_rotated, move_a_to_c, false },
+	{ "restore", prepare_many, restore_all, false },
+	{ "restore over what was rotated", prepare_many_over_rotated, restore_all, false },
+	{ "the final chunk of a stream", prepare_stream_of_3, append_to_stream, false },
+};
+
 static bool can_step(const char *name)
 {
 	if (!CAN_STEP)
@@ -686,15 +741,14 @@ static bool can_step(const char *name)
 	return CAN_STEP;
 }
 
-START_TEST(at_each_step_it_is_the_state_before_or_the_one_after)
+static void check_steps(const struct operation *operation, void (*prepare)(void), void (*run)(void))
 {
-	const struct operation *operation = &operations[_i];
 	struct account *account;
 
 	if (!can_step(operation->name))
 		return;
-	operation->prepare();
-	account = account_of(operation->run);
+	prepare();
+	account = account_of(run);
 	if (account->complaint[0] != '\0')
 		ck_abort_msg("%s: %s", operation->name, account->complaint);
 	/* It does happen in steps, and changes something. */
@@ -706,6 +760,30 @@ START_TEST(at_each_step_it_is_the_state_before_or_the_one_after)
 			(unsigned long long)account->steps, (unsigned long long)account->adopted,
 			(unsigned long long)account->before);
 	free(account);
+}
+
+START_TEST(at_each_step_it_is_the_state_before_or_the_one_after)
+{
+	const struct operation *operation = &operations[_i];
+
+	check_steps(operation, operation->prepare, operation->run);
+}
+END_TEST
+
+START_TEST(at_each_step_a_repeat_is_answered_when_the_change_was_made)
+{
+	asked = &asked_for[_i];
+	check_steps(asked, prepare_asked, run_asked);
+}
+END_TEST
+
+START_TEST(an_answer_is_forgotten_in_one_step)
+{
+	static const struct operation forgotten = { "an answer is forgotten", prepare_short,
+		drop_older, false };
+
+	asked = &forgotten;
+	check_steps(asked, prepare_asked, drop_older);
 }
 END_TEST
 
@@ -877,6 +955,9 @@ int main(int count, char **arguments)
 	tcase_add_checked_fixture(claims, set_up_steps, tear_down_steps);
 	tcase_add_loop_test(claims, at_each_step_it_is_the_state_before_or_the_one_after, 0,
 		COUNT_OF(operations));
+	tcase_add_loop_test(claims, at_each_step_a_repeat_is_answered_when_the_change_was_made, 0,
+		COUNT_OF(asked_for));
+	tcase_add_test(claims, an_answer_is_forgotten_in_one_step);
 	tcase_add_test(claims, a_vault_that_is_half_made_is_a_vault);
 	tcase_add_loop_test(
 		claims, whoever_adopts_may_end_at_any_step_too, 0, COUNT_OF(operations));
