@@ -5,6 +5,7 @@
 #include <mgclient-backup.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "client/cli/answer.h"
@@ -279,16 +280,33 @@ static int read_key(struct mg_secret **keyp, int fd, const char *label)
 		MG_INVALID, "%s holds no private key of %d bytes", label, MG_BACKUP_KEY_SIZE);
 }
 
+/* A file of one's own that others can open: as ssh says of its keys, it is no secret any more. */
+static int check_key_file(int fd, const char *path)
+{
+	struct stat status;
+
+	if (fstat(fd, &status) < 0)
+		return say_file(path, errno);
+	if (!S_ISREG(status.st_mode) || status.st_uid != geteuid() || (status.st_mode & 077) == 0)
+		return 0;
+	return say_error(MG_INVALID,
+		"%s has mode %04o: a private key is its owner's alone; mend it with chmod 0600, "
+		"and draw a new pair if somebody may have read it",
+		path, (unsigned)status.st_mode & 07777);
+}
+
 static int take_key(struct mg_secret **keyp, const struct arguments *arguments)
 {
 	owning(closep) int fd = -1;
+	int r;
 
 	if (arguments->key_fd >= 0)
 		return read_key(keyp, arguments->key_fd, "--key-fd");
 	fd = open(arguments->key, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	if (fd < 0)
 		return say_file(arguments->key, errno);
-	return read_key(keyp, fd, arguments->key);
+	r = check_key_file(fd, arguments->key);
+	return r == 0 ? read_key(keyp, fd, arguments->key) : r;
 }
 
 static int read_bundle(struct bundling *bundling)
