@@ -145,6 +145,12 @@ void answer_row(const char *word, const char *format, ...)
 	putchar('\n');
 }
 
+const char *answer_secrets(char words[static ANSWER_WORDS_MAX], uint64_t count)
+{
+	snprintf(words, ANSWER_WORDS_MAX, "%" PRIu64 " secret%s", count, count == 1 ? "" : "s");
+	return words;
+}
+
 const char *answer_bytes(char words[static ANSWER_WORDS_MAX], uint64_t bytes)
 {
 	static const char *const units[] = { "bytes", "KiB", "MiB", "GiB", "TiB" };

@@ -39,8 +39,9 @@ void answer_info(json_t *answer, const struct mg_info *info);
 /* One row: a word and what there is to it, aligned with the others. */
 __attribute__((format(printf, 2, 3))) void answer_row(const char *word, const char *format, ...);
 
-/* "64 KiB", "1,000 bytes" as a person reads it; "2 h 5 min"; a time in UTC. */
+/* "64 KiB", "1,000 bytes" as a person reads it; "1 secret"; "2 h 5 min"; a time in UTC. */
 #define ANSWER_WORDS_MAX 64
+const char *answer_secrets(char words[static ANSWER_WORDS_MAX], uint64_t count);
 const char *answer_bytes(char words[static ANSWER_WORDS_MAX], uint64_t bytes);
 const char *answer_span(char words[static ANSWER_WORDS_MAX], uint64_t ms);
 const char *answer_time(char words[static ANSWER_WORDS_MAX], int64_t ms);

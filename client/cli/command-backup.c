@@ -5,6 +5,7 @@
 #include <mgclient-backup.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "client/cli/answer.h"
@@ -61,18 +62,54 @@ static int say_bundle(const struct bundling *bundling, int status)
 	return say_error(status, "%s: %s", bundling->file, mg_last_error());
 }
 
-static int tell(const struct bundling *bundling, const char *deed)
+/* The line for a person. A restore leaves nothing out. */
+static void tell_person(
+	const struct bundling *bundling, const char *deed, const char *way, const char *file)
 {
-	json_t *answer;
+	const struct mg_backup_count *count = &bundling->count;
+	char secrets[ANSWER_WORDS_MAX];
+	char bytes[ANSWER_WORDS_MAX];
+	char left_out[160] = "";
 
-	say_note("%s %" PRIu64 " secrets, %" PRIu64 " bytes", deed, bundling->count.secrets,
-		bundling->count.bytes);
-	if (!bundling->arguments->json)
-		return 0;
-	answer = answer_new();
+	answer_secrets(secrets, count->secrets);
+	answer_bytes(bytes, count->bytes);
+	if (count->left_out > 0)
+		snprintf(left_out, sizeof(left_out),
+			"; %" PRIu64 " left out (session, process-bound or read-limited, or a "
+			"stream)",
+			count->left_out);
+	say_done("%s %s (%s) %s %s%s", deed, secrets, bytes, way, file, left_out);
+}
+
+/* What went into a bundle, or came out of one. */
+static json_t *answer_count(const struct bundling *bundling)
+{
+	json_t *answer = answer_new();
+
 	answer_number(answer, "secrets", bundling->count.secrets);
 	answer_number(answer, "bytes", bundling->count.bytes);
+	return answer;
+}
+
+static int tell_backup(const struct bundling *bundling)
+{
+	bool standard = is_standard(bundling->file);
+	json_t *answer;
+
+	tell_person(bundling, "backed up", "to", standard ? "standard output" : bundling->file);
+	if (!bundling->arguments->json)
+		return 0;
+	answer = answer_count(bundling);
+	answer_number(answer, "left_out", bundling->count.left_out);
 	return answer_print(answer);
+}
+
+static int tell_restore(const struct bundling *bundling)
+{
+	bool standard = is_standard(bundling->file);
+
+	tell_person(bundling, "restored", "from", standard ? "standard input" : bundling->file);
+	return bundling->arguments->json ? answer_print(answer_count(bundling)) : 0;
 }
 
 /* -- pairs --------------------------------------------------------------------------------- */
@@ -211,7 +248,7 @@ int command_backup(const struct arguments *arguments)
 		bundling.file = arguments->operands[0];
 		r = run_backup(&bundling);
 	}
-	return r == 0 ? tell(&bundling, "backed up") : r;
+	return r == 0 ? tell_backup(&bundling) : r;
 }
 
 /* -- restore ------------------------------------------------------------------------------- */
@@ -243,16 +280,33 @@ static int read_key(struct mg_secret **keyp, int fd, const char *label)
 		MG_INVALID, "%s holds no private key of %d bytes", label, MG_BACKUP_KEY_SIZE);
 }
 
+/* A file of one's own that others can open: as ssh says of its keys, it is no secret any more. */
+static int check_key_file(int fd, const char *path)
+{
+	struct stat status;
+
+	if (fstat(fd, &status) < 0)
+		return say_file(path, errno);
+	if (!S_ISREG(status.st_mode) || status.st_uid != geteuid() || (status.st_mode & 077) == 0)
+		return 0;
+	return say_error(MG_INVALID,
+		"%s has mode %04o: a private key is its owner's alone; mend it with chmod 0600, "
+		"and draw a new pair if somebody may have read it",
+		path, (unsigned)status.st_mode & 07777);
+}
+
 static int take_key(struct mg_secret **keyp, const struct arguments *arguments)
 {
 	owning(closep) int fd = -1;
+	int r;
 
 	if (arguments->key_fd >= 0)
 		return read_key(keyp, arguments->key_fd, "--key-fd");
 	fd = open(arguments->key, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	if (fd < 0)
 		return say_file(arguments->key, errno);
-	return read_key(keyp, fd, arguments->key);
+	r = check_key_file(fd, arguments->key);
+	return r == 0 ? read_key(keyp, fd, arguments->key) : r;
 }
 
 static int read_bundle(struct bundling *bundling)
@@ -301,5 +355,5 @@ int command_restore(const struct arguments *arguments)
 
 	if (r == 0)
 		r = run_restore(&bundling);
-	return r == 0 ? tell(&bundling, "restored") : r;
+	return r == 0 ? tell_restore(&bundling) : r;
 }

@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <inttypes.h>
-
 #include "client/cli/answer.h"
 #include "client/cli/command.h"
 #include "client/cli/connect.h"
@@ -9,6 +7,7 @@
 int command_purge(const struct arguments *arguments)
 {
 	MG_AUTO_CLIENT struct mg_client *client = NULL;
+	char words[ANSWER_WORDS_MAX];
 	uint64_t count = 0;
 	json_t *answer;
 	int r;
@@ -21,7 +20,7 @@ int command_purge(const struct arguments *arguments)
 	r = mg_purge(client, arguments->all ? MG_PURGE_ALL : MG_PURGE_MINE, &count);
 	if (r != MG_OK)
 		return say_failed(r, NULL);
-	say_note("destroyed %" PRIu64 " secrets", count);
+	say_note("destroyed %s", answer_secrets(words, count));
 	if (!arguments->json)
 		return 0;
 	answer = answer_new();

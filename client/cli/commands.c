@@ -147,7 +147,7 @@ static const struct option restore_options[] = {
 	{ "passphrase-fd", 0, "N", arguments_fd, FIELD(passphrase_fd),
 		"read the passphrase from this file descriptor" },
 	{ "key", 0, "FILE", arguments_text, FIELD(key),
-		"the private key, for a bundle sealed to one" },
+		"the private key, for a bundle sealed to one;\nno file that others may open" },
 	{ "key-fd", 0, "N", arguments_fd, FIELD(key_fd), "the same from this file descriptor" },
 	{ "prefix", 0, "P", arguments_text, FIELD(prefix), "only names that begin with P" },
 	{ 0 },

@@ -140,8 +140,9 @@ static int refuse_surplus(const struct command *command, const struct arguments 
 {
 	if (command->surplus)
 		return say_error(MG_INVALID, "%s", command->surplus);
-	return say_error(MG_INVALID, "%s: surplus argument '%s'; usage: mgctl %s %s", command->name,
-		arguments->operands[command->most], command->name, command->operands);
+	return say_error(MG_INVALID, "%s: surplus argument '%s'; usage: mgctl %s%s%s",
+		command->name, arguments->operands[command->most], command->name,
+		command->operands[0] ? " " : "", command->operands);
 }
 
 static int check_operands(const struct command *command, const struct arguments *arguments)

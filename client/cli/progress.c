@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "client/cli/progress.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,6 +27,7 @@ void progress_begin(struct progress *progress, const char *deed, bool wanted)
 
 void progress_show(struct progress *progress, uint64_t secrets, uint64_t bytes)
 {
+	char count[ANSWER_WORDS_MAX];
 	char words[ANSWER_WORDS_MAX];
 	uint64_t now = progress->seen ? now_ms() : 0;
 
@@ -35,7 +35,7 @@ void progress_show(struct progress *progress, uint64_t secrets, uint64_t bytes)
 		return;
 	progress->due_ms = now + PAUSE_MS;
 	progress->shown = true;
-	fprintf(stderr, "\r\033[Kmgctl: %s %" PRIu64 " secrets, %s", progress->deed, secrets,
+	fprintf(stderr, "\r\033[Kmgctl: %s %s, %s", progress->deed, answer_secrets(count, secrets),
 		answer_bytes(words, bytes));
 	fflush(stderr);
 }

@@ -106,6 +106,20 @@ int say_failed(int status, const char *name)
 	return say_error(status, "%s: %s", name, words);
 }
 
+void say_done(const char *format, ...)
+{
+	char words[WORDS_MAX];
+	va_list arguments;
+
+	if (manner.quiet || manner.json)
+		return;
+	va_start(arguments, format);
+	vsnprintf(words, sizeof(words), format, arguments);
+	va_end(arguments);
+	say_clean(words);
+	fprintf(stderr, "mgctl: %s\n", words);
+}
+
 void say_note(const char *format, ...)
 {
 	char words[WORDS_MAX];

@@ -16,6 +16,9 @@ __attribute__((format(printf, 2, 3))) int say_error(int status, const char *form
 /* The same for a call of the library that returned `status`; `name` is the secret's, or NULL. */
 int say_failed(int status, const char *name);
 
+/* What a long command has done, for whoever did not ask for quiet or for JSON. */
+__attribute__((format(printf, 1, 2))) void say_done(const char *format, ...);
+
 /* What only somebody who asked with -v wants to know. */
 __attribute__((format(printf, 1, 2))) void say_note(const char *format, ...);
 

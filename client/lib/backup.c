@@ -207,6 +207,7 @@ static int take_answer(struct mg_client *client, struct backup *backup, const st
 {
 	if (reply->code != 0)
 		return call_judge(reply);
+	backup->count.left_out += reply->left_out;
 	if (reply->body == BODY_LISTING) {
 		backup->over = !reply->more;
 		stand_at(backup, reply->next);

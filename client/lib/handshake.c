@@ -13,6 +13,12 @@ static int say_absent(const struct mg_client *client, int error)
 	if (error == -ENOENT)
 		return error_say(MG_UNREACHABLE, "no daemon at %s: there is no such socket",
 			client->endpoint.path);
+	if (error == -EACCES || error == -EPERM)
+		return error_say(MG_UNREACHABLE,
+			"no access to %s: %s; socket-mode and socket-group say who may connect, or "
+			"a "
+			"[listener] of your own does (memguardd.conf(5))",
+			client->endpoint.path, strerror(-error));
 	return error_say(
 		MG_UNREACHABLE, "no daemon at %s: %s", client->endpoint.path, strerror(-error));
 }

@@ -23,7 +23,8 @@ extern "C" {
 /* What went into a bundle, or came out of it. */
 struct mg_backup_count {
 	uint64_t secrets;
-	uint64_t bytes; /* of their values */
+	uint64_t bytes;    /* of their values */
+	uint64_t left_out; /* mg_backup: secrets that the caller may fetch and no bundle takes */
 };
 
 /* Told behind each secret. */
@@ -42,9 +43,10 @@ struct mg_backup_options {
 /*
  * Writes a bundle of all secrets that the caller may fetch to a descriptor: names, values, tags,
  * versions, times, owners, what is left of lives, and whether they are frozen. It is no fetch. Left
- * out are those that end with a connection, a process or a number of fetches, and streams. The time
- * limit counts from the last progress on. *countp may be NULL. MG_INVALID; MG_LIMIT when the
- * descriptor's disk is full; MG_INTERNAL when it takes no more.
+ * out, and counted, are those that end with a connection, a process or a number of fetches, and
+ * streams; and of what was rotated, former versions that may still be fetched. The time limit
+ * counts from the last progress on. *countp may be NULL. MG_INVALID; MG_LIMIT when the descriptor's
+ * disk is full; MG_INTERNAL when it takes no more.
  */
 int mg_backup(struct mg_client *client, int fd, const struct mg_backup_options *options,
 	struct mg_backup_count *countp);

@@ -104,8 +104,10 @@ static int upgrade(struct mg_client *client, struct look *look)
 		return r;
 	if (look->keeper != 0 && look->keeper != keeper)
 		return MG_OK;
-	if (look->failed > failed)
-		return error_quote(MG_NO, span_text(look->fault));
+	if (look->failed > failed) {
+		(void)error_quote(MG_NO, span_text(look->fault));
+		return error_about(MG_NO, span_text("the daemon goes on as before"));
+	}
 	return -EAGAIN;
 }
 

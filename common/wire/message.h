@@ -266,6 +266,7 @@ struct reply {
 	uint64_t segment;   /* part */
 	struct span name;   /* restored: what is in the way */
 	uint32_t owner;     /* record: a uid */
+	uint64_t left_out;  /* record, listing of an export: secrets that no bundle takes */
 	struct info info;   /* info, record */
 	struct state state;
 	struct caller caller;

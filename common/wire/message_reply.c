@@ -188,6 +188,7 @@ static int read_reply(struct reply *reply, const PB(Reply) * raw, struct message
 	reply->id = raw->id;
 	reply->code = (int)raw->code;
 	reply->detail = span_from(raw->detail);
+	reply->left_out = raw->left_out;
 	if (raw->chunks) {
 		reply->chunked = true;
 		r = message_claim_chunks(&reply->chunks, &reply->bytes, messages, raw->chunks);

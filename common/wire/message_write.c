@@ -547,6 +547,7 @@ int message_append_reply(uint8_t *out, size_t *used, size_t room, const struct r
 	raw.reply.id = reply->id;
 	raw.reply.code = (uint32_t)reply->code;
 	raw.reply.detail = data_from(reply->detail);
+	raw.reply.left_out = reply->left_out;
 	if (reply->chunked) {
 		message_pack_chunks(&raw.chunks, &reply->chunks);
 		raw.reply.chunks = &raw.chunks;

@@ -31,9 +31,11 @@ int ledger_file(void);
 
 /*
  * The format of the files that this program writes and reads: of their head, and of the blocks that
- * others keep in them.
+ * others keep in them. A test builds a program with another one.
  */
+#ifndef LEDGER_FORMAT
 #define LEDGER_FORMAT 2
+#endif
 
 /*
  * Whether ledger_new would take the file, as far as its head tells: 0, or -EBADMSG. One that nobody

@@ -27,26 +27,28 @@ static bool may_export(const struct desk *desk, const struct record *record)
 		&desk->daemon->policy, desk->peer, RIGHT_GET, record_filed_name(record));
 }
 
-/* The last answer of all, or of those who looked for too long; `more` tells which. */
-static int answer_end(const struct desk *desk, const struct scope *scope, bool more)
+/* The last answer of all, or of those who looked for too long: there is more then. */
+static int answer_end(const struct desk *desk, const struct walk *walk)
 {
-	struct reply reply = { .body = BODY_LISTING, .more = more };
+	struct reply reply = {
+		.body = BODY_LISTING, .more = !walk->over, .left_out = walk->left_out
+	};
 	char shown[NAME_FILED_MAX];
 
-	if (more)
-		reply.next =
-			span_of(shown, name_show(shown, scope->after, (uint32_t)desk->peer->uid));
+	if (reply.more)
+		reply.next = span_of(
+			shown, name_show(shown, walk->scope.after, (uint32_t)desk->peer->uid));
 	return desk_answer(desk, &reply);
 }
 
-static int answer_record(const struct desk *desk, struct record *record)
+static int answer_record(const struct desk *desk, const struct walk *walk, struct record *record)
 {
 	char shown[NAME_FILED_MAX];
 	struct span name = span_of(
 		shown, name_show(shown, record_filed_name(record), (uint32_t)desk->peer->uid));
 
-	return download_export(
-		desk->transfers, desk->daemon, desk->request->id, record, name, desk->answers);
+	return download_export(desk->transfers, desk->daemon, desk->request->id, record, name,
+		walk->left_out, desk->answers);
 }
 
 /* Until there is one to answer with. */
@@ -65,14 +67,15 @@ static int export_step(struct desk *desk, struct walk *walk)
 		} else if (!may_export(desk, record)) {
 			walk->over = !scope_skip(desk, RIGHT_GET, &walk->scope, record);
 		} else if (outlives_us(record)) {
-			return answer_record(desk, record);
+			return answer_record(desk, walk, record);
 		} else {
 			scope_pass(&walk->scope, record);
 			walk->looks--;
+			walk->left_out++;
 		}
 	}
 	if (walk->over || walk->looks == 0)
-		return answer_end(desk, &walk->scope, !walk->over);
+		return answer_end(desk, walk);
 	return WALK_ON;
 }
 

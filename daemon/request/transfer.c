@@ -179,9 +179,11 @@ int download_begin(struct transfers *transfers, struct daemon *daemon, const str
 }
 
 int download_export(struct transfers *transfers, struct daemon *daemon, uint64_t id,
-	struct record *record, struct span name, struct answers *answers)
+	struct record *record, struct span name, uint64_t left_out, struct answers *answers)
 {
-	struct reply reply = { .id = id, .body = BODY_RECORD, .owner = record_owner(record) };
+	struct reply reply = {
+		.id = id, .body = BODY_RECORD, .owner = record_owner(record), .left_out = left_out
+	};
 	struct tag tags[MESSAGE_TAGS_MAX];
 
 	record_info(record, &reply.info, tags);

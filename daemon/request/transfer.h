@@ -97,11 +97,11 @@ int download_begin(struct transfers *transfers, struct daemon *daemon, const str
 	struct answers *answers);
 
 /*
- * Answers an export with a record, whose name the caller calls `name`: with all that a backup needs
- * and the chunks, as a get is. It is no fetch.
+ * Answers an export with a record, whose name the caller calls `name`: with all that a backup
+ * needs, how many were left out before it, and the chunks, as a get is. It is no fetch.
  */
 int download_export(struct transfers *transfers, struct daemon *daemon, uint64_t id,
-	struct record *record, struct span name, struct answers *answers);
+	struct record *record, struct span name, uint64_t left_out, struct answers *answers);
 
 /* Sends chunks as long as the other side takes them. Returns 0 or a negative errno. */
 int downloads_go_on(struct transfers *transfers, struct daemon *daemon, struct answers *answers);

@@ -62,6 +62,12 @@ static void back_up(void)
 	rewind_file();
 }
 
+static int keep_version(void *context, const struct mg_info *info)
+{
+	*(uint64_t *)context = info->version;
+	return 0;
+}
+
 START_TEST(what_was_saved_comes_back)
 {
 	struct mg_backup_options options = { .private_key = private_key };
@@ -79,6 +85,95 @@ START_TEST(what_was_saved_comes_back)
 	must(mg_ping(client));
 }
 END_TEST
+
+/* -- a bundle that is another one ---------------------------------------------------------- */
+
+static void must_be_refused(const char *how, size_t place, unsigned byte)
+{
+	struct mg_backup_options options = { .private_key = private_key };
+	struct mg_backup_count count = { 0 };
+	int status;
+
+	rewind_file();
+	status = mg_restore(client, file, &options, &count);
+	if (status != MG_INTEGRITY || count.secrets != 0)
+		ck_abort_msg("%s at %zu (0x%02x): %s", how, place, byte, mg_status_name(status));
+}
+
+static void must_be_version(const char *name, uint64_t version)
+{
+	uint64_t held = 0;
+
+	must(mg_stat(client, name, keep_version, &held));
+	ck_assert_uint_eq(held, version);
+}
+
+/* The file's bytes; their number is returned. */
+static size_t read_bundle(unsigned char *bytes, size_t room)
+{
+	ssize_t size = pread(file, bytes, room, 0);
+
+	ck_assert_int_gt(size, 100);
+	ck_assert_int_lt(size, (ssize_t)room);
+	return (size_t)size;
+}
+
+static void must_be_refused_with(size_t place, unsigned char was, unsigned char byte)
+{
+	if (byte == was)
+		return;
+	ck_assert_int_eq(pwrite(file, &byte, 1, (off_t)place), 1);
+	must_be_refused("a byte that is another", place, byte);
+}
+
+/* With one bit turned, whichever it is, and with all of them off and on. */
+START_TEST(a_bundle_with_any_one_byte_changed_is_refused)
+{
+	struct mg_backup_options options = { .private_key = private_key };
+	unsigned char bytes[4096];
+	size_t size;
+
+	back_up();
+	size = read_bundle(bytes, sizeof(bytes));
+	for (size_t place = 0; place < size; place++) {
+		for (unsigned bit = 0; bit < 8; bit++)
+			must_be_refused_with(
+				place, bytes[place], (unsigned char)(bytes[place] ^ (1u << bit)));
+		must_be_refused_with(place, bytes[place], 0x00);
+		must_be_refused_with(place, bytes[place], 0xff);
+		ck_assert_int_eq(pwrite(file, bytes + place, 1, (off_t)place), 1);
+	}
+	must_be_version("a", 1);
+	must_be_version("b/c", 1);
+	rewind_file();
+	must(mg_restore(client, file, &options, NULL));
+	must_be_version("a", 2);
+	must_be_version("b/c", 2);
+}
+END_TEST
+
+START_TEST(a_bundle_that_ends_anywhere_else_is_refused)
+{
+	unsigned char bytes[4096];
+	size_t size;
+
+	back_up();
+	size = read_bundle(bytes, sizeof(bytes));
+	for (size_t left = size; left-- > 0;) {
+		ck_assert_int_eq(ftruncate(file, (off_t)left), 0);
+		must_be_refused("an end", left, 0);
+	}
+	for (unsigned byte = 0; byte < 256; byte++) {
+		bytes[size] = (unsigned char)byte;
+		ck_assert_int_eq(pwrite(file, bytes, size + 1, 0), (ssize_t)size + 1);
+		must_be_refused("one byte more", size, byte);
+	}
+	must_be_version("a", 1);
+	must_be_version("b/c", 1);
+}
+END_TEST
+
+/* -- what is asked ------------------------------------------------------------------------- */
 
 START_TEST(a_pair_is_a_pair)
 {
@@ -202,6 +297,8 @@ int main(void)
 	tcase_add_checked_fixture(claims, set_up, tear_down);
 	tcase_set_timeout(claims, 100);
 	tcase_add_test(claims, what_was_saved_comes_back);
+	tcase_add_test(claims, a_bundle_with_any_one_byte_changed_is_refused);
+	tcase_add_test(claims, a_bundle_that_ends_anywhere_else_is_refused);
 	tcase_add_test(claims, a_pair_is_a_pair);
 	tcase_add_test(claims, calls_that_make_no_sense_are_refused);
 	tcase_add_test(claims, progress_is_told_behind_each_secret);

@@ -311,6 +311,49 @@ START_TEST(a_move_whose_answer_was_lost_succeeds)
 }
 END_TEST
 
+/* The answer is lost, and before it is asked for again somebody else has destroyed the secret. */
+static ssize_t cut_and_remove(const struct passing *passing)
+{
+	MG_AUTO_CLIENT struct mg_client *other = NULL;
+
+	if (passing->turn > 0)
+		return (ssize_t)passing->size;
+	other = through(house.path, 0);
+	ck_assert_int_eq(mg_melt(other, "v", NULL), MG_OK);
+	ck_assert_int_eq(mg_remove(other, "v", NULL), MG_OK);
+	return -1;
+}
+
+static int freeze_it(struct mg_client *client)
+{
+	return mg_freeze(client, "v", NULL);
+}
+
+static int melt_it(struct mg_client *client)
+{
+	return mg_melt(client, "v", NULL);
+}
+
+static int touch_it(struct mg_client *client)
+{
+	return mg_touch(client, "v", 3600000, NULL);
+}
+
+/* Asked anew each would find nothing. */
+START_TEST(a_change_whose_answer_was_lost_gets_its_first_one)
+{
+	static int (*const changes[])(struct mg_client *) = { freeze_it, melt_it, touch_it };
+	MG_AUTO_CLIENT struct mg_client *client = NULL;
+
+	start_proxy(cut_and_remove);
+	client = through(proxy_path, 0);
+	ck_assert_int_eq(changes[_i](client), MG_OK);
+	ck_assert_uint_eq(proxy.turns, 1);
+	ck_assert_int_eq(mg_stat(client, "v", NULL, NULL), MG_NOT_FOUND);
+	ck_assert_int_eq(changes[_i](client), MG_NOT_FOUND);
+}
+END_TEST
+
 START_TEST(a_get_that_was_cut_is_fetched_again)
 {
 	MG_AUTO_CLIENT struct mg_client *client = NULL;
@@ -627,6 +670,7 @@ int main(void)
 	tcase_add_test(claims, a_remove_whose_answer_was_lost_succeeds);
 	tcase_add_loop_test(claims, a_rotation_whose_answer_was_lost_is_made_once, 0, 2);
 	tcase_add_test(claims, a_move_whose_answer_was_lost_succeeds);
+	tcase_add_loop_test(claims, a_change_whose_answer_was_lost_gets_its_first_one, 0, 3);
 	tcase_add_test(claims, a_get_that_was_cut_is_fetched_again);
 	tcase_add_test(claims, what_was_handed_over_is_not_handed_over_again);
 	tcase_add_test(claims, a_source_is_not_asked_twice);

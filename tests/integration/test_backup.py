@@ -27,7 +27,8 @@ SANITIZED = bool(os.environ.get("SANITIZED"))
 # tenth, since they look at how mgctl goes on from a fault, not at whether it sees one.
 EACH = 10 if SANITIZED else 1
 
-# BACKUP_SECRETS=100000 takes half a minute more: some seconds each way, the rest to store them.
+# .ci/run sets BACKUP_SECRETS=100000, which takes a minute: some seconds each way, the rest to store
+# and to fetch them.
 MANY = int(os.environ.get("BACKUP_SECRETS", "1000" if SANITIZED else "10000"))
 
 TIMES = ("created_ms", "changed_ms", "ttl_ms", "idle_left_ms")
@@ -42,6 +43,7 @@ class BackupTest(MgctlTest):
         cls.private_key = os.urandom(32)
         cls.key_file = cls.folder / "key"
         cls.key_file.write_bytes(cls.private_key)
+        cls.key_file.chmod(0o600)
         cls.recipient = sodium.crypto_scalarmult_base(cls.private_key)
 
     def setUp(self):
@@ -89,7 +91,7 @@ class RoundTrip(BackupTest):
         for size, value in values.items():
             self.ok("set", f"{self.prefix}{size}", stdin=value)
         counts = {"schema": 1, "secrets": len(values), "bytes": sum(values)}
-        self.assertEqual(self.back_up(), counts)
+        self.assertEqual(self.back_up(), {**counts, "left_out": 0})
         self.assertEqual(self.restore(), counts)
         for size, value in values.items():
             self.assertEqual(self.ok("get", f"{self.prefix}{size}", **self.there), value)
@@ -137,9 +139,54 @@ class RoundTrip(BackupTest):
         self.ok("stream", "write", self.prefix + "stream", stdin=b"x")
         with mgwire.Client(self.path) as client:
             client.set(f"{self.prefix}session".encode(), b"x", lifetime={"session": True})
-            self.assertEqual(self.back_up()["secrets"], 1)
+            told = self.back_up()
+            self.assertEqual((told["secrets"], told["left_out"]), (1, 4))
         self.restore()
         self.assertEqual(self.names_there(), [self.prefix + "kept"])
+
+    def test_how_many_were_left_out_is_told_however_many_they_are(self):
+        # More than one answer looks at, and in more than one place.
+        with mgwire.Client(self.path) as client:
+            for i in range(600):
+                client.set(b"%s%03d" % (self.prefix.encode(), i), b"x",
+                           lifetime=None if i % 299 == 150 else {"reads": 2})
+            told = self.back_up()
+            self.assertEqual((told["secrets"], told["left_out"]), (2, 598))
+            for info in client.list(self.prefix.encode()):
+                client.remove(info.name)
+
+    def test_a_version_in_its_grace_stays(self):
+        self.ok("set", self.prefix + "a", stdin=b"old")
+        self.ok("rotate", "--grace", "1h", self.prefix + "a", stdin=b"new")
+        self.assertEqual(self.ok("get", "--version", "1", self.prefix + "a"), b"old")
+        told = self.back_up()
+        self.assertEqual((told["secrets"], told["left_out"]), (1, 0))
+        self.restore()
+        self.assertEqual(self.ok("get", self.prefix + "a", **self.there), b"new")
+        self.fails(NOT_FOUND, "get", "--version", "1", self.prefix + "a", **self.there)
+
+    def said(self, *words, **options):
+        result = self.run_mgctl(*words, **options)
+        self.assertEqual(result.returncode, OK, result.stderr)
+        return result.stderr.decode()
+
+    def test_what_was_done_is_told_in_a_line(self):
+        key = ["--key", str(self.key_file)]
+        write = ["backup", "--recipient", self.recipient.hex(), "--prefix", self.prefix]
+        self.ok("set", self.prefix + "a", stdin=b"x")
+        self.assertEqual(self.said(*write, str(self.bundle)),
+                         f"mgctl: backed up 1 secret (1 byte) to {self.bundle}\n")
+        self.assertEqual(self.said("restore", *key, str(self.bundle), **self.there),
+                         f"mgctl: restored 1 secret (1 byte) from {self.bundle}\n")
+        self.ok("set", self.prefix + "b", stdin=b"y" * 2048)
+        self.ok("set", self.prefix + "c", "--max-reads", "2", stdin=b"z")
+        self.assertEqual(self.said(*write, "-"),
+                         "mgctl: backed up 2 secrets (2.001 KiB) to standard output; 1 left out "
+                         "(session, process-bound or read-limited, or a stream)\n")
+        for quiet in ("--quiet", "--json"):
+            self.assertEqual(self.said(quiet, *write, str(self.bundle)), "")
+            self.assertEqual(
+                self.said(quiet, "restore", *key, str(self.bundle), **self.there), "")
 
     def test_a_backup_is_no_fetch(self):
         self.ok("set", self.prefix + "idle", "--idle-ttl", "1h", stdin=b"x")
@@ -176,6 +223,27 @@ class RoundTrip(BackupTest):
             self.ok("restore", "--key-fd", str(file.fileno()), str(self.bundle),
                     pass_fds=[file.fileno()], **self.there)
         self.assertEqual(self.names_there(), [self.prefix + "a"])
+
+    def test_a_key_file_that_others_may_open_is_refused(self):
+        self.ok("set", self.prefix + "a", stdin=b"x")
+        self.back_up()
+        key = self.folder / "open.key"
+        key.write_bytes(self.private_key)
+        words = ["restore", "--key", str(key), str(self.bundle)]
+        for mode in (0o640, 0o604, 0o620, 0o666):
+            with self.subTest(mode=oct(mode)):
+                key.chmod(mode)
+                line = self.fails(USAGE, *words, **self.there)
+                for part in (str(key), "mode 0%o" % mode, "chmod 0600"):
+                    self.assertIn(part, line)
+        self.assertEqual(self.names_there(), [])
+        key.chmod(0o400)
+        self.ok(*words, **self.there)
+        # What others have opened for us is not our file.
+        key.chmod(0o666)
+        with open(key, "rb") as file:
+            self.ok("restore", "--key-fd", str(file.fileno()), str(self.bundle),
+                    pass_fds=[file.fileno()], **self.there)
 
     def test_a_bundle_goes_through_pipes(self):
         self.ok("set", self.prefix + "a", stdin=b"x" * 100000)
@@ -229,8 +297,11 @@ class RoundTrip(BackupTest):
             mine = client.list(self.prefix.encode(), details=True)
             self.assertEqual(len(mine), MANY)
             self.assertEqual(mine, other.list(details=True))
-            for info in mine[::max(1, MANY // 1000)]:
-                self.assertEqual(client.get(info.name), other.get(info.name))
+            for info in mine:
+                number = int(info.name.rsplit(b"/", 1)[1])
+                value = other.get(info.name)
+                self.assertEqual(value, b"value %d" % number)
+                self.assertEqual(value, client.get(info.name))
 
 
 def fill(client, prefix, count, window=48):
@@ -544,7 +615,8 @@ class Terminals(TerminalTest):
                 terminal.type(b"correct horse\n")
             self.assertEqual(terminal.end(), OK, terminal.shown)
             self.assertNotIn(b"horse", terminal.shown)
-            self.assertIn(b"secrets, ", terminal.shown)
+            self.assertRegex(terminal.shown, rb"(backed up|read) [0-9]+ secrets?, ")
+            self.assertRegex(terminal.shown, rb"(backed up|restored) [0-9]+ secrets? \(")
 
     def test_two_that_differ_write_nothing(self):
         bundle = self.folder / "differ.bundle"
@@ -586,7 +658,9 @@ class Strangers(StrangerTest):
         place = pathlib.Path(tempfile.mkdtemp(dir=self.folder))
         place.chmod(0o755)
         (place / "key").write_bytes(key)
-        (place / "key").chmod(0o644)
+        # Nobody's own; root may open it all the same.
+        (place / "key").chmod(0o600)
+        os.chown(place / "key", NOBODY, NOBODY)
         name = b"~%d/x" % NOBODY
         for data, program, status in (
                 (Writer(recipient=public).secret(name, b"1", owner=4711).end(), "root", OK),

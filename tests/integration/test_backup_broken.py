@@ -86,6 +86,7 @@ class BrokenTest(MgctlTest):
         cls.recipient = sodium.crypto_scalarmult_base(cls.private_key)
         cls.key_file = cls.folder / "key"
         cls.key_file.write_bytes(cls.private_key)
+        cls.key_file.chmod(0o600)
         cls.bundle = cls.folder / "bundle"
 
     def through(self, *words, direction=None, after=None):

@@ -56,6 +56,17 @@ def is_hardened(pid):
             (proc / "mem").stat().st_uid == 0 and (proc / "comm").read_text() == "mgctl\n")
 
 
+class ShutOut(StrangerTest):
+    daemon_options = ["--socket-mode", "0600"]
+
+    def test_who_may_not_connect_is_told_where_and_what_to_do(self):
+        result = self.as_nobody("ping")
+        self.assertEqual(result.returncode, UNREACHABLE)
+        for words in (str(self.path), "Permission denied", "socket-group", "[listener]"):
+            self.assertIn(words, result.stderr.decode())
+        self.assertEqual(len(result.stderr.splitlines()), 1)
+
+
 class CommandLine(MgctlTest):
     def test_what_is_wrong_is_named_in_one_line(self):
         for arguments, named in (
@@ -67,7 +78,8 @@ class CommandLine(MgctlTest):
                 (["get"], "NAME"),
                 (["rm"], "NAME"),
                 (["get", "a", "surplus"], "surplus"),
-                (["ping", "surplus"], "surplus"),
+                (["ping", "surplus"], "usage: mgctl ping\n"),
+                (["reload", "surplus"], "usage: mgctl reload\n"),
                 (["get", "a", "--fd"], "--fd"),
                 (["get", "a", "--fd", "x"], "--fd"),
                 (["get", "a", "--version"], "--version"),

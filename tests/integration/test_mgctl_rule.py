@@ -26,6 +26,9 @@ class Purge(MgctlTest):
         self.assertEqual(self.json("purge", "--mine"), [{"schema": 1, "purged": 0}])
         words = self.run_mgctl("-v", "purge", "--all").stderr
         self.assertIn(b"destroyed 0 secrets", words)
+        self.store(b"1")
+        words = self.run_mgctl("-v", "purge", "--all").stderr
+        self.assertIn(b"destroyed 1 secret\n", words)
 
     def test_both_at_once_are_refused(self):
         self.store(b"kept")

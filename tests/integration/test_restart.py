@@ -14,6 +14,7 @@ from mgwire import Client, Closed, Refused, pb
 
 NOT_FOUND = 3
 ROOT = os.geteuid() == 0
+OTHER_FORMAT = os.environ["OTHER_FORMAT"]
 
 
 class RestartTest(unittest.TestCase):
@@ -57,6 +58,17 @@ class Restart(RestartTest):
             client.get(b"gone")
         self.assertEqual(caught.exception.code, NOT_FOUND)
         self.assertIn("serves again, with 3 secrets", self.manager.log())
+
+    def test_a_program_of_another_format_begins_with_nothing_and_says_so(self):
+        self.client().set(b"a", b"value")
+        self.manager.stop()
+        before = len(self.manager.log())
+        self.manager.program = OTHER_FORMAT
+        self.manager.start()
+        self.assertEqual(self.manager.store, [])
+        self.assertEqual(self.client().list(), [])
+        self.assertEqual(self.manager.log()[before:].count("of another version"), 1)
+        self.client().set(b"a", b"anew")
 
     def test_the_store_is_empty_once_the_next_one_serves(self):
         self.client().set(b"a", b"value")

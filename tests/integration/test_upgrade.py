@@ -15,6 +15,7 @@ from manager import Manager
 from upgrade_case import MGCTL, UpgradeTest, children, parent
 
 ROOT = os.geteuid() == 0
+OTHER_FORMAT = os.environ["OTHER_FORMAT"]
 
 
 class Upgrade(UpgradeTest):
@@ -220,6 +221,24 @@ class BadConfiguration(UpgradeTest):
         self.assertTrue(wait_for(lambda: children(self.keeper) not in ([], [worker])))
         self.assertIn("unknown key 'k???'", self.client().status().upgrade_fault.decode())
         self.assertEqual(self.client().get(b"a"), b"value")
+
+
+class OtherFormat(UpgradeTest):
+    """Another program, to which the ledger is of a format that it does not read."""
+
+    def test_it_is_refused_and_the_old_one_goes_on(self):
+        client = self.client()
+        client.set(b"a", b"value")
+        self.replace(pathlib.Path(OTHER_FORMAT).read_bytes())
+        worker = self.fails("does not read keys of format 1 and a ledger of format 2")
+        self.assertIn("the daemon goes on as before", self.mgctl("upgrade").stderr)
+        # Nothing has moved: the same worker, the same connection.
+        self.assertEqual(client.status().pid, worker)
+        self.assertEqual(client.get(b"a"), b"value")
+        client.set(b"b", b"further")
+        self.replace()
+        self.upgrade()
+        self.assertEqual(self.client().get(b"b"), b"further")
 
 
 if __name__ == "__main__":
