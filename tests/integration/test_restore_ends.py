@@ -155,6 +155,7 @@ class Killed(Whole, test_restore.RestoreTest):
         folder = pathlib.Path(tempfile.mkdtemp(dir=self.daemon.folder))
         private = os.urandom(32)
         (folder / "key").write_bytes(private)
+        (folder / "key").chmod(0o600)
         self.seed(self.client)
         for number in range(4):
             writer = Writer(recipient=sodium.crypto_scalarmult_base(private))
