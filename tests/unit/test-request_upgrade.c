@@ -126,7 +126,7 @@ START_TEST(a_stranger_is_told_of_the_keeper_and_of_no_failure)
 	const struct state *state;
 
 	fails("a path that is nobody's business");
-	house.vault->broken = 3;
+	house.vault->lost[LOSS_SECRET] = 3;
 	upgrade(&root);
 	state = status(&user);
 	ck_assert_uint_eq(state->keeper, KEEPER);
