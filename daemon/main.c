@@ -162,12 +162,21 @@ static int init_daemon(struct process *process)
 /* What became of what another worker had. */
 static void tell_adopted(const struct vault *vault)
 {
-	uint64_t broken = vault_broken(vault);
+	static const char *const words[LOSS_COUNT] = {
+		[LOSS_SECRET] = "secrets were not what was written: they are lost",
+		[LOSS_FORMER] = "versions in their grace were not what was written: they are lost",
+		[LOSS_CONSUMED] = "consumed names were not what was written: they are as if never "
+				  "stored",
+		[LOSS_STREAM] = "parts of streams were not what was written: they are lost",
+		[LOSS_ANSWER] = "remembered answers were not what was written: who repeats such a "
+				"request makes it anew",
+	};
 	uint64_t count = vault_count(vault);
 
-	if (broken > 0)
-		log_error("%llu of the secrets were not what was written: they are lost",
-			(unsigned long long)broken);
+	for (unsigned loss = 0; loss < LOSS_COUNT; loss++)
+		if (vault_lost(vault, loss) > 0)
+			log_error("%llu of the %s", (unsigned long long)vault_lost(vault, loss),
+				words[loss]);
 	log_notice("serves again, with %llu secret%s", (unsigned long long)count,
 		count == 1 ? "" : "s");
 }

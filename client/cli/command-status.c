@@ -48,6 +48,10 @@ static int status_object(const struct mg_state *state, const char *endpoint)
 		answer_number(answer, "secrets", state->secrets);
 		answer_number(answer, "ledger", state->ledger);
 		answer_number(answer, "broken", state->broken);
+		answer_number(answer, "broken_formers", state->broken_formers);
+		answer_number(answer, "broken_consumed", state->broken_consumed);
+		answer_number(answer, "broken_streams", state->broken_streams);
+		answer_number(answer, "broken_answers", state->broken_answers);
 		answer_number(answer, "failed_upgrades", state->failed_upgrades);
 		answer_text(answer, "upgrade_fault", state->upgrade_fault);
 	}
@@ -94,6 +98,29 @@ static void status_process(const struct mg_state *state)
 		state->pidfd ? "checked again at every read" : "checked when they connect");
 }
 
+/* What was not what was written when the daemon took over. */
+static void status_broken(const struct mg_state *state)
+{
+	const struct {
+		uint64_t count;
+		const char *words;
+	} rows[] = {
+		{ state->broken, "secrets, which are lost" },
+		{ state->broken_formers, "versions in their grace, which are lost" },
+		{ state->broken_consumed, "consumed names, which are as if never stored" },
+		{ state->broken_streams, "parts of streams, which are lost" },
+		{ state->broken_answers, "remembered answers: a repeat is made anew" },
+	};
+	const char *title = "broken";
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		if (rows[i].count == 0)
+			continue;
+		answer_row(title, "%" PRIu64 " %s", rows[i].count, rows[i].words);
+		title = "";
+	}
+}
+
 static void status_counts(const struct mg_state *state)
 {
 	char words[ANSWER_WORDS_MAX];
@@ -104,9 +131,7 @@ static void status_counts(const struct mg_state *state)
 			answer_bytes(words, state->ledger));
 	else
 		answer_row("secrets", "their number is told to the daemon's own user");
-	if (state->broken > 0)
-		answer_row("broken", "%" PRIu64 ", which were not what was written, and are lost",
-			state->broken);
+	status_broken(state);
 	answer_row("max value", "%s", answer_bytes(words, state->max_value));
 }
 

@@ -437,6 +437,10 @@ static int take_state(struct question *question, const struct reply *reply)
 		.pidfd = from->pidfd,
 		.keeper = from->keeper,
 		.broken = from->broken,
+		.broken_formers = from->broken_formers,
+		.broken_consumed = from->broken_consumed,
+		.broken_streams = from->broken_streams,
+		.broken_answers = from->broken_answers,
 		.failed_upgrades = from->failed_upgrades,
 		.upgrading = from->upgrading };
 	cut_text(state->version, sizeof(state->version), from->version);

@@ -267,10 +267,14 @@ struct mg_state {
 	char cipher[32];     /* of this connection */
 	uint32_t rekey_ms;   /* milliseconds between two re-masks */
 	uint64_t sessions;
-	bool counts; /* the next five are told: to root and the daemon's own user; else 0 or "" */
+	bool counts; /* the next nine are told: to root and the daemon's own user; else 0 or "" */
 	uint64_t secrets;
 	uint64_t ledger; /* bytes that the records take */
 	uint64_t broken; /* secrets that were lost, not being what was written, when it started */
+	uint64_t broken_formers;  /* versions in their grace that were lost so */
+	uint64_t broken_consumed; /* consumed names; they are as if never stored */
+	uint64_t broken_streams;  /* streams, and parts of them */
+	uint64_t broken_answers;  /* remembered answers; a repeated request is made anew */
 	uint64_t failed_upgrades; /* since the keeper's start */
 	char upgrade_fault[512];  /* why the last one of them failed */
 	uint64_t max_value;       /* bytes */

@@ -200,6 +200,10 @@ struct state {
 	bool pidfd;
 	uint32_t keeper; /* 0: there is none */
 	uint64_t broken;
+	uint64_t broken_formers;
+	uint64_t broken_consumed;
+	uint64_t broken_streams;
+	uint64_t broken_answers;
 	uint64_t failed_upgrades;
 	struct span upgrade_fault;
 	bool upgrading;

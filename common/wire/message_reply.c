@@ -38,6 +38,10 @@ static int read_state(struct state *state, const PB(State) * raw)
 		.pidfd = raw->pidfd,
 		.keeper = raw->keeper,
 		.broken = raw->broken,
+		.broken_formers = raw->broken_formers,
+		.broken_consumed = raw->broken_consumed,
+		.broken_streams = raw->broken_streams,
+		.broken_answers = raw->broken_answers,
 		.failed_upgrades = raw->failed_upgrades,
 		.upgrade_fault = span_from(raw->upgrade_fault),
 		.upgrading = raw->upgrading };

@@ -440,6 +440,10 @@ static void write_state(struct raw_reply *raw, const struct reply *reply)
 	out->pidfd = state->pidfd;
 	out->keeper = state->keeper;
 	out->broken = state->broken;
+	out->broken_formers = state->broken_formers;
+	out->broken_consumed = state->broken_consumed;
+	out->broken_streams = state->broken_streams;
+	out->broken_answers = state->broken_answers;
 	out->failed_upgrades = state->failed_upgrades;
 	out->upgrade_fault = data_from(state->upgrade_fault);
 	out->upgrading = state->upgrading;

@@ -4,6 +4,7 @@
 #include "common/bytes.h"
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 /*
@@ -38,6 +39,14 @@ enum block_kind {
 static inline enum block_kind block_kind(const void *bytes)
 {
 	return (enum block_kind)bytes_get16(((const struct block *)bytes)->kind);
+}
+
+/* Whether it is another kind, but for one byte at most. */
+static inline bool block_kind_almost(enum block_kind kind, enum block_kind other)
+{
+	unsigned difference = (unsigned)kind ^ (unsigned)other;
+
+	return (difference & 0xff) == 0 || (difference & 0xff00) == 0;
 }
 
 /* Blocks begin at multiples of 16, so the kind is one aligned store. */

@@ -183,6 +183,13 @@ size_t ledger_block(const struct ledger *ledger, uint64_t offset)
 	return (run_end(ledger, unit) - unit) * LEDGER_UNIT;
 }
 
+uint64_t ledger_next(const struct ledger *ledger, uint64_t offset)
+{
+	uint64_t unit = bitmap_after(&ledger->taken, offset / LEDGER_UNIT + 1, ledger->units);
+
+	return unit < ledger->units ? unit * LEDGER_UNIT : 0;
+}
+
 void *ledger_at(const struct ledger *ledger, uint64_t offset, size_t size)
 {
 	uint64_t mapped = ledger->units * LEDGER_UNIT;

@@ -76,6 +76,12 @@ int ledger_claim(struct ledger *ledger, uint64_t offset, uint64_t size);
 /* Whether something that was claimed covers the byte there. */
 bool ledger_is_claimed(const struct ledger *ledger, uint64_t offset);
 
+/*
+ * Whether the unit there says that it begins a free run, and the next run says so too. Its words
+ * are numbers, and may look like anything.
+ */
+bool ledger_is_link(const struct ledger *ledger, uint64_t offset);
+
 /* From here on there is no way back to what the other process has left. Returns 0 or -ENOMEM. */
 int ledger_let_write(const struct ledger *ledger);
 
@@ -101,6 +107,9 @@ void ledger_trim(struct ledger *ledger, uint64_t offset, size_t size);
  * the ledger itself and may be anything.
  */
 size_t ledger_block(const struct ledger *ledger, uint64_t offset);
+
+/* The first taken block behind `offset`; 0 when there is none. */
+uint64_t ledger_next(const struct ledger *ledger, uint64_t offset);
 
 /* The bytes there. A range that is not in the ledger ends the process. */
 void *ledger_at(const struct ledger *ledger, uint64_t offset, size_t size);

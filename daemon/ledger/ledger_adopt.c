@@ -145,6 +145,14 @@ bool ledger_is_claimed(const struct ledger *ledger, uint64_t offset)
 	return bitmap_get(&ledger->claimed, offset / LEDGER_UNIT);
 }
 
+bool ledger_is_link(const struct ledger *ledger, uint64_t offset)
+{
+	uint64_t unit = offset / LEDGER_UNIT;
+	uint64_t next = unit < ledger->units ? links_at(ledger, unit)->next : 0;
+
+	return next != 0 && next < ledger->units && links_at(ledger, next)->previous == unit;
+}
+
 /* Whole pages go back to the kernel, unless it refuses; their neighbours on the edges are others'.
  */
 static void wipe_gap(struct ledger *ledger, uint64_t begin, uint64_t end)

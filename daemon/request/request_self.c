@@ -41,7 +41,11 @@ int serve_status(struct desk *desk)
 	if (reply.state.counts) {
 		reply.state.secrets = vault_count(daemon->vault);
 		reply.state.ledger = vault_bytes(daemon->vault);
-		reply.state.broken = vault_broken(daemon->vault);
+		reply.state.broken = vault_lost(daemon->vault, LOSS_SECRET);
+		reply.state.broken_formers = vault_lost(daemon->vault, LOSS_FORMER);
+		reply.state.broken_consumed = vault_lost(daemon->vault, LOSS_CONSUMED);
+		reply.state.broken_streams = vault_lost(daemon->vault, LOSS_STREAM);
+		reply.state.broken_answers = vault_lost(daemon->vault, LOSS_ANSWER);
 		reply.state.failed_upgrades = daemon->upgrades.failed;
 		reply.state.upgrade_fault = span_text(daemon->upgrades.fault.text);
 	}

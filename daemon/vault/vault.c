@@ -583,6 +583,7 @@ void vault_purge(struct vault *vault)
 	index_each(vault->index, purge_record, vault);
 	index_clear(vault->index);
 	formers_purge(vault);
+	answers_purge(vault);
 	if (notes)
 		atomic_store(&notes->purging, 0);
 }

@@ -58,7 +58,21 @@ int vault_bind(struct vault *vault,
 	int (*find)(void *context, uint32_t pid, uint64_t started, struct holder **holderp),
 	void *context);
 
-/* How many records were not what was written when they were to be adopted: they are gone. */
+/*
+ * What was not what was written when it was to be adopted, by what it was, as far as it says so
+ * still. It is wiped: whoever asks for it finds nothing.
+ */
+enum vault_loss {
+	LOSS_SECRET,   /* also those of a restore; one whose list is broken counts once */
+	LOSS_FORMER,   /* versions that were in their grace */
+	LOSS_CONSUMED, /* names that were consumed: they are as if never stored */
+	LOSS_STREAM,   /* streams, segments and chunks of streams, and marks of what was read */
+	LOSS_ANSWER,   /* remembered answers: a repeat of such a request is made anew */
+	LOSS_COUNT
+};
+
+/* How many blocks of a kind; how many in all. */
+uint64_t vault_lost(const struct vault *vault, enum vault_loss loss);
 uint64_t vault_broken(const struct vault *vault);
 
 /* Secrets held, and bytes of ledger that they and the names of consumed ones take. */

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "common/status.h"
-#include "daemon/vault/vault_inside.h"
+#include "daemon/vault/vault_adopt_inside.h"
 
 /*
  * What another process has left in the ledger becomes ours. The bytes are gone through once for
@@ -12,33 +12,6 @@
  * later one counts. What they lead to is claimed, and everything else is wiped: what was being
  * written, what was being taken back.
  */
-
-/* Blocks whose tags are looked at under one view of the masters: less than its 2 ms. */
-#define VIEW_BLOCKS 512
-
-/* Records that are not what was written, remembered until it is known what they lie in. */
-#define SUSPECTS_MAX 65536
-
-struct adoption {
-	struct vault *vault;
-	uint64_t given;   /* sequence numbers that were given away; one more may have been */
-	uint64_t highest; /* that was found */
-	uint64_t last;    /* the record that has it; 0: none */
-	unsigned looked;  /* under this view */
-	int failed;       /* -ENOMEM once a record had no place in a list */
-	struct offsets records;
-	struct offsets formers; /* versions that were rotated */
-	struct offsets suspects;
-	struct offsets older;      /* records whose names have later ones */
-	struct offsets over;       /* records that end here */
-	struct offsets broken;     /* records that lead to what is not theirs */
-	struct offsets tombstones; /* to be told in their order */
-	struct offsets segments;
-	struct offsets chunks;
-	struct offsets answers;
-	struct offsets commits;
-	struct offsets staged; /* records that are to be published */
-};
 
 int offsets_add(struct offsets *offsets, uint64_t offset)
 {
@@ -60,7 +33,9 @@ static void finish(struct adoption *adoption)
 {
 	free(adoption->records.at);
 	free(adoption->formers.at);
-	free(adoption->suspects.at);
+	for (unsigned loss = 0; loss < LOSS_COUNT; loss++)
+		free(adoption->suspects[loss].at);
+	free(adoption->pieces.at);
 	free(adoption->older.at);
 	free(adoption->over.at);
 	free(adoption->broken.at);
@@ -72,12 +47,7 @@ static void finish(struct adoption *adoption)
 	free(adoption->staged.at);
 }
 
-/* -- finding ------------------------------------------------------------------------------- */
-
-static uint64_t sequence_at(const struct vault *vault, uint64_t offset)
-{
-	return get_number(record_header(vault, offset)->sequence);
-}
+/* -- which of two counts ------------------------------------------------------------------- */
 
 /* One that is still to be published follows whatever there is. */
 static bool is_later(const struct vault *vault, uint64_t there, uint64_t more)
@@ -144,164 +114,6 @@ static int index_records(struct adoption *adoption)
 	return r == 0 ? leave_old_name(adoption) : r;
 }
 
-static int add_record(struct adoption *adoption, uint64_t offset)
-{
-	uint64_t sequence = sequence_at(adoption->vault, offset);
-
-	if (sequence >= adoption->highest) {
-		adoption->highest = sequence;
-		adoption->last = offset;
-	}
-	if (record_header(adoption->vault, offset)->flags & RECORD_FORMER)
-		return offsets_add(&adoption->formers, offset);
-	return offsets_add(&adoption->records, offset);
-}
-
-static int suspect(struct adoption *adoption, uint64_t offset)
-{
-	return adoption->suspects.count < SUSPECTS_MAX ? offsets_add(&adoption->suspects, offset)
-						       : 0;
-}
-
-/* Whether its numbers can have been given away: those of ciphertext hardly ever. */
-static bool is_counted(const struct adoption *adoption, uint64_t offset)
-{
-	const struct vault *vault = adoption->vault;
-	uint64_t sequence;
-
-	if (ledger_block(vault->ledger, offset) < sizeof(struct header))
-		return false;
-	sequence = sequence_at(vault, offset);
-	return sequence > 0 && sequence <= adoption->given + 1 &&
-		get_number(record_header(vault, offset)->secret) <= sequence;
-}
-
-/* Every record has a name. The links of free runs are numbers and zeros behind them. */
-static bool could_be_record(const struct vault *vault, uint64_t offset)
-{
-	return record_fits(vault, offset) && record_name(record_header(vault, offset)).size > 0;
-}
-
-/* What claims to be a record. How far it reaches, if it is one. */
-static int look_at_record(struct adoption *adoption, uint64_t offset, uint64_t *sizep)
-{
-	struct vault *vault = adoption->vault;
-	bool counted = is_counted(adoption, offset);
-
-	if (counted && record_intact(vault, offset)) {
-		*sizep = record_block_size(record_header(vault, offset));
-		return add_record(adoption, offset);
-	}
-	return counted || could_be_record(vault, offset) ? suspect(adoption, offset) : 0;
-}
-
-/* Whether one byte makes the difference. */
-static bool is_almost(unsigned kind, enum block_kind other)
-{
-	return ((kind ^ other) & 0xff) == 0 || ((kind ^ other) & 0xff00) == 0;
-}
-
-/* A record whose kind alone was overwritten would vanish without a word. */
-static bool was_record(struct adoption *adoption, uint64_t offset, unsigned kind)
-{
-	const struct vault *vault = adoption->vault;
-	uint8_t tag[BLOCK_TAG_SIZE];
-
-	if (!is_almost(kind, BLOCK_RECORD) || !record_fits(vault, offset))
-		return false;
-	adoption->looked++;
-	return record_tag(vault, record_header(vault, offset), tag) == 0 &&
-		memcmp(tag, record_header(vault, offset)->block.tag, sizeof(tag)) == 0;
-}
-
-/* So would a commit, and with it all that was not published yet. */
-static bool was_commit(struct adoption *adoption, uint64_t offset, unsigned kind)
-{
-	if (!is_almost(kind, BLOCK_COMMIT))
-		return false;
-	adoption->looked++;
-	return commit_intact(adoption->vault, offset);
-}
-
-/* What claims to make a batch happen. */
-static int look_at_commit(struct adoption *adoption, uint64_t offset)
-{
-	struct vault *vault = adoption->vault;
-	uint64_t highest = adoption->given + 1;
-
-	if (!commit_intact(vault, offset))
-		return commit_suspicious(vault, offset, highest) ? suspect(adoption, offset) : 0;
-	if (commit_sequence(vault, offset) > highest)
-		return suspect(adoption, offset);
-	if (commit_sequence(vault, offset) >= adoption->highest) {
-		adoption->highest = commit_sequence(vault, offset);
-		adoption->last = 0;
-	}
-	return offsets_add(&adoption->commits, offset);
-}
-
-static int look_at(struct adoption *adoption, uint64_t offset, uint64_t *sizep)
-{
-	struct vault *vault = adoption->vault;
-	enum block_kind kind = block_kind(ledger_at(vault->ledger, offset, sizeof(struct block)));
-
-	switch (kind) {
-	case BLOCK_RECORD:
-		adoption->looked++;
-		return look_at_record(adoption, offset, sizep);
-	case BLOCK_SEGMENT:
-		adoption->looked++;
-		return segment_adoptable(vault, offset) ? offsets_add(&adoption->segments, offset)
-							: 0;
-	case BLOCK_CHUNK:
-		adoption->looked++;
-		return chunk_adoptable(vault, offset) ? offsets_add(&adoption->chunks, offset) : 0;
-	case BLOCK_ANSWER:
-		adoption->looked++;
-		return answer_adoptable(vault, offset) ? offsets_add(&adoption->answers, offset)
-						       : 0;
-	case BLOCK_COMMIT:
-		adoption->looked++;
-		return look_at_commit(adoption, offset);
-	default:
-		return was_record(adoption, offset, kind) || was_commit(adoption, offset, kind)
-			? suspect(adoption, offset)
-			: 0;
-	}
-}
-
-/* Nothing uses the masters for long without a break. */
-static void rest(struct adoption *adoption)
-{
-	if (adoption->looked < VIEW_BLOCKS)
-		return;
-	adoption->looked = 0;
-	coffer_forget(adoption->vault->coffer);
-}
-
-static int find_blocks(struct adoption *adoption)
-{
-	const struct ledger *ledger = adoption->vault->ledger;
-	uint64_t begin = 0;
-	uint64_t end = 0;
-	int r = 0;
-
-	while (r == 0 && ledger_written(ledger, end, &begin, &end)) {
-		uint64_t size;
-
-		if (begin == 0)
-			begin = LEDGER_UNIT;
-		/* A look behind the end would make a page of what is none. */
-		for (uint64_t at = begin; at + sizeof(struct block) <= end && r == 0; at += size) {
-			size = LEDGER_UNIT;
-			r = look_at(adoption, at, &size);
-			rest(adoption);
-		}
-	}
-	coffer_forget(adoption->vault->coffer);
-	return r;
-}
-
 /* -- what was committed -------------------------------------------------------------------- */
 
 /*
@@ -317,34 +129,20 @@ static int look_at_listed(void *context, uint64_t offset, uint64_t sequence)
 	if (ledger_block(vault->ledger, offset) < sizeof(struct header))
 		return 0;
 	kind = block_kind(record_header(vault, offset));
-	if (!is_almost(kind, BLOCK_STAGED))
+	if (!block_kind_almost(kind, BLOCK_STAGED))
 		return 0;
 	adoption->looked++;
-	rest(adoption);
+	adoption_rest(adoption);
 	if (!record_proved(vault, offset))
-		return kind == BLOCK_STAGED ? suspect(adoption, offset) : 0;
+		return kind == BLOCK_STAGED ? adoption_suspect(adoption, LOSS_SECRET, offset) : 0;
 	/* It was listed once more since, or is another batch's. */
 	if (sequence_at(vault, offset) != sequence)
 		return 0;
 	if (kind != BLOCK_STAGED)
-		return suspect(adoption, offset);
+		return adoption_suspect(adoption, LOSS_SECRET, offset);
 	if (offsets_add(&adoption->staged, offset) < 0)
 		return -ENOMEM;
-	return add_record(adoption, offset);
-}
-
-static int by_offset(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a;
-	uint64_t y = *(const uint64_t *)b;
-
-	return (x > y) - (x < y);
-}
-
-static void sort(struct offsets *offsets)
-{
-	if (offsets->count > 1)
-		qsort(offsets->at, offsets->count, sizeof(*offsets->at), by_offset);
+	return adoption_add_record(adoption, offset);
 }
 
 /* The list of records stays in the order in which they lie. */
@@ -357,7 +155,7 @@ static int find_staged(struct adoption *adoption)
 		r = commit_each(adoption->vault, commits->at[i], look_at_listed, adoption);
 	coffer_forget(adoption->vault->coffer);
 	if (adoption->staged.count > 0)
-		sort(&adoption->records);
+		offsets_sort(&adoption->records);
 	return r;
 }
 
@@ -404,7 +202,7 @@ static int claim_record(struct adoption *adoption, uint64_t offset)
 
 	if (ledger_claim(vault->ledger, offset, record_block_size(header)) < 0)
 		/* It lies in what another record has a better right to: no name leads there. */
-		return suspect(adoption, offset);
+		return adoption_suspect_record(adoption, offset);
 	if (claim_extents(vault, header) < 0)
 		return offsets_add(&adoption->broken, offset);
 	return sort_in(adoption, offset);
@@ -417,7 +215,7 @@ static int claim_records(struct adoption *adoption)
 	size_t passed = 0;
 	int r = 0;
 
-	sort(older);
+	offsets_sort(older);
 	for (size_t i = 0; i < adoption->records.count && r == 0; i++) {
 		uint64_t offset = adoption->records.at[i];
 
@@ -487,21 +285,10 @@ static int adopt_tombstones(struct adoption *adoption)
 	return r;
 }
 
-/* Those that lie in the chunks of an intact record are that one's ciphertext and nobody's record.
- */
-static uint64_t count_suspects(const struct adoption *adoption)
-{
-	uint64_t count = 0;
-
-	for (size_t i = 0; i < adoption->suspects.count; i++)
-		count += !ledger_is_claimed(adoption->vault->ledger, adoption->suspects.at[i]);
-	return count;
-}
-
 static int adopt(struct adoption *adoption, struct coffer_notes *notes)
 {
 	struct vault *vault = adoption->vault;
-	int r = find_blocks(adoption);
+	int r = adoption_find_blocks(adoption);
 
 	if (r == 0)
 		r = find_staged(adoption);
@@ -522,7 +309,7 @@ static int adopt(struct adoption *adoption, struct coffer_notes *notes)
 	/* Up to here nothing is changed, from here on nothing fails. */
 	if (r < 0)
 		return r;
-	vault->broken = count_suspects(adoption) + adoption->broken.count;
+	adoption_count_losses(adoption);
 	set_kinds(vault, &adoption->older, BLOCK_NOTHING);
 	set_kinds(vault, &adoption->staged, BLOCK_RECORD);
 	/* The commit's number is given away, whether anything else shows it or not. */
@@ -553,6 +340,6 @@ int vault_adopt(struct vault *vault)
 		return r;
 	/* Whatever a purge had not wiped yet is not a loss. */
 	if (atomic_exchange(&notes->purging, 0))
-		vault->broken = 0;
+		memset(vault->lost, 0, sizeof(vault->lost));
 	return 0;
 }

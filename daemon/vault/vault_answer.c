@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/vault/vault_inside.h"
+#include "daemon/vault/vault_adopt_inside.h"
 
 /*
  * An answer is written before the change that it tells of is made, and says by what the change can
@@ -23,6 +23,8 @@ struct answer_block {
 };
 
 _Static_assert(sizeof(struct answer_block) == 78, "an answer has no holes");
+
+#define ANSWER_BLOCK ((sizeof(struct answer_block) + LEDGER_UNIT - 1) / LEDGER_UNIT * LEDGER_UNIT)
 
 static struct answer_block *answer_at(const struct vault *vault, uint64_t offset)
 {
@@ -94,6 +96,17 @@ void vault_drop_answer(struct vault *vault, uint64_t place)
 	vault_give(vault, place);
 }
 
+/* Called when little else is left: this process remembers them by itself. */
+void answers_purge(struct vault *vault)
+{
+	struct ledger *ledger = vault->ledger;
+
+	for (uint64_t at = ledger_next(ledger, 0); at != 0; at = ledger_next(ledger, at))
+		if (ledger_block(ledger, at) == ANSWER_BLOCK &&
+			block_kind(answer_at(vault, at)) == BLOCK_ANSWER)
+			block_set_kind(answer_at(vault, at), BLOCK_NOTHING);
+}
+
 /* -- adopting them ------------------------------------------------------------------------- */
 
 bool answer_adoptable(const struct vault *vault, uint64_t offset)
@@ -103,6 +116,28 @@ bool answer_adoptable(const struct vault *vault, uint64_t offset)
 	return ledger_block(vault->ledger, offset) >= sizeof(struct answer_block) &&
 		answer_tag(vault, answer_at(vault, offset), tag) == 0 &&
 		sodium_memcmp(tag, answer_at(vault, offset)->block.tag, sizeof(tag)) == 0;
+}
+
+/* A change gives a number away or takes out the record of one. */
+static bool tells_of_change(const struct answer_block *answer, uint64_t highest)
+{
+	uint64_t sequence = get_number(answer->sequence);
+	uint64_t target = get_number(answer->target);
+
+	return (sequence == 0) != (target == 0) && sequence <= highest && target <= highest;
+}
+
+/* Whatever byte was overwritten: two of three things are as they were. */
+bool answer_suspicious(const struct vault *vault, uint64_t offset, uint64_t highest)
+{
+	const struct answer_block *answer;
+
+	if (ledger_block(vault->ledger, offset) < sizeof(*answer))
+		return false;
+	answer = answer_at(vault, offset);
+	return is_given(answer->order, NUMBER_LIKELY) +
+		(get_number(answer->version) <= NUMBER_LIKELY) + tells_of_change(answer, highest) >=
+		2;
 }
 
 static const struct vault *sorted_vault;

@@ -134,11 +134,6 @@ bool commit_intact(const struct vault *vault, uint64_t offset)
 	return memcmp(digest, commit_at(vault, offset)->digest, sizeof(digest)) == 0;
 }
 
-static bool is_given(const uint8_t number[static NUMBER_SIZE], uint64_t highest)
-{
-	return get_number(number) > 0 && get_number(number) <= highest;
-}
-
 bool commit_suspicious(const struct vault *vault, uint64_t offset, uint64_t highest)
 {
 	const struct commit *commit;

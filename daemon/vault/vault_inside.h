@@ -151,9 +151,9 @@ struct vault {
 	uint64_t pinned_count; /* records */
 	struct record *pinned[PIN_CHAINS];
 	struct terms *terms;
-	struct owner *owners; /* who has tombstones */
-	uint64_t consumed;    /* tombstones */
-	uint64_t broken;      /* records that could not be adopted */
+	struct owner *owners;      /* who has tombstones */
+	uint64_t consumed;         /* tombstones */
+	uint64_t lost[LOSS_COUNT]; /* blocks that could not be adopted */
 	struct promise promise;
 	uint64_t answered;      /* answers so far */
 	uint64_t held;          /* bytes that those take that are there */
@@ -181,6 +181,15 @@ static inline uint64_t get_number(const uint8_t in[static NUMBER_SIZE])
 {
 	return bytes_get32(in) | (uint64_t)bytes_get16(in + 4) << 32;
 }
+
+/* Whether it is one that was given away, `highest` being the last. Ciphertext hardly ever is. */
+static inline bool is_given(const uint8_t number[static NUMBER_SIZE], uint64_t highest)
+{
+	return get_number(number) > 0 && get_number(number) <= highest;
+}
+
+/* The same of one that counts something else, of which there are never so many. */
+#define NUMBER_LIKELY UINT32_MAX
 
 static inline uint64_t chunks_in(uint64_t size)
 {
@@ -465,8 +474,8 @@ void tombstones_settle(struct vault *vault);
  */
 void promise_write(struct vault *vault, uint64_t version, uint64_t sequence, uint64_t target);
 
-/* Whether a block of its kind is an answer. Touches the ledger key. */
-bool answer_adoptable(const struct vault *vault, uint64_t offset);
+/* Under another master none is to be believed: to who adopts the ledger they are nothing. */
+void answers_purge(struct vault *vault);
 
 /* Claims those whose changes were made; records and streams are there. Returns 0 or -ENOMEM. */
 int answers_adopt(struct vault *vault, struct offsets *answers, uint64_t highest);
@@ -552,10 +561,6 @@ void stream_lose(struct vault *vault, uint64_t offset);
 bool stream_tell(const struct vault *vault, uint64_t offset, uint64_t *sizep);
 
 /* -- streams that are adopted (vault_stream_adopt.c) --------------------------------------- */
-
-/* Whether a block of their kind is a segment's, or a chunk's. Touch the ledger key. */
-bool segment_adoptable(const struct vault *vault, uint64_t offset);
-bool chunk_adoptable(const struct vault *vault, uint64_t offset);
 
 /* A record is a stream's. Returns 0 or -ENOMEM. */
 int stream_adopt(struct vault *vault, uint64_t offset);

@@ -111,9 +111,18 @@ void vault_watch(
 	vault->context = context;
 }
 
+uint64_t vault_lost(const struct vault *vault, enum vault_loss loss)
+{
+	return vault->lost[loss];
+}
+
 uint64_t vault_broken(const struct vault *vault)
 {
-	return vault->broken;
+	uint64_t count = 0;
+
+	for (unsigned loss = 0; loss < LOSS_COUNT; loss++)
+		count += vault->lost[loss];
+	return count;
 }
 
 uint64_t vault_count(const struct vault *vault)

@@ -318,6 +318,15 @@ struct stream *stream_of_id(const struct vault *vault, uint64_t id)
 	return NULL;
 }
 
+bool stream_any(const struct vault *vault, bool (*is)(void *context, uint64_t id), void *context)
+{
+	for (size_t i = 0; i < CHAINS; i++)
+		for (const struct stream *at = vault->streams->chain[i]; at; at = at->next)
+			if (is(context, at->id))
+				return true;
+	return false;
+}
+
 int stream_adopt(struct vault *vault, uint64_t offset)
 {
 	const struct header *header = record_header(vault, offset);

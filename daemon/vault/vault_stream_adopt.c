@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/vault/vault_adopt_inside.h"
 #include "daemon/vault/vault_stream_inside.h"
 
 /* -- whether a block is what it says ------------------------------------------------------- */
@@ -44,6 +45,101 @@ bool chunk_adoptable(const struct vault *vault, uint64_t offset)
 		block >= chunk_block(chunk_at(vault, offset)) &&
 		chunk_tag(vault, chunk_at(vault, offset), tag) == 0 &&
 		sodium_memcmp(tag, chunk_at(vault, offset)->block.tag, sizeof(tag)) == 0;
+}
+
+/* Whatever byte was overwritten, one of two numbers is as it was. */
+static bool is_likely(const uint8_t stream[static NUMBER_SIZE],
+	const uint8_t segment[static NUMBER_SIZE], uint64_t highest)
+{
+	return is_given(stream, highest) || is_given(segment, NUMBER_LIKELY);
+}
+
+bool segment_suspicious(const struct vault *vault, uint64_t offset, uint64_t highest)
+{
+	const struct segment_header *header;
+
+	if (ledger_block(vault->ledger, offset) < sizeof(*header))
+		return false;
+	header = segment_at(vault, offset);
+	return is_likely(header->stream, header->segment, highest);
+}
+
+bool chunk_suspicious(const struct vault *vault, uint64_t offset, uint64_t highest)
+{
+	const struct chunk_header *header;
+
+	if (ledger_block(vault->ledger, offset) < sizeof(*header) + ENCLAVE_TAG_SIZE)
+		return false;
+	header = chunk_at(vault, offset);
+	return is_likely(header->stream, header->segment, highest);
+}
+
+/* Copies of what was set aside, to be looked at as if they named another stream. */
+struct lost_segment {
+	const struct vault *vault;
+	struct segment_header header;
+};
+
+struct lost_chunk {
+	const struct vault *vault;
+	struct {
+		struct chunk_header header;
+		uint8_t tag[ENCLAVE_TAG_SIZE];
+	} block;
+};
+
+static bool is_segment_of(void *context, uint64_t id)
+{
+	struct lost_segment *lost = context;
+	uint8_t tag[BLOCK_TAG_SIZE];
+
+	put_number(lost->header.stream, id);
+	return segment_tag(lost->vault, &lost->header, tag) == 0 &&
+		sodium_memcmp(tag, lost->header.block.tag, sizeof(tag)) == 0;
+}
+
+static bool is_chunk_of(void *context, uint64_t id)
+{
+	struct lost_chunk *lost = context;
+	uint8_t tag[BLOCK_TAG_SIZE];
+
+	put_number(lost->block.header.stream, id);
+	return chunk_tag(lost->vault, &lost->block.header, tag) == 0 &&
+		sodium_memcmp(tag, lost->block.header.block.tag, sizeof(tag)) == 0;
+}
+
+static bool segment_lost(const struct vault *vault, uint64_t offset)
+{
+	struct lost_segment lost = { .vault = vault };
+
+	if (ledger_block(vault->ledger, offset) < sizeof(lost.header))
+		return false;
+	lost.header = *segment_at(vault, offset);
+	return stream_of_id(vault, get_number(lost.header.stream)) ||
+		stream_any(vault, is_segment_of, &lost);
+}
+
+static bool chunk_lost(const struct vault *vault, uint64_t offset)
+{
+	struct lost_chunk lost = { .vault = vault };
+
+	if (ledger_block(vault->ledger, offset) < sizeof(lost.block))
+		return false;
+	memcpy(&lost.block, chunk_at(vault, offset), sizeof(lost.block));
+	return stream_of_id(vault, get_number(lost.block.header.stream)) ||
+		stream_any(vault, is_chunk_of, &lost);
+}
+
+/*
+ * It names a stream that is there, or would be right if it did. Where its kind was overwritten it
+ * may be one of both.
+ */
+bool stream_piece_lost(const struct vault *vault, uint64_t offset)
+{
+	enum block_kind kind = block_kind(ledger_at(vault->ledger, offset, sizeof(struct block)));
+
+	return (block_kind_almost(kind, BLOCK_SEGMENT) && segment_lost(vault, offset)) ||
+		(block_kind_almost(kind, BLOCK_CHUNK) && chunk_lost(vault, offset));
 }
 
 /* -- in their order ------------------------------------------------------------------------ */

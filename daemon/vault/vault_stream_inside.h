@@ -121,6 +121,9 @@ void segment_mark(struct stream *stream, struct segment *segment);
 /* The stream of that number, or NULL. */
 struct stream *stream_of_id(const struct vault *vault, uint64_t id);
 
+/* Whether there is a stream of which `is` is true. */
+bool stream_any(const struct vault *vault, bool (*is)(void *context, uint64_t id), void *context);
+
 /* Wipe the oldest segment, and the newest. */
 void stream_drop_first(struct stream *stream);
 void stream_drop_last(struct stream *stream);

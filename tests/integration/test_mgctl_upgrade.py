@@ -223,6 +223,19 @@ class Status(UpgradeTest):
         self.assertRegex(words, rf"(?m)^upgrades +2 failed, the last one: {FAULT.decode()}$")
         self.assertRegex(self.status(state(upgrading=True)), r"(?m)^upgrades +one is under way$")
 
+    def test_what_was_broken_is_told_by_its_kind(self):
+        words = self.status(state(broken=5, broken_consumed=1, broken_answers=2))
+        self.assertRegex(words, r"(?m)^broken +5 secrets\b.*\n +1 consumed names\b.*\n +2 remem")
+        self.assertNotIn("versions in their grace", words)
+        words = self.status(state(broken_formers=3, broken_streams=4))
+        self.assertRegex(words, r"(?m)^broken +3 versions in their grace\b.*\n +4 parts of stre")
+        answer = json.loads(self.status(state(
+            broken=5, broken_formers=4, broken_consumed=3, broken_streams=2, broken_answers=1),
+            "--json"))
+        self.assertEqual([answer[key] for key in (
+            "broken", "broken_formers", "broken_consumed", "broken_streams", "broken_answers")],
+            [5, 4, 3, 2, 1])
+
     def test_json_tells_the_same(self):
         answer = json.loads(self.status(state(
             broken=5, failed_upgrades=2, upgrade_fault=FAULT, upgrading=True), "--json"))

@@ -664,6 +664,10 @@ START_TEST(replies_come_back_as_they_were_written)
 				.core_limit = 7,
 				.keeper = 8,
 				.broken = 1ull << 40,
+				.broken_formers = 2,
+				.broken_consumed = 3,
+				.broken_streams = 4,
+				.broken_answers = 5,
 				.failed_upgrades = 9,
 				.upgrade_fault = span_text("no such file"),
 				.upgrading = true } },
@@ -695,6 +699,10 @@ START_TEST(replies_come_back_as_they_were_written)
 		ck_assert_uint_eq(back.state.locked, replies[i].state.locked);
 		ck_assert_uint_eq(back.state.keeper, replies[i].state.keeper);
 		ck_assert_uint_eq(back.state.broken, replies[i].state.broken);
+		ck_assert_uint_eq(back.state.broken_formers, replies[i].state.broken_formers);
+		ck_assert_uint_eq(back.state.broken_consumed, replies[i].state.broken_consumed);
+		ck_assert_uint_eq(back.state.broken_streams, replies[i].state.broken_streams);
+		ck_assert_uint_eq(back.state.broken_answers, replies[i].state.broken_answers);
 		ck_assert_uint_eq(back.state.failed_upgrades, replies[i].state.failed_upgrades);
 		ck_assert(span_equal(back.state.upgrade_fault, replies[i].state.upgrade_fault));
 		ck_assert_int_eq(back.state.upgrading, replies[i].state.upgrading);

@@ -126,7 +126,8 @@ START_TEST(a_stranger_is_told_of_the_keeper_and_of_no_failure)
 	const struct state *state;
 
 	fails("a path that is nobody's business");
-	house.vault->broken = 3;
+	for (unsigned loss = 0; loss < LOSS_COUNT; loss++)
+		house.vault->lost[loss] = 3 + loss;
 	upgrade(&root);
 	state = status(&user);
 	ck_assert_uint_eq(state->keeper, KEEPER);
@@ -134,7 +135,15 @@ START_TEST(a_stranger_is_told_of_the_keeper_and_of_no_failure)
 	ck_assert_uint_eq(state->failed_upgrades, 0);
 	ck_assert_uint_eq(state->upgrade_fault.size, 0);
 	ck_assert_uint_eq(state->broken, 0);
-	ck_assert_uint_eq(status(&root)->broken, 3);
+	ck_assert_uint_eq(state->broken_formers + state->broken_consumed + state->broken_streams +
+			state->broken_answers,
+		0);
+	state = status(&root);
+	ck_assert_uint_eq(state->broken, 3 + LOSS_SECRET);
+	ck_assert_uint_eq(state->broken_formers, 3 + LOSS_FORMER);
+	ck_assert_uint_eq(state->broken_consumed, 3 + LOSS_CONSUMED);
+	ck_assert_uint_eq(state->broken_streams, 3 + LOSS_STREAM);
+	ck_assert_uint_eq(state->broken_answers, 3 + LOSS_ANSWER);
 }
 END_TEST
 

@@ -366,7 +366,7 @@ START_TEST(another_byte_is_told_of)
 		ck_assert_int_eq(
 			opens("a", a) || opens("a", old) || find_status("a") == STATUS_NOT_FOUND,
 			true);
-		told += vault_broken(vault) > 0;
+		told += vault_lost(vault, LOSS_SECRET) > 0;
 		vault_free(vault);
 		vault = before;
 		forget_remains(remains);
@@ -394,7 +394,7 @@ START_TEST(a_damaged_commit_is_none)
 	((uint8_t *)ledger_at(vault->ledger, batch->commit, COMMIT_SIZE + 1))[places[_i]] ^= 0x10;
 	crash();
 	ck_assert_uint_eq(vault_broken(vault), 1);
-	vault->broken = 0;
+	memset(vault->lost, 0, sizeof(vault->lost));
 	check_names(before, kept);
 	rise();
 	forget_names(before, kept);

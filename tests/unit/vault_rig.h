@@ -37,6 +37,7 @@ static inline void *rationed_search(
 #define tsearch rationed_search
 #include "daemon/vault/vault.c"
 #include "daemon/vault/vault_adopt.c"
+#include "daemon/vault/vault_adopt_find.c"
 #include "daemon/vault/vault_answer.c"
 #include "daemon/vault/vault_change.c"
 #include "daemon/vault/vault_commit.c"
