@@ -56,6 +56,7 @@ function base_of(path) {
 function room_of(path) {
 	if (path ~ /^common\/memory\//) return "common/memory"
 	if (path ~ /^common\/wire\//) return "common/wire"
+	if (path ~ /^common\/audit\//) return "common/audit"
 	if (path ~ /^common\//) return "common"
 	if (path ~ /^daemon\//) return "daemon"
 	if (path ~ /^client\/lib\/examples\//) return "client/lib/examples"
@@ -70,6 +71,7 @@ BEGIN {
 	may["common"] = "^common/[^/]*$"
 	may["common/memory"] = "^common/(memory/.*|(span|status|cleanup|bytes)\\.h)$"
 	may["common/wire"] = "^common/"
+	may["common/audit"] = "^common/(audit/.*|(span|status|cleanup|bytes)\\.h)$"
 	may["daemon"] = "^(daemon|common)/"
 	may["client/lib"] = "^(client/lib|common)/"
 	may["client/lib/examples"] = "^client/lib/mgclient\\.h$"
@@ -80,6 +82,7 @@ BEGIN {
 	sees["common"] = "^$"
 	sees["common/memory"] = "^sodium\\.h$"
 	sees["common/wire"] = "^(sodium|protobuf-c/protobuf-c)\\.h$"
+	sees["common/audit"] = "^sodium\\.h$"
 	sees["daemon"] = "^(sodium|uv|ini)\\.h$"
 	sees["client/lib"] = "^(sodium|mgclient(-memory)?)\\.h$"
 	sees["client/lib/examples"] = "^mgclient(-backup)?\\.h$"
@@ -98,7 +101,7 @@ BEGIN {
 
 	# Inside the daemon a file includes only from the rows below its own; the files that serve a
 	# request also one another. Peer is a leaf.
-	split("peer backlog users quantity bitmap block failpoint line config_fault bundle_setting;log admin_file ini_text;notify harden inherited;answers;config;listener companion;index term;ledger;policy vault repeat penalty wait process;" \
+	split("peer backlog users quantity bitmap block failpoint line config_fault bundle_setting;log admin_file ini_text;notify harden inherited;answers;config;listener companion;index term;ledger;policy vault audit repeat penalty wait process;" \
 		"daemon outbox;request desk transfer lifetime upload waiter walk sweep trial flow petition restore;serve signals reload estate;session handover store bundle_load;server keeper;main", row, ";")
 	serving = "^(request|desk|transfer|lifetime|upload|waiter|walk|sweep|trial|flow|petition|restore)$"
 	for (r in row) {
