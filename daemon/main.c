@@ -159,6 +159,21 @@ static int init_daemon(struct process *process)
 	return EXIT_FINE;
 }
 
+/* Of the settings that the process was started with. Returns 0 or a negative errno. */
+static int begin_audit(struct process *process, struct config_fault *fault)
+{
+	struct audit_file file;
+	int r = reload_open_audit(&process->daemon, &process->config, &file, fault);
+
+	/* Whoever goes on for another one tries again while it serves. */
+	if (r < 0 && process->first && !process->taken_over)
+		return r;
+	if (r < 0)
+		log_error("%s", fault->text);
+	daemon_audit(&process->daemon, &process->config, &file);
+	return 0;
+}
+
 /* What became of what another worker had. */
 static void tell_adopted(const struct vault *vault)
 {
@@ -170,6 +185,18 @@ static void tell_adopted(const struct vault *vault)
 			(unsigned long long)broken);
 	log_notice("serves again, with %llu secret%s", (unsigned long long)count,
 		count == 1 ? "" : "s");
+}
+
+/* So that a log can be held against a key that is not its own word. */
+static void tell_audit_key(const struct process *process)
+{
+	struct audit_state state = audit_state(process->daemon.audit);
+	char digits[2 * AUDIT_KEY_SIZE + 1];
+
+	if (!state.on || process->config.command)
+		return;
+	sodium_bin2hex(digits, sizeof(digits), state.key, sizeof(state.key));
+	log_notice("the audit log is signed with key %s", digits);
 }
 
 static void on_ready(void *context)
@@ -185,6 +212,7 @@ static void on_ready(void *context)
 			log_notice("listener %s: unix:%s", process->estate.listeners.all[i].name,
 				process->estate.listeners.all[i].endpoint.path);
 	}
+	tell_audit_key(process);
 	if (!process->first || process->estate.inherited)
 		tell_adopted(process->daemon.vault);
 	notify_send(NOTIFY_READY);
@@ -328,6 +356,7 @@ static int load_and_run(struct process *process)
 
 static int serve(struct process *process)
 {
+	struct config_fault fault = { { 0 } };
 	int status;
 
 	/* Nothing is taken: what an earlier daemon has left is dropped. */
@@ -337,6 +366,8 @@ static int serve(struct process *process)
 		signals_wipe_on_fault(&process->daemon);
 		status = open_listeners(process);
 	}
+	if (status == EXIT_FINE && begin_audit(process, &fault) < 0)
+		status = fail(EXIT_CONFIGURATION, fault.text);
 	if (status == EXIT_FINE)
 		status = load_and_run(process);
 	listener_close(&process->estate.listener);
@@ -386,6 +417,8 @@ static int settle(struct process *process, int settings)
 		r = reload_resume(&process->reload, &process->daemon, settings, &fault);
 	else if (process->taken_over && process->first)
 		r = reload_settings(&process->reload, &process->daemon, &fault);
+	else
+		r = begin_audit(process, &fault);
 	if (r == 0)
 		return EXIT_FINE;
 	log_error("nobody is served: %s", fault.text);
