@@ -86,7 +86,7 @@ BEGIN {
 	sees["daemon"] = "^(sodium|uv|ini)\\.h$"
 	sees["client/lib"] = "^(sodium|mgclient(-memory)?)\\.h$"
 	sees["client/lib/examples"] = "^mgclient(-backup)?\\.h$"
-	sees["client/cli"] = "^(jansson|mgclient(-backup)?)\\.h$"
+	sees["client/cli"] = "^(jansson|mgclient(-audit|-backup)?)\\.h$"
 	sees["tests"] = "."
 	system_header = "^((assert|complex|ctype|errno|fenv|float|inttypes|iso646|limits|locale" \
 		"|math|search|setjmp|signal|stdalign|stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdlib" \
