@@ -10,6 +10,7 @@
 #include "common/status.h"
 
 #include "common/wire/text.h"
+#include "daemon/log.h"
 
 #define PAGE 4096
 
@@ -353,12 +354,24 @@ void daemon_audit(struct daemon *daemon, const struct config *config, struct aud
 	daemon_forget(daemon);
 }
 
+void daemon_tell_audit_key(const struct daemon *daemon)
+{
+	struct audit_state state = audit_state(daemon->audit);
+	char digits[2 * AUDIT_KEY_SIZE + 1];
+
+	if (!state.on)
+		return;
+	sodium_bin2hex(digits, sizeof(digits), state.key, sizeof(state.key));
+	log_notice("the audit log is signed with key %s", digits);
+}
+
 uint64_t daemon_purge(struct daemon *daemon)
 {
 	uint64_t count = vault_count(daemon->vault);
 
 	locked_stack_call(&daemon->stack, purge, daemon);
 	daemon->purges++;
+	daemon_tell_audit_key(daemon);
 	return count;
 }
 

@@ -119,6 +119,9 @@ size_t daemon_locked(const struct daemon *daemon);
  */
 void daemon_audit(struct daemon *daemon, const struct config *config, struct audit_file *file);
 
+/* Says in the log which key signs it, so that it can be held against more than its own word. */
+void daemon_tell_audit_key(const struct daemon *daemon);
+
 /* Signs the audit log, if there is something to be signed. */
 void daemon_sign_audit(struct daemon *daemon);
 

@@ -187,18 +187,6 @@ static void tell_adopted(const struct vault *vault)
 		count == 1 ? "" : "s");
 }
 
-/* So that a log can be held against a key that is not its own word. */
-static void tell_audit_key(const struct process *process)
-{
-	struct audit_state state = audit_state(process->daemon.audit);
-	char digits[2 * AUDIT_KEY_SIZE + 1];
-
-	if (!state.on || process->config.command)
-		return;
-	sodium_bin2hex(digits, sizeof(digits), state.key, sizeof(state.key));
-	log_notice("the audit log is signed with key %s", digits);
-}
-
 static void on_ready(void *context)
 {
 	struct process *process = context;
@@ -212,7 +200,8 @@ static void on_ready(void *context)
 			log_notice("listener %s: unix:%s", process->estate.listeners.all[i].name,
 				process->estate.listeners.all[i].endpoint.path);
 	}
-	tell_audit_key(process);
+	if (!process->config.command)
+		daemon_tell_audit_key(&process->daemon);
 	if (!process->first || process->estate.inherited)
 		tell_adopted(process->daemon.vault);
 	notify_send(NOTIFY_READY);
