@@ -350,6 +350,9 @@ void daemon_audit(struct daemon *daemon, const struct config *config, struct aud
 {
 	struct auditing auditing = { .audit = daemon->audit, .config = config, .file = file };
 
+	/* Settings alone have none. */
+	if (!daemon->audit)
+		return;
 	locked_stack_call(&daemon->stack, use_audit, &auditing);
 	daemon_forget(daemon);
 }
