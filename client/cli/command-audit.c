@@ -18,8 +18,8 @@
 /* -- files ---------------------------------------------------------------------------------- */
 
 /* Calls `each` with every line. Returns an exit status. */
-static int read_lines(const char *path, int (*each)(void *context, const char *line, size_t size),
-	void *context)
+static int read_lines(
+	const char *path, int (*each)(void *context, const char *line, size_t size), void *context)
 {
 	FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
 	owning(freep) char *line = NULL;
@@ -134,8 +134,7 @@ static const char *write_key(char out[static 65], const unsigned char key[static
 	return out;
 }
 
-static int verify_object(
-	const struct verifying *verifying, const struct mg_audit_result *result)
+static int verify_object(const struct verifying *verifying, const struct mg_audit_result *result)
 {
 	json_t *answer = answer_new();
 	char digits[65];
@@ -197,8 +196,7 @@ static int audit_verify(const struct arguments *arguments)
 	if (arguments->operand_count < 2)
 		return say_error(MG_INVALID, "audit verify takes a file, or several: - is stdin");
 	if (arguments->since || arguments->name || arguments->denied)
-		return say_error(
-			MG_INVALID, "--since, --name and --denied belong to audit show");
+		return say_error(MG_INVALID, "--since, --name and --denied belong to audit show");
 	r = mg_audit_new(&verifying.audit, on_event, &verifying);
 	if (r != MG_OK)
 		return say_failed(r, NULL);

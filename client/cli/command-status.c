@@ -156,8 +156,7 @@ static void status_audit(const struct mg_state *state)
 	if (state->counts)
 		answer_row("", "%" PRIu64 " records", state->audit_record);
 	if (state->audit_lost > 0)
-		answer_row("", "%" PRIu64 " could not be written, and are lost",
-			state->audit_lost);
+		answer_row("", "%" PRIu64 " could not be written, and are lost", state->audit_lost);
 }
 
 static void status_list(const struct mg_state *state, const char *endpoint)

@@ -100,8 +100,7 @@ int mg_set_reason(struct mg_client *client, const char *reason)
 	if (!client)
 		return error_say(MG_INVALID, "no handle");
 	if (text.size > MESSAGE_REASON_MAX)
-		return error_say(
-			MG_INVALID, "a reason has at most %d bytes", MESSAGE_REASON_MAX);
+		return error_say(MG_INVALID, "a reason has at most %d bytes", MESSAGE_REASON_MAX);
 	if (fault)
 		return error_say(MG_INVALID, "the reason %s", fault);
 	r = handle_enter(client, connection_now_ms() + client->timeout_ms);

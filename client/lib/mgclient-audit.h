@@ -61,10 +61,10 @@ int mg_audit_take(struct mg_audit *audit, const char *line, size_t size);
 
 /* What was looked at. */
 struct mg_audit_result {
-	uint64_t first;         /* number of the first record, */
-	uint64_t last;          /* and of the last one */
-	uint64_t records;       /* so many are there */
-	uint64_t last_signed;   /* what is behind this record is not signed; 0: nothing is */
+	uint64_t first;       /* number of the first record, */
+	uint64_t last;        /* and of the last one */
+	uint64_t records;     /* so many are there */
+	uint64_t last_signed; /* what is behind this record is not signed; 0: nothing is */
 	unsigned char key[MG_AUDIT_KEY_SIZE]; /* that signed it */
 };
 

@@ -163,10 +163,11 @@ static int close_gap(struct audit_chain *chain, bool found)
 			") stands out of order, behind record %" PRIu64,
 			chain->gap, chain->line, chain->gap_record);
 	if (chain->gap == last)
-		return fail(chain, "record %" PRIu64 " is missing: line %" PRIu64
-			" is record %" PRIu64,
+		return fail(chain,
+			"record %" PRIu64 " is missing: line %" PRIu64 " is record %" PRIu64,
 			chain->gap, chain->gap_line, chain->gap_record);
-	return fail(chain, "records %" PRIu64 " to %" PRIu64 " are missing: line %" PRIu64
+	return fail(chain,
+		"records %" PRIu64 " to %" PRIu64 " are missing: line %" PRIu64
 		" is record %" PRIu64,
 		chain->gap, last, chain->gap_line, chain->gap_record);
 }
@@ -288,8 +289,8 @@ static int check_trust(struct audit_chain *chain)
 		return fail(chain,
 			"record %" PRIu64 " is signed with key %s, which is not one to be trusted",
 			chain->last_signed, write_key(digits, chain->key));
-	return fail(chain, "record %" PRIu64 " and all before it are not signed",
-		chain->head.number);
+	return fail(
+		chain, "record %" PRIu64 " and all before it are not signed", chain->head.number);
 }
 
 /* A file that was moved away ends before what the daemon has written since. */

@@ -35,10 +35,10 @@ struct audit_chain {
 	struct audit_head expected;
 
 	/* how it stands */
-	uint64_t first;          /* record; 0: none was there */
-	uint64_t records;        /* so many */
-	struct audit_head head;  /* the last one */
-	uint64_t last_signed;    /* record; 0: none is */
+	uint64_t first;              /* record; 0: none was there */
+	uint64_t records;            /* so many */
+	struct audit_head head;      /* the last one */
+	uint64_t last_signed;        /* record; 0: none is */
 	uint8_t key[AUDIT_KEY_SIZE]; /* in force, if `keyed` */
 	bool keyed;
 	char fault[AUDIT_FAULT_MAX]; /* of audit_chain_take or audit_chain_end; "" before */
@@ -46,14 +46,14 @@ struct audit_chain {
 	/* its own */
 	uint8_t trusted[AUDIT_TRUSTED_MAX][AUDIT_KEY_SIZE];
 	size_t trusted_count;
-	bool vouched;       /* the last signature is of a trusted key */
-	bool vouched_once;  /* one is */
-	bool begins;        /* the next line is the first one of a file */
-	bool ended;         /* the last record says that the daemon has ended, */
-	bool moved;         /* or that the log goes on in another file */
-	bool seen;          /* what is expected */
-	uint64_t line;      /* of the file */
-	uint64_t gap;       /* record: this one and others are missing; 0: none */
+	bool vouched;                  /* the last signature is of a trusted key */
+	bool vouched_once;             /* one is */
+	bool begins;                   /* the next line is the first one of a file */
+	bool ended;                    /* the last record says that the daemon has ended, */
+	bool moved;                    /* or that the log goes on in another file */
+	bool seen;                     /* what is expected */
+	uint64_t line;                 /* of the file */
+	uint64_t gap;                  /* record: this one and others are missing; 0: none */
 	uint64_t gap_record, gap_line; /* what stands in its place */
 };
 

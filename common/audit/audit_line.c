@@ -308,8 +308,7 @@ static bool read_member(struct parsing *parsing, struct member *member)
 	if (!eat(parsing, member->begin == 0 ? '{' : ',') || !read_string(parsing, &member->key) ||
 		!eat(parsing, ':'))
 		return false;
-	member->number =
-		parsing->at < parsing->text.size && parsing->text.data[parsing->at] != '"';
+	member->number = parsing->at < parsing->text.size && parsing->text.data[parsing->at] != '"';
 	return member->number ? read_digits(parsing, &member->value)
 			      : read_string(parsing, &member->value);
 }

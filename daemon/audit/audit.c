@@ -31,13 +31,13 @@ struct audit {
 	struct audit_head written;
 	uint64_t last_signed; /* number of a line */
 	uint8_t key[AUDIT_KEY_SIZE];
-	bool failed;           /* the last try to write: it was told */
-	uint64_t lost;         /* lines, all in all */
-	uint64_t lost_untold;  /* of them no line tells */
-	uint64_t retry_ms;     /* of CLOCK_MONOTONIC */
+	bool failed;          /* the last try to write: it was told */
+	uint64_t lost;        /* lines, all in all */
+	uint64_t lost_untold; /* of them no line tells */
+	uint64_t retry_ms;    /* of CLOCK_MONOTONIC */
 	struct audit_head before_last;
-	size_t last_size;      /* bytes of the last line */
-	size_t used;           /* bytes of the queue */
+	size_t last_size; /* bytes of the last line */
+	size_t used;      /* bytes of the queue */
 	char queue[QUEUE_SIZE];
 };
 
@@ -123,8 +123,7 @@ static struct audit_head find_head(const struct audit *audit, const struct audit
 static void tell_failure(struct audit *audit, int error)
 {
 	if (!audit->failed && error != -EAGAIN)
-		log_error("the audit log cannot be written: %s; its lines wait",
-			strerror(-error));
+		log_error("the audit log cannot be written: %s; its lines wait", strerror(-error));
 	audit->failed = true;
 }
 

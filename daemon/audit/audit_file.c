@@ -35,8 +35,8 @@ static ssize_t read_end(int fd, off_t size, char bytes[static AUDIT_LINE_MAX])
 	size_t used = 0;
 
 	while ((off_t)used < size - begin) {
-		ssize_t got = pread(fd, bytes + used, (size_t)(size - begin) - used,
-			begin + (off_t)used);
+		ssize_t got =
+			pread(fd, bytes + used, (size_t)(size - begin) - used, begin + (off_t)used);
 
 		if (got < 0 && errno == EINTR)
 			continue;

@@ -18,7 +18,7 @@ struct audit_file {
 	bool stream; /* stderr */
 	dev_t device;
 	ino_t inode;
-	bool has_tail; /* there is a line in it, */
+	bool has_tail;          /* there is a line in it, */
 	struct audit_head tail; /* and this is the last one */
 };
 

@@ -63,7 +63,8 @@ struct policy_verdict policy_ask(
 	const struct policy *policy, const struct peer *peer, enum right right, struct span name);
 
 /*
- * Whether whoever does this has to say why: *verdict tells the line that wants it then, and refuses.
+ * Whether whoever does this has to say why: *verdict tells the line that wants it then, and
+ * refuses.
  */
 bool policy_wants_reason(const struct policy *policy, enum right right, struct span name,
 	struct policy_verdict *verdict);

@@ -472,7 +472,8 @@ static bool on_pair(void *context, const char *key, const char *value, unsigned 
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
 		if (strcmp(keys[i].key, key) == 0)
 			return keys[i].read(parsing, key, value);
-	return fail(parsing, "unknown key '%s'; there are owner, max-ttl, require-reason, allow and deny", key);
+	return fail(parsing,
+		"unknown key '%s'; there are owner, max-ttl, require-reason, allow and deny", key);
 }
 
 int policy_book_read(struct policy_book *book, const char *text, size_t size, const char *path,

@@ -33,8 +33,7 @@ struct span desk_file_new_name(const struct desk *desk, char filed[static NAME_F
  * has come to. Returns 0, or a negative errno when it has to be told and cannot be.
  */
 int desk_note(const struct desk *desk, const struct policy_verdict *verdict);
-int desk_note_name(
-	const struct desk *desk, struct span name, const struct policy_verdict *verdict);
+int desk_note_name(const struct desk *desk, struct span name, const struct policy_verdict *verdict);
 
 #define NOT_LOGGED "the audit log cannot be written, and has to be"
 #define NO_REASON "policy asks for a reason: mgctl --reason TEXT"

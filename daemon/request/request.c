@@ -103,8 +103,8 @@ static enum right right_for(const struct request *request)
 }
 
 /* One of the rights that are needed; after a refusal, that stands. */
-static void decide(const struct desk *desk, enum right right, struct span name,
-	struct policy_verdict *verdict)
+static void decide(
+	const struct desk *desk, enum right right, struct span name, struct policy_verdict *verdict)
 {
 	const struct policy *policy = &desk->daemon->policy;
 	struct policy_verdict one;

@@ -74,8 +74,7 @@ int desk_note(const struct desk *desk, const struct policy_verdict *verdict)
 	return note(desk, operation, verbs[request->verb].changes, desk->name, verdict);
 }
 
-int desk_note_name(
-	const struct desk *desk, struct span name, const struct policy_verdict *verdict)
+int desk_note_name(const struct desk *desk, struct span name, const struct policy_verdict *verdict)
 {
 	return note(desk, "export", false, name, verdict);
 }

@@ -174,7 +174,7 @@ class Told(AuditTest):
         request = client.request(stat=mgwire.pb.Stat(name=b"x"), reason=b"two\nlines")
         with self.assertRaises(mgwire.Refused) as caught:
             client.ask(request)
-        self.assertEqual((caught.exception.code, caught.exception.detail),
+        self.assertEqual((caught.exception.code, caught.exception.reply.detail),
                          (2, b"a reason is UTF-8 without control characters"))
 
     def test_where_policy_wants_a_reason_nothing_is_done_without(self):

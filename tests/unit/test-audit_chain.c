@@ -33,8 +33,7 @@ static void add(const char *type, const char *name, const uint8_t *signer)
 	uint8_t public[AUDIT_KEY_SIZE];
 	int size;
 
-	audit_draft_begin(
-		&draft, text + used, LOG_MAX - used, &head, 1767225600123, type);
+	audit_draft_begin(&draft, text + used, LOG_MAX - used, &head, 1767225600123, type);
 	if (strcmp(type, "decision") == 0) {
 		audit_draft_text(&draft, "name", span_text(name));
 	} else {
@@ -64,10 +63,7 @@ static void write_log(unsigned changed, const uint8_t *signer)
 		char name[32];
 
 		snprintf(name, sizeof(name), "web/%u%s", i, i == changed ? "-changed" : "");
-		add(i == 1                ? "start"
-				: is_signed(i) ? "checkpoint"
-					       : "decision",
-			name, signer);
+		add(i == 1 ? "start" : is_signed(i) ? "checkpoint" : "decision", name, signer);
 	}
 }
 
@@ -165,8 +161,8 @@ START_TEST(a_deleted_line_is_missed)
 		delete_record(record);
 		begin();
 		ck_assert_int_eq(verify(), -EBADMSG);
-		ck_assert_msg(names(record) && strstr(chain.fault, "is missing"), "%s",
-			chain.fault);
+		ck_assert_msg(
+			names(record) && strstr(chain.fault, "is missing"), "%s", chain.fault);
 	}
 }
 END_TEST
@@ -204,8 +200,8 @@ START_TEST(two_swapped_lines_are_seen)
 		memcpy(text + begins[record], swapped, first + second);
 		begin();
 		ck_assert_int_eq(verify(), -EBADMSG);
-		ck_assert_msg(names(record) && strstr(chain.fault, "out of order"), "%s",
-			chain.fault);
+		ck_assert_msg(
+			names(record) && strstr(chain.fault, "out of order"), "%s", chain.fault);
 	}
 }
 END_TEST
@@ -242,8 +238,8 @@ static void make_anew(unsigned changed)
 			continue;
 		}
 		/* The old signature over what is there now. */
-		audit_draft_begin(&draft, text + used, LOG_MAX - used, &head, 1767225600123,
-			"checkpoint");
+		audit_draft_begin(
+			&draft, text + used, LOG_MAX - used, &head, 1767225600123, "checkpoint");
 		audit_draft_hex(&draft, "key", key, sizeof(key));
 		audit_draft_hex(&draft, "prev", head.hash, sizeof(head.hash));
 		{
