@@ -231,7 +231,7 @@ function begin_c(path) {
 function end_c() {
 	if (own != "" && !includes)
 		fail("own-header", "the first include is the own header, \"" own "\"")
-	if (file ~ /^client\/lib\/mgclient(-backup|-memory)?\.h$/) {
+	if (file ~ /^client\/lib\/mgclient(-audit|-backup|-memory)?\.h$/) {
 		if (!classic || once)
 			fail("guard", "a public header has a classic guard, #ifndef MGCLIENT_H")
 	} else if (file ~ /\.h$/ && !once) {

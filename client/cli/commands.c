@@ -306,7 +306,7 @@ const struct command commands[] = {
 		"  mgctl policy check ./policy.d\n"
 		"  mgctl policy explain get web/prod/db-1 --as user:www-data\n",
 		NULL, command_policy },
-	{ "audit", "verify|show [FILE...]", OPERAND_DEED, 1, SIZE_MAX, audit_options,
+	{ "audit", "verify|show [FILE...]", OPERAND_DEED_FILE, 1, SIZE_MAX, audit_options,
 		"look at an audit log, and whether it is all there",
 		"verify goes through the files, the oldest first, and asks the daemon for its key\n"
 		"and how far it has written, or trusts the --key that is given. Status 11: a\n"
