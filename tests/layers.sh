@@ -246,7 +246,7 @@ function read_c(path, text) {
 		if (line == 1 && text != "/* SPDX-License-Identifier: Apache-2.0 */")
 			fail("spdx", "the first line is /* SPDX-License-Identifier: Apache-2.0 */")
 		once = once || text ~ /^#pragma once/
-		classic = classic || text ~ /^#ifndef MGCLIENT(_BACKUP|_MEMORY)?_H$/
+		classic = classic || text ~ /^#ifndef MGCLIENT(_AUDIT|_BACKUP|_MEMORY)?_H$/
 		check_include(text)
 		check_condition(text)
 	}

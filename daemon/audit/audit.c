@@ -122,7 +122,10 @@ static struct audit_head find_head(const struct audit *audit, const struct audit
 /* The first of a row of failures is told, and its end. */
 static void tell_failure(struct audit *audit, int error)
 {
-	if (!audit->failed && error != -EAGAIN)
+	/* A reader who is slow is no failure. */
+	if (error == -EAGAIN)
+		return;
+	if (!audit->failed)
 		log_error("the audit log cannot be written: %s; its lines wait", strerror(-error));
 	audit->failed = true;
 }

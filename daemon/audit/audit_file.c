@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -145,6 +146,20 @@ void audit_file_close(struct audit_file *file)
 	*file = AUDIT_FILE_NONE;
 }
 
+/*
+ * What goes without waiting once poll says so, in whole lines: others may write to it, too. Less
+ * than that only of a line that is longer.
+ */
+static size_t stream_piece(const char *bytes, size_t size)
+{
+	const char *end;
+
+	if (size <= PIPE_BUF)
+		return size;
+	end = memrchr(bytes, '\n', PIPE_BUF);
+	return end ? (size_t)(end - bytes) + 1 : PIPE_BUF;
+}
+
 ssize_t audit_file_write(const struct audit_file *file, const char *bytes, size_t size)
 {
 	struct pollfd out = { .fd = file->fd, .events = POLLOUT };
@@ -155,6 +170,8 @@ ssize_t audit_file_write(const struct audit_file *file, const char *bytes, size_
 	/* Nobody is served while a line waits for its reader. */
 	if (file->stream && poll(&out, 1, 0) <= 0)
 		return -EAGAIN;
+	if (file->stream)
+		size = stream_piece(bytes, size);
 	do
 		written = write(file->fd, bytes, size);
 	while (written < 0 && errno == EINTR);

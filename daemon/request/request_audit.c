@@ -78,3 +78,20 @@ int desk_note_name(const struct desk *desk, struct span name, const struct polic
 {
 	return note(desk, "export", false, name, verdict);
 }
+
+/* Why it was asked for is known no more. */
+bool transfers_may_still(const struct transfers *transfers, const struct daemon *daemon,
+	enum right right, struct span name)
+{
+	struct policy_verdict verdict = policy_ask(&daemon->policy, transfers->peer, right, name);
+	const struct audit_entry entry = { .peer = transfers->peer,
+		.operation = right_name(right),
+		.name = name,
+		.by = causes[verdict.cause],
+		.file = verdict.file,
+		.line = verdict.line };
+
+	if (!verdict.allowed)
+		(void)audit_decision(daemon->audit, &entry);
+	return verdict.allowed;
+}
