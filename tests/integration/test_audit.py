@@ -353,7 +353,7 @@ class Changed(AuditTest):
 
     def test_a_chain_that_was_made_anew_after_a_change(self):
         """As somebody does who knows all of this, and has no key."""
-        first = self.some_records()
+        self.some_records()
         key = self.key()
         other = self.folder / "other"
         with Daemon("--audit", "all", "--audit-file", str(other)) as forger:
@@ -379,7 +379,6 @@ class Changed(AuditTest):
         self.log.write_text(honest)
         self.assertEqual(self.mgctl("audit", "verify", "--key", key,
                                     str(self.log)).returncode, OK)
-        del first
 
     def test_nothing_but_the_log_is_taken_for_one(self):
         self.log.write_text("nothing\n")
