@@ -167,6 +167,7 @@ class Told(AuditTest):
             self.assertEqual((record["name"], record["decision"], record["reason"]),
                              (name, "allow", 'why","n":1'))
         self.assertTrue(self.log.read_text().isascii())
+        self.wait_for_signature()
         self.assertEqual(self.verify()["records"], len(self.records()))
 
     def test_a_reason_is_a_line_of_text(self):
@@ -316,7 +317,6 @@ class Changed(AuditTest):
         self.some_records()
         begin = time.monotonic()
         self.ok("set", "a", stdin=b"1")
-        self.assertEqual(self.verify()["signed"], len(self.records()) - 1)
         self.wait_for_signature()
         self.assertLess(time.monotonic() - begin, 10)
 
@@ -471,7 +471,7 @@ class GoesOn(AuditTest):
     def test_a_reload_without_a_move_changes_nothing(self):
         self.some_records()
         self.ok("reload")
-        self.assertEqual([r["type"] for r in self.records()[-1:]], ["decision"])
+        self.assertEqual({r["type"] for r in self.records()[2:]}, {"decision", "checkpoint"})
         self.assertEqual(self.verify()["notes"], [])
 
     def test_the_end_is_told_and_another_daemon_goes_on_under_a_new_key(self):
