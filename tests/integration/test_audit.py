@@ -431,6 +431,8 @@ class GoesOn(AuditTest):
     def test_the_chain_goes_on_over_an_upgrade(self):
         self.some_records()
         key, before = self.key(), self.worker()
+        # Its keeper is another one then, which nobody here has started.
+        self.addCleanup(self.mgctl, "shutdown")
         self.ok("--timeout", "60s", "upgrade")
         self.assertTrue(wait_for(lambda: self.worker() != before))
         self.some_records()
