@@ -113,6 +113,40 @@ static const char *read_policy_dir(struct config *config, const char *text)
 	return NULL;
 }
 
+static const char *read_audit(struct config *config, const char *text)
+{
+	static const char *const levels[] = {
+		[AUDIT_OFF] = "off",
+		[AUDIT_DENIES] = "denies",
+		[AUDIT_WRITES] = "writes",
+		[AUDIT_ALL] = "all",
+	};
+
+	for (size_t i = 0; i < sizeof(levels) / sizeof(levels[0]); i++) {
+		if (strcmp(text, levels[i]) == 0) {
+			config->audit = (enum audit_level)i;
+			return NULL;
+		}
+	}
+	return "is none of off, denies, writes, all";
+}
+
+static const char *read_audit_file(struct config *config, const char *text)
+{
+	bool none = strcmp(text, "stderr") == 0;
+
+	if (!none && (text[0] != '/' || strlen(text) >= sizeof(config->audit_file)))
+		return "is neither stderr nor an absolute path of at most 255 bytes";
+	strcpy(config->audit_file, none ? "" : text);
+	return NULL;
+}
+
+static const char *read_audit_required(struct config *config, const char *text)
+{
+	config->audit_required = strcmp(text, "yes") == 0;
+	return config->audit_required || strcmp(text, "no") == 0 ? NULL : "is neither yes nor no";
+}
+
 /* How many there may be; `no` for as many as there are. */
 static const char *read_quota(uint64_t *quota, const char *text)
 {
@@ -168,6 +202,12 @@ static const struct {
 		"open this at the start: FILE credential:NAME or FILE fd:N", NULL },
 	[CONFIG_POLICY] = { "policy-dir", read_policy_dir, "PATH",
 		"who may do what (root: " CONFIG_POLICY_DIR "; others: no)", NULL },
+	[CONFIG_AUDIT] = { "audit", read_audit, "WHAT",
+		"decisions to be logged: off, denies, writes or all (off)", NULL },
+	[CONFIG_AUDIT_FILE] = { "audit-file", read_audit_file, "PATH",
+		"where they are logged (stderr)", NULL },
+	[CONFIG_AUDIT_REQUIRED] = { "audit-required", read_audit_required, "",
+		"nothing is done that cannot be logged (yes or no)", "yes" },
 	[CONFIG_QUOTA_SESSIONS] = { "quota-sessions", read_quota_sessions, "N",
 		"connections of one user at most (256)", NULL },
 	[CONFIG_QUOTA_INFLIGHT] = { "quota-inflight", read_quota_inflight, "N",
@@ -464,6 +504,21 @@ struct config config_of_listener(const struct config *config, size_t listener)
 	return as_own;
 }
 
+/* Without a log nothing could be done. */
+static int check_audit(
+	const struct config *config, const struct arguments *arguments, struct config_fault *fault)
+{
+	if (!config->audit_required || config->audit != AUDIT_OFF)
+		return 0;
+	if (arguments->values[CONFIG_AUDIT_REQUIRED]) {
+		config_fault_say(fault, "--audit-required: 'audit' is off");
+		return -EINVAL;
+	}
+	config_fault_say(fault, "%s:%u: audit-required: 'audit' is off", config->file,
+		config->lines[CONFIG_AUDIT_REQUIRED]);
+	return -EBADMSG;
+}
+
 static int load(struct config *config, int argc, char **argv, struct config_fault *fault)
 {
 	struct arguments arguments = { 0 };
@@ -481,9 +536,14 @@ static int load(struct config *config, int argc, char **argv, struct config_faul
 		config->listeners.count = 0;
 		config->policy_dir[0] = '\0';
 		config->policy_dir_given = true;
+		config->audit = AUDIT_OFF;
+		config->audit_required = false;
 	}
 	if (r == 0)
 		r = apply_arguments(config, &arguments, fault);
+	if (r < 0)
+		return r;
+	r = check_audit(config, &arguments, fault);
 	if (r < 0)
 		return r;
 	default_socket(config);

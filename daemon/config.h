@@ -33,10 +33,21 @@ enum config_key {
 	CONFIG_KEEP,
 	CONFIG_BUNDLE,
 	CONFIG_POLICY,
+	CONFIG_AUDIT,
+	CONFIG_AUDIT_FILE,
+	CONFIG_AUDIT_REQUIRED,
 	CONFIG_QUOTA_SESSIONS,
 	CONFIG_QUOTA_INFLIGHT,
 	CONFIG_QUOTA_HANDSHAKES,
 	CONFIG_KEYS
+};
+
+/* Which decisions the audit log tells. */
+enum audit_level {
+	AUDIT_OFF,
+	AUDIT_DENIES,
+	AUDIT_WRITES, /* and those about changes */
+	AUDIT_ALL
 };
 
 struct config {
@@ -54,6 +65,9 @@ struct config {
 	struct bundle_setting bundle;     /* opened at the start; file "": none */
 	char policy_dir[CONFIG_PATH_MAX]; /* of policies; "": none */
 	bool policy_dir_given;            /* else it need not exist */
+	enum audit_level audit;
+	char audit_file[CONFIG_PATH_MAX]; /* "": stderr, which may lead to the journal */
+	bool audit_required; /* what cannot be told there is not done; not with AUDIT_OFF */
 	struct quotas quotas;
 	char **command;   /* after "--": run this and end with it; borrowed from argv, or NULL */
 	const char *file; /* its name for messages, borrowed from argv or CONFIG_FILE */

@@ -2,6 +2,7 @@
 #include "daemon/daemon.h"
 
 #include <errno.h>
+#include <sodium.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 #include "common/status.h"
 
 #include "common/wire/text.h"
+#include "daemon/log.h"
 
 #define PAGE 4096
 
@@ -222,6 +224,8 @@ int daemon_init(struct daemon *daemon, const struct daemon_options *options)
 	locked_stack_call(&daemon->stack, open_vault, &opening);
 	r = opening.result;
 	if (r == 0)
+		r = audit_new(&daemon->audit, &daemon->coffer);
+	if (r == 0)
 		vault_watch(daemon->vault, on_change, daemon);
 	if (r == 0)
 		r = repeats_new(&daemon->repeats, drop_answer, daemon);
@@ -247,6 +251,7 @@ static void discard(struct daemon *daemon)
 {
 	repeats_free(daemon->repeats);
 	penalties_free(daemon->penalties);
+	audit_free(daemon->audit);
 	users_finish(&daemon->users);
 	processes_free(daemon->processes);
 	policy_book_free(daemon->policy.book);
@@ -254,10 +259,28 @@ static void discard(struct daemon *daemon)
 	memset(daemon, 0, sizeof(*daemon));
 }
 
+static void sign_audit(void *argument)
+{
+	audit_sign(argument);
+}
+
+void daemon_sign_audit(struct daemon *daemon)
+{
+	if (daemon->audit)
+		locked_stack_call(&daemon->stack, sign_audit, daemon->audit);
+	daemon_forget(daemon);
+}
+
+static void end_audit(void *argument)
+{
+	audit_end(argument);
+}
+
 void daemon_leave(struct daemon *daemon)
 {
 	if (!daemon->guard)
 		return;
+	daemon_sign_audit(daemon);
 	daemon_forget(daemon);
 	vault_leave(daemon->vault);
 	discard(daemon);
@@ -272,6 +295,8 @@ void daemon_finish(struct daemon *daemon)
 {
 	if (!daemon->guard)
 		return;
+	if (daemon->audit)
+		locked_stack_call(&daemon->stack, end_audit, daemon->audit);
 	locked_stack_call(&daemon->stack, destroy_coffer, &daemon->coffer);
 	vault_free(daemon->vault);
 	discard(daemon);
@@ -294,17 +319,62 @@ static void remask(void *argument)
 	coffer_remask(argument);
 }
 
+/* The key before it signs which one the audit log has from now on: then it is gone, too. */
 static void purge(void *argument)
 {
-	vault_purge(argument);
+	struct daemon *daemon = argument;
+	uint8_t seed[COFFER_SEED_SIZE];
+	int r = coffer_audit_seed(&daemon->coffer, seed);
+
+	vault_purge(daemon->vault);
+	if (r == 0)
+		audit_change_key(daemon->audit, seed);
+	sodium_memzero(seed, sizeof(seed));
+}
+
+/* What runs on the locked stack, once more. */
+struct auditing {
+	struct audit *audit;
+	const struct config *config;
+	struct audit_file *file;
+};
+
+static void use_audit(void *argument)
+{
+	struct auditing *auditing = argument;
+
+	audit_use(auditing->audit, auditing->config, auditing->file);
+}
+
+void daemon_audit(struct daemon *daemon, const struct config *config, struct audit_file *file)
+{
+	struct auditing auditing = { .audit = daemon->audit, .config = config, .file = file };
+
+	/* Settings alone have none. */
+	if (!daemon->audit)
+		return;
+	locked_stack_call(&daemon->stack, use_audit, &auditing);
+	daemon_forget(daemon);
+}
+
+void daemon_tell_audit_key(const struct daemon *daemon)
+{
+	struct audit_state state = audit_state(daemon->audit);
+	char digits[2 * AUDIT_KEY_SIZE + 1];
+
+	if (!state.on)
+		return;
+	sodium_bin2hex(digits, sizeof(digits), state.key, sizeof(state.key));
+	log_notice("the audit log is signed with key %s", digits);
 }
 
 uint64_t daemon_purge(struct daemon *daemon)
 {
 	uint64_t count = vault_count(daemon->vault);
 
-	locked_stack_call(&daemon->stack, purge, daemon->vault);
+	locked_stack_call(&daemon->stack, purge, daemon);
 	daemon->purges++;
+	daemon_tell_audit_key(daemon);
 	return count;
 }
 

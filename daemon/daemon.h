@@ -6,6 +6,7 @@
 #include "common/memory/locked_stack.h"
 #include "common/memory/os_memory.h"
 #include "common/memory/workbench.h"
+#include "daemon/audit/audit.h"
 #include "daemon/config.h"
 #include "daemon/policy/policy.h"
 #include "daemon/process.h"
@@ -59,6 +60,7 @@ struct daemon {
 	struct penalties *penalties;
 	struct wait_queue waits;
 	struct users users;
+	struct audit *audit;
 	uint64_t max_value;    /* bytes of plaintext in one value */
 	uint32_t rekey_ms;     /* milliseconds between two re-masks */
 	uint32_t upload_ms;    /* milliseconds in which the next chunks of a set must come */
@@ -110,6 +112,18 @@ void daemon_leave(struct daemon *daemon);
 /* The weaker of the memory that there is, with its advice; and bytes that are locked in all. */
 const struct os_memory *daemon_memory(const struct daemon *daemon);
 size_t daemon_locked(const struct daemon *daemon);
+
+/*
+ * Puts the audit log of these settings into force; `file` is what audit_file_open has opened for
+ * them, and is the daemon's from then on.
+ */
+void daemon_audit(struct daemon *daemon, const struct config *config, struct audit_file *file);
+
+/* Says in the log which key signs it, so that it can be held against more than its own word. */
+void daemon_tell_audit_key(const struct daemon *daemon);
+
+/* Signs the audit log, if there is something to be signed. */
+void daemon_sign_audit(struct daemon *daemon);
 
 /* Draws new parts for the masters. */
 void daemon_remask(struct daemon *daemon);

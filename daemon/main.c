@@ -159,6 +159,21 @@ static int init_daemon(struct process *process)
 	return EXIT_FINE;
 }
 
+/* Of the settings that the process was started with. Returns 0 or a negative errno. */
+static int begin_audit(struct process *process, struct config_fault *fault)
+{
+	struct audit_file file;
+	int r = reload_open_audit(&process->daemon, &process->config, &file, fault);
+
+	/* Whoever goes on for another one tries again while it serves. */
+	if (r < 0 && process->first && !process->taken_over)
+		return r;
+	if (r < 0)
+		log_error("%s", fault->text);
+	daemon_audit(&process->daemon, &process->config, &file);
+	return 0;
+}
+
 /* What became of what another worker had. */
 static void tell_adopted(const struct vault *vault)
 {
@@ -194,6 +209,8 @@ static void on_ready(void *context)
 			log_notice("listener %s: unix:%s", process->estate.listeners.all[i].name,
 				process->estate.listeners.all[i].endpoint.path);
 	}
+	if (!process->config.command)
+		daemon_tell_audit_key(&process->daemon);
 	if (!process->first || process->estate.inherited)
 		tell_adopted(process->daemon.vault);
 	notify_send(NOTIFY_READY);
@@ -337,6 +354,7 @@ static int load_and_run(struct process *process)
 
 static int serve(struct process *process)
 {
+	struct config_fault fault = { { 0 } };
 	int status;
 
 	/* Nothing is taken: what an earlier daemon has left is dropped. */
@@ -346,6 +364,8 @@ static int serve(struct process *process)
 		signals_wipe_on_fault(&process->daemon);
 		status = open_listeners(process);
 	}
+	if (status == EXIT_FINE && begin_audit(process, &fault) < 0)
+		status = fail(EXIT_CONFIGURATION, fault.text);
 	if (status == EXIT_FINE)
 		status = load_and_run(process);
 	listener_close(&process->estate.listener);
@@ -395,6 +415,8 @@ static int settle(struct process *process, int settings)
 		r = reload_resume(&process->reload, &process->daemon, settings, &fault);
 	else if (process->taken_over && process->first)
 		r = reload_settings(&process->reload, &process->daemon, &fault);
+	else
+		r = begin_audit(process, &fault);
 	if (r == 0)
 		return EXIT_FINE;
 	log_error("nobody is served: %s", fault.text);

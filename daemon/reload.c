@@ -8,6 +8,7 @@
 
 #include "daemon/admin_file.h"
 #include "daemon/line.h"
+#include "daemon/log.h"
 #include "daemon/policy/policy_folder.h"
 #include "daemon/reload_kept.h"
 
@@ -63,6 +64,13 @@ static void take_quotas(struct daemon *daemon, const struct config *config)
 	daemon->users.quotas = config->quotas;
 }
 
+/* The file is opened each time: it may have been moved away. The three stand together. */
+static void take_audit(struct daemon *daemon, const struct config *config)
+{
+	(void)daemon;
+	(void)config;
+}
+
 static void take_rekey_interval(struct daemon *daemon, const struct config *config)
 {
 	daemon->rekey_ms = config->rekey_ms;
@@ -81,6 +89,9 @@ static const struct {
 	[CONFIG_BUNDLE] = { .same = same_bundle },
 	[CONFIG_MAX_VALUE] = { .take = take_max_value },
 	[CONFIG_POLICY] = { .take = take_policy_dir },
+	[CONFIG_AUDIT] = { .take = take_audit },
+	[CONFIG_AUDIT_FILE] = { .take = take_audit },
+	[CONFIG_AUDIT_REQUIRED] = { .take = take_audit },
 	[CONFIG_QUOTA_SESSIONS] = { .take = take_quotas },
 	[CONFIG_QUOTA_INFLIGHT] = { .take = take_quotas },
 	[CONFIG_QUOTA_HANDSHAKES] = { .take = take_quotas },
@@ -201,10 +212,20 @@ static int tell_keeper(const struct reload *reload, const struct config *config,
 	return r;
 }
 
-/* The policy is the daemon's from then on. */
-static void take(struct reload *reload, struct daemon *daemon, const struct config *config,
-	struct policy_book *policy)
+int reload_open_audit(const struct daemon *daemon, const struct config *config,
+	struct audit_file *file, struct config_fault *fault)
 {
+	*file = AUDIT_FILE_NONE;
+	return config->audit == AUDIT_OFF
+		? 0
+		: audit_file_open(file, config->audit_file, audit_file_now(daemon->audit), fault);
+}
+
+/* Policy and file are the daemon's from then on. */
+static void take(struct reload *reload, struct daemon *daemon, const struct config *config,
+	struct policy_book *policy, struct audit_file *file)
+{
+	daemon_audit(daemon, config, file);
 	policy_book_free(daemon->policy.book);
 	daemon->policy.book = policy;
 	for (enum config_key key = 0; key < CONFIG_KEYS; key++)
@@ -216,6 +237,7 @@ static void take(struct reload *reload, struct daemon *daemon, const struct conf
 int reload_settings(struct reload *reload, struct daemon *daemon, struct config_fault *fault)
 {
 	struct policy_sources sources = { 0 };
+	struct audit_file file = AUDIT_FILE_NONE;
 	struct policy_book *policy = NULL;
 	struct config config;
 	int r = config_load(&config, reload->argc, reload->argv, fault);
@@ -225,23 +247,32 @@ int reload_settings(struct reload *reload, struct daemon *daemon, struct config_
 	if (r == 0)
 		r = read_policy(&policy, &sources, &config, fault);
 	if (r == 0)
+		r = reload_open_audit(daemon, &config, &file, fault);
+	if (r == 0)
 		r = tell_keeper(reload, &config, policy ? &sources : NULL, fault);
 	policy_sources_finish(&sources);
-	if (r == 0)
-		take(reload, daemon, &config, policy);
-	else
+	if (r == 0) {
+		take(reload, daemon, &config, policy, &file);
+	} else {
 		policy_book_free(policy);
+		audit_file_close(&file);
+	}
 	return r;
 }
 
 int reload_resume(struct reload *reload, struct daemon *daemon, int fd, struct config_fault *fault)
 {
 	struct policy_book *policy;
+	struct audit_file file;
 	struct config config;
 	int r = reload_kept_read(fd, &config, &policy, fault);
 
 	close(fd);
-	if (r == 0)
-		take(reload, daemon, &config, policy);
-	return r;
+	if (r < 0)
+		return r;
+	/* The daemon goes on, and tries again. */
+	if (reload_open_audit(daemon, &config, &file, fault) < 0)
+		log_error("%s", fault->text);
+	take(reload, daemon, &config, policy, &file);
+	return 0;
 }

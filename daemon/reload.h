@@ -35,6 +35,13 @@ int reload_check_policy(
 	const struct config *config, char said[static RELOAD_SAID_MAX], struct config_fault *fault);
 
 /*
+ * Opens the audit log of these settings, where they have one. Returns 0, or a negative errno with
+ * the fault said; daemon_audit is what puts it into force.
+ */
+int reload_open_audit(const struct daemon *daemon, const struct config *config,
+	struct audit_file *file, struct config_fault *fault);
+
+/*
  * Reads the settings and puts them into force in `daemon`. Returns 0; or a negative errno, with
  * `fault` filled in, when they are wrong or one has changed that takes a restart: then all is as it
  * was.

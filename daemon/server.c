@@ -36,6 +36,9 @@
  */
 #define EXPIRY_MS 60000
 
+/* Milliseconds between two signatures in the audit log, at least. */
+#define AUDIT_MS 1000
+
 /*
  * Descriptors for which libuv's table has room from the start: it ends the process where the table
  * cannot grow. 64 KiB; who has more connections than this has had the memory for it.
@@ -57,6 +60,7 @@ struct server {
 	uv_poll_t processes;
 	uv_prepare_t planning;
 	uv_timer_t expiry;
+	uv_timer_t audit;
 	uv_poll_t highest;   /* watched once, for the table's sake */
 	uint64_t planned_ms; /* what the timer is set to, as vault_expiry_ms tells it */
 	int signal_fd;
@@ -145,7 +149,8 @@ static void close_all(struct server *server)
 		(uv_handle_t *)&server->companion, (uv_handle_t *)&server->pause,
 		(uv_handle_t *)&server->rekey, (uv_handle_t *)&server->drain,
 		(uv_handle_t *)&server->processes, (uv_handle_t *)&server->line,
-		(uv_handle_t *)&server->planning, (uv_handle_t *)&server->expiry };
+		(uv_handle_t *)&server->planning, (uv_handle_t *)&server->expiry,
+		(uv_handle_t *)&server->audit };
 
 	sessions_close(&server->sessions);
 	for (size_t i = 0; i < sizeof(server->listening) / sizeof(server->listening[0]); i++)
@@ -360,6 +365,21 @@ static void on_expiry(uv_timer_t *timer)
 	daemon_expire(server->daemon);
 }
 
+static void on_audit(uv_timer_t *timer)
+{
+	struct server *server = timer->data;
+
+	daemon_sign_audit(server->daemon);
+}
+
+/* Lines are signed a second after the first of them. */
+static void plan_audit(struct server *server)
+{
+	if (audit_owes_signature(server->daemon->audit) && !server->ending &&
+		!uv_is_active((uv_handle_t *)&server->audit))
+		uv_timer_start(&server->audit, on_audit, AUDIT_MS, 0);
+}
+
 /* Before each wait: what was stored or ended since may have moved the next end. */
 static void on_planning(uv_prepare_t *prepare)
 {
@@ -368,6 +388,7 @@ static void on_planning(uv_prepare_t *prepare)
 	uint64_t now_ms;
 	uint64_t delay_ms;
 
+	plan_audit(server);
 	if (next_ms == server->planned_ms || server->ending)
 		return;
 	server->planned_ms = next_ms;
@@ -462,6 +483,7 @@ static int set_up(struct server *server)
 	init_timer(server, &server->rekey);
 	init_timer(server, &server->drain);
 	init_timer(server, &server->expiry);
+	init_timer(server, &server->audit);
 	uv_prepare_init(&server->loop, &server->planning);
 	server->planning.data = server;
 	uv_prepare_start(&server->planning, on_planning);

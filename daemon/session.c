@@ -278,6 +278,8 @@ static void write_round(struct sessions *sessions)
 		sessions->on_reload(sessions);
 	sessions_answer_called(sessions);
 	sessions_flush(sessions);
+	/* What is asked for without an answer. */
+	audit_write(sessions->daemon->audit);
 	if (sessions->purges != sessions->daemon->purges)
 		hurry_readers(sessions);
 	if (sessions->daemon->ending && sessions->on_end)

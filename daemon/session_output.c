@@ -93,6 +93,9 @@ static void session_write(struct session *session, struct span bytes)
 
 void sessions_flush(struct sessions *sessions)
 {
+	/* A line is written before the answer that it tells of. */
+	if (sessions->segment_count > 0)
+		audit_write(sessions->daemon->audit);
 	for (size_t i = 0; i < sessions->segment_count; i++) {
 		struct segment *segment = &sessions->segments[i];
 

@@ -56,6 +56,7 @@ function base_of(path) {
 function room_of(path) {
 	if (path ~ /^common\/memory\//) return "common/memory"
 	if (path ~ /^common\/wire\//) return "common/wire"
+	if (path ~ /^common\/audit\//) return "common/audit"
 	if (path ~ /^common\//) return "common"
 	if (path ~ /^daemon\//) return "daemon"
 	if (path ~ /^client\/lib\/examples\//) return "client/lib/examples"
@@ -70,6 +71,7 @@ BEGIN {
 	may["common"] = "^common/[^/]*$"
 	may["common/memory"] = "^common/(memory/.*|(span|status|cleanup|bytes)\\.h)$"
 	may["common/wire"] = "^common/"
+	may["common/audit"] = "^common/(audit/.*|(span|status|cleanup|bytes)\\.h)$"
 	may["daemon"] = "^(daemon|common)/"
 	may["client/lib"] = "^(client/lib|common)/"
 	may["client/lib/examples"] = "^client/lib/mgclient\\.h$"
@@ -80,10 +82,11 @@ BEGIN {
 	sees["common"] = "^$"
 	sees["common/memory"] = "^sodium\\.h$"
 	sees["common/wire"] = "^(sodium|protobuf-c/protobuf-c)\\.h$"
+	sees["common/audit"] = "^sodium\\.h$"
 	sees["daemon"] = "^(sodium|uv|ini)\\.h$"
 	sees["client/lib"] = "^(sodium|mgclient(-memory)?)\\.h$"
 	sees["client/lib/examples"] = "^mgclient(-backup)?\\.h$"
-	sees["client/cli"] = "^(jansson|mgclient(-backup)?)\\.h$"
+	sees["client/cli"] = "^(jansson|mgclient(-audit|-backup)?)\\.h$"
 	sees["tests"] = "."
 	system_header = "^((assert|complex|ctype|errno|fenv|float|inttypes|iso646|limits|locale" \
 		"|math|search|setjmp|signal|stdalign|stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdlib" \
@@ -98,7 +101,7 @@ BEGIN {
 
 	# Inside the daemon a file includes only from the rows below its own; the files that serve a
 	# request also one another. Peer is a leaf.
-	split("peer backlog users quantity bitmap block failpoint line config_fault bundle_setting;log admin_file ini_text;notify harden inherited;answers;config;listener companion;index term;ledger;policy vault repeat penalty wait process;" \
+	split("peer backlog users quantity bitmap block failpoint line config_fault bundle_setting;log admin_file ini_text;notify harden inherited;answers;config;listener companion;index term;ledger;policy vault audit repeat penalty wait process;" \
 		"daemon outbox;request desk transfer lifetime upload waiter walk sweep trial flow petition restore;serve signals reload estate;session handover store bundle_load;server keeper;main", row, ";")
 	serving = "^(request|desk|transfer|lifetime|upload|waiter|walk|sweep|trial|flow|petition|restore)$"
 	for (r in row) {
@@ -228,7 +231,7 @@ function begin_c(path) {
 function end_c() {
 	if (own != "" && !includes)
 		fail("own-header", "the first include is the own header, \"" own "\"")
-	if (file ~ /^client\/lib\/mgclient(-backup|-memory)?\.h$/) {
+	if (file ~ /^client\/lib\/mgclient(-audit|-backup|-memory)?\.h$/) {
 		if (!classic || once)
 			fail("guard", "a public header has a classic guard, #ifndef MGCLIENT_H")
 	} else if (file ~ /\.h$/ && !once) {
@@ -243,7 +246,7 @@ function read_c(path, text) {
 		if (line == 1 && text != "/* SPDX-License-Identifier: Apache-2.0 */")
 			fail("spdx", "the first line is /* SPDX-License-Identifier: Apache-2.0 */")
 		once = once || text ~ /^#pragma once/
-		classic = classic || text ~ /^#ifndef MGCLIENT(_BACKUP|_MEMORY)?_H$/
+		classic = classic || text ~ /^#ifndef MGCLIENT(_AUDIT|_BACKUP|_MEMORY)?_H$/
 		check_include(text)
 		check_condition(text)
 	}

@@ -10,11 +10,12 @@ set -eu
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 build=$1
 headers=$here/../client/lib
-header=$headers/mgclient-backup.h # includes the others
 work=$(mktemp -d "${TMPDIR:-/tmp}/memguardd-symbols.XXXXXX")
+header=$work/all.h
 trap 'rm -rf "$work"' EXIT
 number=0
 broken=0
+printf '#include <%s>\n' mgclient-audit.h mgclient-backup.h >"$header"
 
 # claim NAME COMMAND...: one TAP line; what the command says is shown when it fails.
 claim() {
@@ -59,7 +60,7 @@ ours_alone() {
 }
 
 alone() {
-	for name in mgclient.h mgclient-backup.h mgclient-memory.h; do
+	for name in mgclient.h mgclient-audit.h mgclient-backup.h mgclient-memory.h; do
 		"$@" -Wall -Wextra -Wpedantic -Werror -fsyntax-only -I "$headers" "$headers/$name"
 	done
 }

@@ -232,21 +232,37 @@ const char *arguments_encoding(void *target, const char *text)
 }
 
 /* Whoever sees it learns nothing: it is the public one. */
-const char *arguments_recipient(void *target, const char *text)
+static bool read_key(struct recipient *recipient, const char *text)
 {
 	static const char digits[] = "0123456789abcdef";
-	struct recipient *recipient = target;
 
 	if (strlen(text) != 2 * sizeof(recipient->key) || strspn(text, digits) != strlen(text))
-		return "is no public key: 64 of 0-9 and a-f, as backup --new-key prints it";
+		return false;
 	for (size_t i = 0; i < sizeof(recipient->key); i++) {
 		ptrdiff_t high = strchr(digits, text[2 * i]) - digits;
 		ptrdiff_t low = strchr(digits, text[2 * i + 1]) - digits;
 
 		recipient->key[i] = (unsigned char)(high << 4 | low);
 	}
-	recipient->given = true;
-	return NULL;
+	return recipient->given = true;
+}
+
+const char *arguments_recipient(void *target, const char *text)
+{
+	return read_key(target, text)
+		? NULL
+		: "is no public key: 64 of 0-9 and a-f, as backup --new-key prints it";
+}
+
+const char *arguments_audit_key(void *target, const char *text)
+{
+	struct arguments *arguments = target;
+
+	if (arguments->audit_key_count == COUNT(arguments->audit_keys))
+		return "is one key too many";
+	return read_key(&arguments->audit_keys[arguments->audit_key_count++], text)
+		? NULL
+		: "is no public key: 64 of 0-9 and a-f, as status tells it";
 }
 
 const char *arguments_newline(void *target, const char *text)

@@ -25,6 +25,9 @@ struct recipient {
 	unsigned char key[ARGUMENTS_KEY_SIZE];
 };
 
+/* As many keys as an audit log may be held against. */
+#define ARGUMENTS_AUDIT_KEYS_MAX 16
+
 /*
  * Everything that a person can say on the command line. Which of it a command knows stands in its
  * table in commands.c. Texts belong to the caller of main, keys of tags to this struct.
@@ -87,6 +90,15 @@ struct arguments {
 	const char *as[MG_AS_MAX];
 	size_t as_count;
 
+	const char *reason; /* NULL: none is said */
+
+	/* the audit log */
+	struct recipient audit_keys[ARGUMENTS_AUDIT_KEYS_MAX];
+	size_t audit_key_count;
+	const char *since; /* a time as the log has it, or its beginning; or a duration */
+	const char *name;  /* a pattern */
+	bool denied;
+
 	/* what is neither an option nor the command */
 	const char **operands;
 	size_t operand_count;
@@ -119,3 +131,4 @@ arguments_reader arguments_as;        /* struct arguments as a whole */
 arguments_reader arguments_encoding;  /* enum encoding */
 arguments_reader arguments_newline;   /* enum newline */
 arguments_reader arguments_recipient; /* struct recipient */
+arguments_reader arguments_audit_key; /* struct arguments as a whole */

@@ -27,6 +27,27 @@ static const char *backend_name(enum mg_backend backend)
 
 /* -- status -------------------------------------------------------------------------------- */
 
+static const char *write_hex(char out[static 65], const unsigned char bytes[static 32])
+{
+	for (size_t i = 0; i < 32; i++)
+		snprintf(out + 2 * i, 3, "%02x", bytes[i]);
+	return out;
+}
+
+static void status_audit_object(json_t *answer, const struct mg_state *state)
+{
+	char digits[65];
+
+	if (!state->audit)
+		return;
+	answer_text(answer, "audit_key", write_hex(digits, state->audit_key));
+	if (!state->counts)
+		return;
+	answer_number(answer, "audit_record", state->audit_record);
+	answer_text(answer, "audit_hash", write_hex(digits, state->audit_hash));
+	answer_number(answer, "audit_lost", state->audit_lost);
+}
+
 static int status_object(const struct mg_state *state, const char *endpoint)
 {
 	json_t *answer = answer_new();
@@ -55,6 +76,7 @@ static int status_object(const struct mg_state *state, const char *endpoint)
 		answer_number(answer, "failed_upgrades", state->failed_upgrades);
 		answer_text(answer, "upgrade_fault", state->upgrade_fault);
 	}
+	status_audit_object(answer, state);
 	answer_number(answer, "max_value", state->max_value);
 	answer_flag(answer, "pidfd", state->pidfd);
 	answer_number(answer, "keeper", state->keeper);
@@ -149,6 +171,19 @@ static void status_keeper(const struct mg_state *state)
 			state->upgrade_fault);
 }
 
+static void status_audit(const struct mg_state *state)
+{
+	char digits[65];
+
+	if (!state->audit)
+		return;
+	answer_row("audit", "signed with key %s", write_hex(digits, state->audit_key));
+	if (state->counts)
+		answer_row("", "%" PRIu64 " records", state->audit_record);
+	if (state->audit_lost > 0)
+		answer_row("", "%" PRIu64 " could not be written, and are lost", state->audit_lost);
+}
+
 static void status_list(const struct mg_state *state, const char *endpoint)
 {
 	char words[ANSWER_WORDS_MAX];
@@ -162,6 +197,7 @@ static void status_list(const struct mg_state *state, const char *endpoint)
 	answer_row("channel", "%s", state->cipher);
 	answer_row("masters", "masked anew every %" PRIu32 " ms", state->rekey_ms);
 	status_counts(state);
+	status_audit(state);
 }
 
 int command_status(const struct arguments *arguments)

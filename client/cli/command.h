@@ -11,6 +11,7 @@ int command_set(const struct arguments *arguments);
 int command_get(const struct arguments *arguments);
 int command_rotate(const struct arguments *arguments);
 int command_mv(const struct arguments *arguments);
+int command_audit(const struct arguments *arguments);
 int command_policy(const struct arguments *arguments);
 int command_rm(const struct arguments *arguments);
 int command_ls(const struct arguments *arguments);

@@ -17,6 +17,8 @@ const struct option commands_globals[] = {
 		"how long a call may take (5s): 500ms, 90s, 15m" },
 	{ "daemon-uid", 0, "UID", arguments_uid, FIELD(daemon_uid),
 		"talk only to a daemon of this user" },
+	{ "reason", 0, "TEXT", arguments_text, FIELD(reason),
+		"why: for the audit log, and where policy wants it" },
 	{ "json", 0, NULL, arguments_flag, FIELD(json),
 		"answers and errors as JSON, one object a line" },
 	{ "no-input", 0, NULL, arguments_flag, FIELD(no_input),
@@ -168,6 +170,17 @@ static const struct option policy_options[] = {
 	{ 0 },
 };
 
+static const struct option audit_options[] = {
+	{ "key", 0, "KEY", arguments_audit_key, 0,
+		"verify: trust this public key, and do not ask the\ndaemon; may be given again" },
+	{ "since", 0, "TIME", arguments_text, FIELD(since),
+		"show: from then on: 2026-01-31T12, 90s, 15m, 7d" },
+	{ "name", 0, "PATTERN", arguments_text, FIELD(name),
+		"show: of names like this: web/*, with * and ?" },
+	{ "denied", 0, NULL, arguments_flag, FIELD(denied), "show: only what was refused" },
+	{ 0 },
+};
+
 static const struct option ready_options[] = {
 	{ "wait-ready", 0, "D", arguments_duration, FIELD(wait_ready_ms),
 		"wait until the daemon answers" },
@@ -293,6 +306,16 @@ const struct command commands[] = {
 		"  mgctl policy check ./policy.d\n"
 		"  mgctl policy explain get web/prod/db-1 --as user:www-data\n",
 		NULL, command_policy },
+	{ "audit", "verify|show [FILE...]", OPERAND_DEED_FILE, 1, SIZE_MAX, audit_options,
+		"look at an audit log, and whether it is all there",
+		"verify goes through the files, the oldest first, and asks the daemon for its key\n"
+		"and how far it has written, or trusts the --key that is given. Status 11: a\n"
+		"record was changed, is missing, or stands elsewhere; the first one is named.\n"
+		"show prints who asked for what, and what was decided. - is stdin.\n"
+		"\n"
+		"  mgctl audit verify /var/log/memguardd/audit.log.1 /var/log/memguardd/audit.log\n"
+		"  journalctl -u memguardd -o cat | mgctl audit show --denied --since 1h -\n",
+		NULL, command_audit },
 	{ "purge", "", OPERAND_NONE, 0, 0, purge_options,
 		"destroy all that is yours, or all there is",
 		"Your own is what is in your space ~/, and what you have stored first elsewhere\n"

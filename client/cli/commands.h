@@ -16,13 +16,15 @@ struct option {
 	const char *help;
 };
 
-/* What an operand is, for those who complete it; OPERAND_DEED: what to do with a name, and it. */
+/* What an operand is, for those who complete it; OPERAND_DEED: what to do with a name, and it;
+ * OPERAND_DEED_FILE: the same with files. */
 enum operand {
 	OPERAND_NONE,
 	OPERAND_NAME,
 	OPERAND_COMMAND,
 	OPERAND_SHELL,
 	OPERAND_DEED,
+	OPERAND_DEED_FILE,
 	OPERAND_FILE
 };
 

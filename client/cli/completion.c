@@ -87,6 +87,11 @@ static void bash_options(FILE *stream, const struct option *options)
 		fprintf(stream, " --%s", options->name);
 }
 
+static bool is_deed(const struct command *command)
+{
+	return command->kind == OPERAND_DEED || command->kind == OPERAND_DEED_FILE;
+}
+
 static void bash_command(FILE *stream, const struct command *command)
 {
 	fprintf(stream, "\t%s)\n\t\toptions+='", command->name);
@@ -96,11 +101,11 @@ static void bash_command(FILE *stream, const struct command *command)
 		fputs("\t\twords=names\n", stream);
 	if (command->kind == OPERAND_FILE)
 		fputs("\t\twords=files\n", stream);
-	if (command->kind == OPERAND_DEED) {
+	if (is_deed(command)) {
 		fprintf(stream,
-			"\t\twords=names\n"
+			"\t\twords=%s\n"
 			"\t\t[[ ${COMP_WORDS[COMP_CWORD - 1]} == %s ]] && words='",
-			command->name);
+			command->kind == OPERAND_DEED ? "names" : "files", command->name);
 		print_deeds(stream, command->operands);
 		fputs("'\n", stream);
 	}
@@ -226,10 +231,12 @@ static void zsh_command(FILE *stream, const struct command *command)
 		fputs("\t\t\t\t': :'\n", stream);
 	} else if (command->kind == OPERAND_FILE) {
 		fputs("\t\t\t\t':file:_files'\n", stream);
-	} else if (command->kind == OPERAND_DEED) {
+	} else if (is_deed(command)) {
 		fputs("\t\t\t\t':deed:(", stream);
 		print_deeds(stream, command->operands);
-		fputs(")' ':name:_mgctl_names'\n", stream);
+		fputs(command->kind == OPERAND_DEED ? ")' ':name:_mgctl_names'\n"
+						    : ")' '*:file:_files'\n",
+			stream);
 	} else {
 		fputs("\t\t\t\t':word:(", stream);
 		if (command->kind == OPERAND_SHELL)
@@ -326,8 +333,8 @@ static void fish_operands(FILE *stream, const struct command *command)
 		fputs(" -F\n", stream);
 		return;
 	}
-	fputs(" -a '", stream);
-	if (command->kind == OPERAND_DEED) {
+	fputs(command->kind == OPERAND_DEED_FILE ? " -F -a '" : " -a '", stream);
+	if (is_deed(command)) {
 		print_deeds(stream, command->operands);
 		fputc(' ', stream);
 	}
@@ -335,7 +342,7 @@ static void fish_operands(FILE *stream, const struct command *command)
 		fputs("(" LIST_NAMES "(commandline -ct) 2>/dev/null)", stream);
 	else if (command->kind == OPERAND_SHELL)
 		print_choices(stream, command->operands);
-	else
+	else if (command->kind == OPERAND_COMMAND)
 		print_commands(stream);
 	fputs("'\n", stream);
 }

@@ -42,8 +42,14 @@ int connect_daemon(struct mg_client **clientp, const struct arguments *arguments
 	struct mg_options options = options_of(arguments);
 	int r = mg_open(clientp, &options);
 
-	if (r != MG_OK)
-		return say_failed(r, NULL);
+	if (r == MG_OK)
+		r = mg_set_reason(*clientp, arguments->reason);
+	if (r != MG_OK) {
+		r = say_failed(r, NULL);
+		mg_close(*clientp);
+		*clientp = NULL;
+		return r;
+	}
 	say_note("connected to %s", mg_endpoint(*clientp));
 	return 0;
 }
@@ -101,6 +107,8 @@ int connect_ready(struct mg_client **clientp, const struct arguments *arguments)
 		pause = pause * 2 < PAUSE_MOST_MS ? pause * 2 : PAUSE_MOST_MS;
 	}
 	mg_set_timeout(*clientp, arguments->timeout_ms);
+	if (mg_set_reason(*clientp, arguments->reason) != MG_OK)
+		return say_failed(MG_INVALID, NULL);
 	say_note("connected to %s", mg_endpoint(*clientp));
 	return 0;
 }

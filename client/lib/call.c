@@ -110,6 +110,7 @@ int call_send(struct mg_client *client, const struct call *call, struct request 
 	struct span chunks)
 {
 	request->id = ++client->last_id;
+	request->reason = span_of(client->reason, client->reason_size);
 	return exchange_send(client, request, chunks, call->deadline_ms);
 }
 

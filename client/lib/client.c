@@ -12,6 +12,7 @@
 #include "client/lib/trust.h"
 #include "common/status.h"
 #include "common/wire/name.h"
+#include "common/wire/text.h"
 
 /* A tag as C strings, both with their NUL. */
 #define TAG_TEXT (MESSAGE_TAG_KEY_MAX + 1 + MESSAGE_TAG_VALUE_MAX + 1)
@@ -88,6 +89,27 @@ void mg_set_timeout(struct mg_client *client, unsigned timeout_ms)
 {
 	if (client)
 		client->timeout_ms = timeout_ms > 0 ? timeout_ms : TIMEOUT_MS;
+}
+
+int mg_set_reason(struct mg_client *client, const char *reason)
+{
+	struct span text = span_text(reason ? reason : "");
+	const char *fault = text_fault(text);
+	int r;
+
+	if (!client)
+		return error_say(MG_INVALID, "no handle");
+	if (text.size > MESSAGE_REASON_MAX)
+		return error_say(MG_INVALID, "a reason has at most %d bytes", MESSAGE_REASON_MAX);
+	if (fault)
+		return error_say(MG_INVALID, "the reason %s", fault);
+	r = handle_enter(client, connection_now_ms() + client->timeout_ms);
+	if (r != MG_OK)
+		return r;
+	memcpy(client->reason, text.data, text.size);
+	client->reason_size = text.size;
+	handle_leave(client);
+	return MG_OK;
 }
 
 const char *mg_endpoint(const struct mg_client *client)
@@ -414,6 +436,17 @@ static void cut_text(char *out, size_t room, struct span text)
 	copy_text(out, span_of(text.data, text.size < room ? text.size : room - 1));
 }
 
+static void take_audit(struct mg_state *state, const struct state *from)
+{
+	state->audit = from->audit_key.size == sizeof(state->audit_key);
+	state->audit_record = from->audit_record;
+	state->audit_lost = from->audit_lost;
+	if (state->audit)
+		memcpy(state->audit_key, from->audit_key.data, sizeof(state->audit_key));
+	if (from->audit_hash.size == sizeof(state->audit_hash))
+		memcpy(state->audit_hash, from->audit_hash.data, sizeof(state->audit_hash));
+}
+
 static int take_state(struct question *question, const struct reply *reply)
 {
 	const struct state *from = &reply->state;
@@ -443,6 +476,7 @@ static int take_state(struct question *question, const struct reply *reply)
 		.broken_answers = from->broken_answers,
 		.failed_upgrades = from->failed_upgrades,
 		.upgrading = from->upgrading };
+	take_audit(state, from);
 	cut_text(state->version, sizeof(state->version), from->version);
 	cut_text(state->advice, sizeof(state->advice), from->advice);
 	cut_text(state->cipher, sizeof(state->cipher), from->cipher);

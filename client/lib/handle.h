@@ -30,6 +30,8 @@ struct mg_client {
 	_Atomic unsigned timeout_ms;
 	bool expect_uid;
 	uid_t daemon_uid;
+	char reason[MESSAGE_REASON_MAX]; /* why calls are made */
+	size_t reason_size;              /* bytes of it */
 	struct endpoint endpoint;
 	char place[ENDPOINT_PATH_MAX + 8]; /* the endpoint as a text */
 

@@ -66,6 +66,12 @@ void mg_client_cleanup(struct mg_client **clientp);
 /* Sets the time limit for later calls, in milliseconds; 0: 5000. */
 void mg_set_timeout(struct mg_client *client, unsigned timeout_ms);
 
+/*
+ * Says why later calls are made, to the audit log and to a policy that wants a reason: at most 256
+ * bytes of UTF-8 without control characters, copied; NULL or "": nothing more is said. MG_INVALID.
+ */
+int mg_set_reason(struct mg_client *client, const char *reason);
+
 /* Asks the daemon for a sign of life. */
 int mg_ping(struct mg_client *client);
 
@@ -281,6 +287,11 @@ struct mg_state {
 	bool pidfd;               /* callers are checked again at every read */
 	uint32_t keeper; /* the process that keeps everything while others serve; 0: none */
 	bool upgrading;  /* one is under way */
+	bool audit;      /* there is an audit log, */
+	unsigned char audit_key[32];  /* and this Ed25519 key signs it */
+	uint64_t audit_record;        /* number of the last record written; with `counts` */
+	uint64_t audit_lost;          /* records that there was no room for; the same */
+	unsigned char audit_hash[32]; /* of that record; the same */
 };
 int mg_status_of(struct mg_client *client, struct mg_state *state);
 

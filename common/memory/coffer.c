@@ -15,6 +15,8 @@ _Static_assert(LEFT_SIZE == crypto_generichash_BYTES_MAX, "left is masked by one
 
 /* Sixteen bytes, as BLAKE2b's personalisation wants them. */
 static const uint8_t ledger_personal[crypto_generichash_blake2b_PERSONALBYTES] = "mg ledger key 1";
+static const uint8_t audit_personal[crypto_generichash_blake2b_PERSONALBYTES] = "mg audit seed 1";
+static const uint8_t no_salt[crypto_generichash_blake2b_SALTBYTES];
 
 /*
  * The parts at rest. Each left stands between canaries; the pre-keys follow in pages (or runs) of
@@ -27,6 +29,7 @@ struct coffer_keys {
 	struct guard guard; /* what the canaries here are made of: a crash must not part them */
 	struct coffer_notes notes;
 	uint8_t left_slot[GENERATIONS][GUARD_SIZE + LEFT_SIZE + GUARD_SIZE];
+	struct coffer_chain chain; /* last: who does not know it leaves zeros there */
 };
 
 static size_t header_size(size_t prekey)
@@ -182,15 +185,30 @@ struct coffer_notes *coffer_notes(const struct coffer *coffer)
 	return coffer_alive(coffer) ? &coffer->keys->notes : NULL;
 }
 
+struct coffer_chain *coffer_chain(const struct coffer *coffer)
+{
+	return coffer_alive(coffer) ? &coffer->keys->chain : NULL;
+}
+
+int coffer_audit_seed(struct coffer *coffer, uint8_t seed[static COFFER_SEED_SIZE])
+{
+	const struct coffer_view *view = coffer_view(coffer);
+
+	if (!view)
+		return -EKEYEXPIRED;
+	crypto_generichash_blake2b_salt_personal(seed, COFFER_SEED_SIZE, NULL, 0,
+		view->master[COFFER_VAULT], COFFER_KEY_SIZE, no_salt, audit_personal);
+	return 0;
+}
+
 /* It hangs on the vault master, so that a purge kills it too. */
 const uint8_t *coffer_ledger_key(struct coffer *coffer)
 {
-	static const uint8_t salt[crypto_generichash_blake2b_SALTBYTES];
 	const struct coffer_view *view = coffer_view(coffer);
 
 	if (view && !coffer->derived)
 		crypto_generichash_blake2b_salt_personal(coffer->view->ledger, sizeof(view->ledger),
-			NULL, 0, view->master[COFFER_VAULT], COFFER_KEY_SIZE, salt,
+			NULL, 0, view->master[COFFER_VAULT], COFFER_KEY_SIZE, no_salt,
 			ledger_personal);
 	coffer->derived = view != NULL;
 	return view ? view->ledger : NULL;

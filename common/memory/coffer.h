@@ -36,6 +36,19 @@ struct coffer_notes {
 	_Atomic uint32_t purging; /* not 0: what rests under an older vault master is being wiped */
 };
 
+/*
+ * The same of a chain of lines elsewhere: the last one that was written, and the last one of those
+ * that are being written. Its owner says what the bytes are. All zero at first.
+ */
+struct coffer_chain {
+	uint64_t written;
+	uint64_t writing;
+	uint8_t written_hash[32];
+	uint8_t writing_hash[32];
+};
+
+#define COFFER_SEED_SIZE 32 /* bytes */
+
 struct coffer_keys;
 
 struct coffer {
@@ -76,6 +89,15 @@ int coffer_check(const void *keys);
 
 /* The notes beside the parts; NULL once the coffer is destroyed. */
 struct coffer_notes *coffer_notes(const struct coffer *coffer);
+
+/* The notes of a chain beside them; NULL once the coffer is destroyed. */
+struct coffer_chain *coffer_chain(const struct coffer *coffer);
+
+/*
+ * What the keys of the audit log are made from, by the vault's master: `seed` is in secret memory.
+ * Returns 0, or -EKEYEXPIRED once the coffer is destroyed.
+ */
+int coffer_audit_seed(struct coffer *coffer, uint8_t seed[static COFFER_SEED_SIZE]);
 
 /*
  * The masters, joined now or still joined from a moment ago; NULL once the coffer is destroyed.

@@ -31,6 +31,7 @@
 #define MESSAGE_FRAME_MAX 64 /* messages in a frame */
 
 #define MESSAGE_DETAIL_MAX 256
+#define MESSAGE_REASON_MAX 256
 #define MESSAGE_GROUPS_MAX 256
 #define MESSAGE_AS_MAX 32 /* selectors */
 
@@ -137,6 +138,7 @@ struct request {
 	enum verb verb;
 	const char *fault; /* why the request is answered with `fault_status`; NULL: well-formed */
 	int fault_status;
+	struct span reason;           /* of any: why it is asked for; may be empty */
 	struct span name;             /* of all that have one; the prefix in list and export */
 	uint64_t version;             /* get, stage */
 	uint32_t wait_ms;             /* get, stream_read */
@@ -207,6 +209,10 @@ struct state {
 	uint64_t failed_upgrades;
 	struct span upgrade_fault;
 	bool upgrading;
+	struct span audit_key; /* empty: there is no audit log */
+	uint64_t audit_record;
+	uint64_t audit_lost;
+	struct span audit_hash;
 };
 
 struct caller {

@@ -44,7 +44,11 @@ static int read_state(struct state *state, const PB(State) * raw)
 		.broken_answers = raw->broken_answers,
 		.failed_upgrades = raw->failed_upgrades,
 		.upgrade_fault = span_from(raw->upgrade_fault),
-		.upgrading = raw->upgrading };
+		.upgrading = raw->upgrading,
+		.audit_key = span_from(raw->audit_key),
+		.audit_record = raw->audit_record,
+		.audit_lost = raw->audit_lost,
+		.audit_hash = span_from(raw->audit_hash) };
 	return text_fault(state->version) || text_fault(state->advice) ||
 			text_fault(state->cipher) || text_fault(state->upgrade_fault)
 		? -EPROTO

@@ -378,6 +378,15 @@ static void read_number(struct request *request, const PB(Request) * raw)
 		fail(request, STATUS_INVALID, "a request that changes something carries a number");
 }
 
+static void read_reason(struct request *request, ProtobufCBinaryData raw)
+{
+	request->reason = span_from(raw);
+	if (raw.len > MESSAGE_REASON_MAX)
+		fail(request, STATUS_INVALID, "a reason has at most 256 bytes");
+	else if (text_fault(request->reason))
+		fail(request, STATUS_INVALID, "a reason is UTF-8 without control characters");
+}
+
 static int read_request(struct request *request, const PB(Request) * raw, struct messages *messages,
 	struct workbench *bench)
 {
@@ -399,6 +408,7 @@ static int read_request(struct request *request, const PB(Request) * raw, struct
 		fail(request, STATUS_PROTOCOL, "no such verb");
 	if (request->verb < VERB_PING)
 		return 0;
+	read_reason(request, raw->reason);
 	if (request->chunked && !verbs[request->verb].chunks)
 		return -EPROTO;
 	read_number(request, raw);

@@ -342,6 +342,7 @@ int message_append_request(uint8_t *out, size_t *used, size_t room, const struct
 	raw.request.id = request->id;
 	if (request->numbered)
 		raw.request.number = data_from(span_of(request->number, MESSAGE_NUMBER_SIZE));
+	raw.request.reason = data_from(request->reason);
 	if (request->chunked) {
 		message_pack_chunks(&raw.chunks, &request->chunks);
 		raw.request.chunks = &raw.chunks;
@@ -447,6 +448,10 @@ static void write_state(struct raw_reply *raw, const struct reply *reply)
 	out->failed_upgrades = state->failed_upgrades;
 	out->upgrade_fault = data_from(state->upgrade_fault);
 	out->upgrading = state->upgrading;
+	out->audit_key = data_from(state->audit_key);
+	out->audit_record = state->audit_record;
+	out->audit_lost = state->audit_lost;
+	out->audit_hash = data_from(state->audit_hash);
 	raw->reply.state = out;
 }
 

@@ -108,12 +108,33 @@ static int64_t now_of(const struct policy *policy)
 	return (int64_t)now.tv_sec;
 }
 
-bool policy_allows(
+struct policy_verdict policy_ask(
 	const struct policy *policy, const struct peer *peer, enum right right, struct span name)
 {
 	struct policy_subject subject = policy_subject_of(peer);
 
-	return policy_decide(policy, &subject, right, name, now_of(policy)).allowed;
+	return policy_decide(policy, &subject, right, name, now_of(policy));
+}
+
+bool policy_wants_reason(const struct policy *policy, enum right right, struct span name,
+	struct policy_verdict *verdict)
+{
+	struct policy_answer answer = { .word = POLICY_SILENT };
+
+	if (policy->book && right != RIGHT_NONE && right != RIGHT_RULE)
+		answer = policy_book_reason(policy->book, right, name);
+	if (answer.word == POLICY_SILENT)
+		return false;
+	*verdict = (struct policy_verdict){
+		.cause = POLICY_BY_SILENCE, .file = answer.file, .line = answer.line
+	};
+	return true;
+}
+
+bool policy_allows(
+	const struct policy *policy, const struct peer *peer, enum right right, struct span name)
+{
+	return policy_ask(policy, peer, right, name).allowed;
 }
 
 bool policy_denies(

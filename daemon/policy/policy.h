@@ -32,6 +32,7 @@ enum policy_cause {
 	POLICY_BY_ALLOW,     /* a rule */
 	POLICY_BY_OWNER,     /* of the namespace */
 	POLICY_BY_OWN_SPACE,
+	POLICY_BY_SILENCE, /* no reason was said, and there has to be one: no */
 };
 
 struct policy_verdict {
@@ -56,6 +57,17 @@ struct policy_subject policy_subject_of(const struct peer *peer);
 /* The decision, and whose it is. `now` is in seconds since 1970. */
 struct policy_verdict policy_decide(const struct policy *policy,
 	const struct policy_subject *subject, enum right right, struct span name, int64_t now);
+
+/* The same of a peer, now. */
+struct policy_verdict policy_ask(
+	const struct policy *policy, const struct peer *peer, enum right right, struct span name);
+
+/*
+ * Whether whoever does this has to say why: *verdict tells the line that wants it then, and
+ * refuses.
+ */
+bool policy_wants_reason(const struct policy *policy, enum right right, struct span name,
+	struct policy_verdict *verdict);
 
 /* The decision alone, now. */
 bool policy_allows(

@@ -149,7 +149,9 @@ static int compare_spaces(const void *a, const void *b)
 
 	if (order == 0)
 		order = compare_sources(&x->owner_source, &y->owner_source);
-	return order ? order : compare_sources(&x->max_ttl_source, &y->max_ttl_source);
+	if (order == 0)
+		order = compare_sources(&x->max_ttl_source, &y->max_ttl_source);
+	return order ? order : compare_sources(&x->reasons_source, &y->reasons_source);
 }
 
 /* -- namespaces that are written in several pieces ----------------------------------------- */
@@ -177,6 +179,13 @@ static int merge(struct space *into, const struct space *from, struct config_fau
 	if (into->max_ttl_source.line > 0 && from->max_ttl_source.line > 0)
 		return fail_twice(
 			fault, "max-ttl", into, &into->max_ttl_source, &from->max_ttl_source);
+	if (into->reasons_source.line > 0 && from->reasons_source.line > 0)
+		return fail_twice(fault, "require-reason", into, &into->reasons_source,
+			&from->reasons_source);
+	if (from->reasons_source.line > 0) {
+		into->reasons = from->reasons;
+		into->reasons_source = from->reasons_source;
+	}
 	if (from->owner_source.line > 0) {
 		into->owner = from->owner;
 		into->owner_source = from->owner_source;

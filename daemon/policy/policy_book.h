@@ -67,6 +67,13 @@ struct policy_answer policy_book_ask(
 uint64_t policy_book_max_ttl(const struct policy_book *book, struct span name);
 
 /*
+ * Whether a namespace that the name lies in wants a reason of who does this (enum right): it is
+ * POLICY_DENIED then, by that line, else POLICY_SILENT.
+ */
+struct policy_answer policy_book_reason(
+	const struct policy_book *book, unsigned right, struct span name);
+
+/*
  * Whether any rule or owner lets the subject do this to names that begin as this one does, or as
  * part of it does; denied or not. And behind it, in order, what the first names begin with for
  * which that is so; empty when there are none.

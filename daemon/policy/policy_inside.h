@@ -64,6 +64,8 @@ struct space {
 	struct source owner_source;
 	uint64_t max_ttl_ms; /* 0: none */
 	struct source max_ttl_source;
+	uint32_t reasons; /* rights, a bit each: who uses one has to say why */
+	struct source reasons_source;
 };
 
 /* Rules of one place with the same kind of key, sorted by it. */

@@ -231,6 +231,16 @@ uint64_t policy_book_max_ttl(const struct policy_book *book, struct span name)
 	return least;
 }
 
+struct policy_answer policy_book_reason(
+	const struct policy_book *book, unsigned right, struct span name)
+{
+	for (const struct place *place = find_place(book, name); place;
+		place = parent_of(book, place))
+		if (place->space && place->space->reasons & RIGHT_BIT(right))
+			return answer(POLICY_DENIED, &place->space->reasons_source);
+	return (struct policy_answer){ .word = POLICY_SILENT };
+}
+
 struct span policy_book_space_of(const struct policy_book *book, struct span name)
 {
 	const struct place *place = find_place(book, name);

@@ -19,6 +19,7 @@
  *	[namespace NAME]
  *	owner = SELECTOR...
  *	max-ttl = DURATION
+ *	require-reason = OPERATION[,OPERATION]...
  *	allow = OPERATION[,OPERATION]... GLOB SELECTOR... [until=DATE] [pid-weak]
  *	deny = likewise
  */
@@ -375,6 +376,31 @@ static bool read_max_ttl(struct parsing *parsing, const char *key, const char *v
 	return true;
 }
 
+/* They go over names, of which each may lie in another namespace. */
+#define RIGHTS_THAT_SHOW (RIGHT_BIT(RIGHT_LIST) | RIGHT_BIT(RIGHT_WATCH))
+
+static bool read_require_reason(struct parsing *parsing, const char *key, const char *value)
+{
+	struct space *space = this_space(parsing);
+	struct span text = span_text(value), words = next_word(&text);
+
+	if (space->reasons_source.line > 0)
+		return fail(parsing, "'%s' is set a second time (first in line %u)", key,
+			space->reasons_source.line);
+	if (words.size == 0)
+		return fail(parsing, "%s: nothing says what: get,set, or * for all", key);
+	if (next_word(&text).size > 0)
+		return fail(parsing, "%s: '%s' has a blank: operations are parted by commas", key,
+			value);
+	space->reasons_source = here(parsing);
+	if (!take_operations(parsing, &space->reasons, words, key))
+		return false;
+	if (space->reasons != RIGHTS_OF_NAMES && space->reasons & RIGHTS_THAT_SHOW)
+		return fail(parsing, "%s: ls and watch need no reason", key);
+	space->reasons &= ~RIGHTS_THAT_SHOW;
+	return true;
+}
+
 /* The name with its slash, or "" for the one for all names; NULL, or what is wrong. */
 static const char *read_title(struct span title, char out[GLOB_MAX], size_t *sizep)
 {
@@ -433,6 +459,7 @@ static const struct {
 } keys[] = {
 	{ "owner", read_owner },
 	{ "max-ttl", read_max_ttl },
+	{ "require-reason", read_require_reason },
 	{ "allow", read_rule },
 	{ "deny", read_rule },
 };
@@ -445,7 +472,8 @@ static bool on_pair(void *context, const char *key, const char *value, unsigned 
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
 		if (strcmp(keys[i].key, key) == 0)
 			return keys[i].read(parsing, key, value);
-	return fail(parsing, "unknown key '%s'; there are owner, max-ttl, allow and deny", key);
+	return fail(parsing,
+		"unknown key '%s'; there are owner, max-ttl, require-reason, allow and deny", key);
 }
 
 int policy_book_read(struct policy_book *book, const char *text, size_t size, const char *path,

@@ -25,6 +25,19 @@ struct desk {
 int desk_answer(const struct desk *desk, struct reply *reply);
 int desk_answer_code(const struct desk *desk, int code, const char *words);
 
+/* The new name that a move asks for, filed into `filed`. */
+struct span desk_file_new_name(const struct desk *desk, char filed[static NAME_FILED_MAX]);
+
+/*
+ * request_audit.c: tells the audit log what was decided, of this request, or of one name that it
+ * has come to. Returns 0, or a negative errno when it has to be told and cannot be.
+ */
+int desk_note(const struct desk *desk, const struct policy_verdict *verdict);
+int desk_note_name(const struct desk *desk, struct span name, const struct policy_verdict *verdict);
+
+#define NOT_LOGGED "the audit log cannot be written, and has to be"
+#define NO_REASON "policy asks for a reason: mgctl --reason TEXT"
+
 /* request_change.c: a request that changes something has its first answer kept. */
 int serve_set(struct desk *desk);
 int serve_remove(struct desk *desk);

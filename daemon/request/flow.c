@@ -171,7 +171,7 @@ static int answer_oldest(struct transfers *transfers, struct daemon *daemon, str
 	uint64_t id = ask->id;
 	int r = STATUS_DENIED;
 
-	if (transfers_may(
+	if (transfers_may_still(
 		    transfers, daemon, flow->writes ? RIGHT_WRITE : RIGHT_READ, flow_name(flow)))
 		r = flow->writes ? flow_try_write(flow, daemon, ask)
 				 : flow_try_read(flow, daemon, id, answers);

@@ -97,30 +97,71 @@ static int refuse(const struct desk *desk, int status, const char *words)
 /* A rotation is a right of its own: who has it alone can neither make a secret nor end one. */
 static enum right right_for(const struct request *request)
 {
+	if (request->verb == VERB_PURGE && request->all)
+		return RIGHT_RULE;
 	return request->rotation.asked ? RIGHT_ROTATE : verbs[request->verb].right;
 }
 
-/* Whoever stores something frozen freezes it. */
-static bool may(const struct desk *desk)
+/* One of the rights that are needed; after a refusal, that stands. */
+static void decide(
+	const struct desk *desk, enum right right, struct span name, struct policy_verdict *verdict)
 {
 	const struct policy *policy = &desk->daemon->policy;
-	const struct request *request = desk->request;
+	struct policy_verdict one;
 
-	return policy_allows(policy, desk->peer, right_for(request), desk->name) &&
-		(!request->freeze || policy_allows(policy, desk->peer, RIGHT_FREEZE, desk->name));
+	if (!verdict->allowed)
+		return;
+	one = policy_ask(policy, desk->peer, right, name);
+	if (one.allowed && desk->request->reason.size == 0)
+		(void)policy_wants_reason(policy, right, name, &one);
+	/* The verb's own right comes first, and is the one that is told. */
+	if (!one.allowed || verdict->cause == POLICY_BY_NATURE)
+		*verdict = one;
+}
+
+struct span desk_file_new_name(const struct desk *desk, char filed[static NAME_FILED_MAX])
+{
+	return span_of(filed, name_file(filed, desk->request->to, (uint32_t)desk->peer->uid));
+}
+
+/*
+ * Whoever stores something frozen freezes it. Whoever gives a secret another name may have it under
+ * that one: so it may have it now.
+ */
+static struct policy_verdict decide_all(const struct desk *desk)
+{
+	const struct request *request = desk->request;
+	struct policy_verdict verdict = { .allowed = true, .cause = POLICY_BY_NATURE };
+
+	decide(desk, right_for(request), desk->name, &verdict);
+	if (request->freeze)
+		decide(desk, RIGHT_FREEZE, desk->name, &verdict);
+	if (request->verb == VERB_MOVE) {
+		char filed[NAME_FILED_MAX];
+
+		decide(desk, RIGHT_GET, desk->name, &verdict);
+		decide(desk, RIGHT_SET, desk_file_new_name(desk, filed), &verdict);
+	}
+	return verdict;
 }
 
 static int serve_verb(struct desk *desk)
 {
 	const struct request *request = desk->request;
+	struct policy_verdict verdict;
 	int r;
 
 	if (request->fault)
 		return refuse(desk, request->fault_status, request->fault);
 	desk->name = span_of(
 		desk->filed, name_file(desk->filed, request->name, (uint32_t)desk->peer->uid));
-	if (!may(desk))
-		return refuse(desk, STATUS_DENIED, words_for(STATUS_DENIED));
+	verdict = decide_all(desk);
+	r = desk_note(desk, &verdict);
+	if (!verdict.allowed)
+		return refuse(desk, STATUS_DENIED,
+			verdict.cause == POLICY_BY_SILENCE ? NO_REASON : NOT_ALLOWED);
+	if (r < 0)
+		return refuse(desk, STATUS_INTERNAL, NOT_LOGGED);
 	/* Of what is asked, only a value or a candidate has a size. */
 	if (request->size > desk->daemon->max_value)
 		return refuse(desk, STATUS_LIMIT, OVER_LIMIT);

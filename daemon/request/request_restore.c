@@ -21,10 +21,15 @@ static bool outlives_us(const struct record *record)
 	return !info.stream && !info.left.session && info.left.pid == 0 && info.left.reads == 0;
 }
 
-static bool may_export(const struct desk *desk, const struct record *record)
+static struct policy_verdict may_export(const struct desk *desk, const struct record *record)
 {
-	return policy_allows(
-		&desk->daemon->policy, desk->peer, RIGHT_GET, record_filed_name(record));
+	const struct policy *policy = &desk->daemon->policy;
+	struct span name = record_filed_name(record);
+	struct policy_verdict verdict = policy_ask(policy, desk->peer, RIGHT_GET, name);
+
+	if (verdict.allowed && desk->request->reason.size == 0)
+		(void)policy_wants_reason(policy, RIGHT_GET, name, &verdict);
+	return verdict;
 }
 
 /* The last answer of all, or of those who looked for too long: there is more then. */
@@ -41,12 +46,15 @@ static int answer_end(const struct desk *desk, const struct walk *walk)
 	return desk_answer(desk, &reply);
 }
 
-static int answer_record(const struct desk *desk, const struct walk *walk, struct record *record)
+static int answer_record(struct desk *desk, const struct walk *walk, struct record *record,
+	const struct policy_verdict *verdict)
 {
 	char shown[NAME_FILED_MAX];
 	struct span name = span_of(
 		shown, name_show(shown, record_filed_name(record), (uint32_t)desk->peer->uid));
 
+	if (desk_note_name(desk, record_filed_name(record), verdict) < 0)
+		return desk_answer_code(desk, STATUS_INTERNAL, NOT_LOGGED);
 	return download_export(desk->transfers, desk->daemon, desk->request->id, record, name,
 		walk->left_out, desk->answers);
 }
@@ -59,15 +67,18 @@ static int export_step(struct desk *desk, struct walk *walk)
 	for (unsigned i = 0; i < WALK_LOOKS && !walk->over && walk->looks > 0; i++) {
 		int r = vault_next(
 			desk->daemon->vault, walk->scope.prefix, walk->scope.after, &record);
+		struct policy_verdict verdict = { 0 };
 
+		if (r == 0)
+			verdict = may_export(desk, record);
 		if (r == STATUS_NOT_FOUND) {
 			walk->over = true;
 		} else if (r != 0) {
 			return r;
-		} else if (!may_export(desk, record)) {
+		} else if (!verdict.allowed) {
 			walk->over = !scope_skip(desk, RIGHT_GET, &walk->scope, record);
 		} else if (outlives_us(record)) {
-			return answer_record(desk, walk, record);
+			return answer_record(desk, walk, record, &verdict);
 		} else {
 			scope_pass(&walk->scope, record);
 			walk->looks--;

@@ -18,6 +18,7 @@ int serve_ping(struct desk *desk)
 int serve_status(struct desk *desk)
 {
 	const struct daemon *daemon = desk->daemon;
+	const struct audit_state audit = audit_state(daemon->audit);
 	struct reply reply = { .body = BODY_STATE };
 
 	reply.state = (struct state){ .version = span_text(MEMGUARDD_VERSION),
@@ -37,6 +38,8 @@ int serve_status(struct desk *desk)
 		.pidfd = desk->peer->pidfd >= 0,
 		.keeper = (uint32_t)daemon->upgrades.keeper,
 		.upgrading = daemon->upgrades.under_way };
+	if (audit.on)
+		reply.state.audit_key = span_of(audit.key, sizeof(audit.key));
 	reply.state.counts = policy_privileged(&daemon->policy, desk->peer);
 	if (reply.state.counts) {
 		reply.state.secrets = vault_count(daemon->vault);
@@ -48,6 +51,9 @@ int serve_status(struct desk *desk)
 		reply.state.broken_answers = vault_lost(daemon->vault, LOSS_ANSWER);
 		reply.state.failed_upgrades = daemon->upgrades.failed;
 		reply.state.upgrade_fault = span_text(daemon->upgrades.fault.text);
+		reply.state.audit_record = audit.written.number;
+		reply.state.audit_lost = audit.lost;
+		reply.state.audit_hash = span_of(audit.written.hash, sizeof(audit.written.hash));
 	}
 	return desk_answer(desk, &reply);
 }

@@ -189,7 +189,7 @@ static bool may_set(const void *context, struct span name)
 {
 	const struct judging *judging = context;
 
-	return transfers_may(judging->transfers, judging->daemon, RIGHT_SET, name);
+	return transfers_may_still(judging->transfers, judging->daemon, RIGHT_SET, name);
 }
 
 /* Returns 1 when it is done, 0 when there is more to do, another status or a negative errno. */

@@ -16,6 +16,7 @@ struct sweep {
 	uint8_t number[MESSAGE_NUMBER_SIZE];
 	uint8_t digest[REPEAT_DIGEST_SIZE];
 	uint32_t uid;
+	bool reasoned;  /* whoever asks has said why */
 	uint64_t count; /* purged so far */
 	struct span prefix;
 	struct span after; /* where it stands */
@@ -35,6 +36,7 @@ int sweep_begin(struct transfers *transfers, struct daemon *daemon, const struct
 		return STATUS_LIMIT;
 	sweep->id = request->id;
 	sweep->uid = uid;
+	sweep->reasoned = request->reason.size > 0;
 	memcpy(sweep->number, request->number, sizeof(sweep->number));
 	memcpy(sweep->digest, digest, sizeof(sweep->digest));
 	if (!everywhere)
@@ -81,6 +83,7 @@ static bool may_purge(
 static int look(struct transfers *transfers, struct sweep *sweep, struct daemon *daemon)
 {
 	struct vault *vault = daemon->vault;
+	struct policy_verdict verdict;
 	struct record *record;
 	struct span name;
 	int r = vault_next(vault, sweep->prefix, sweep->after, &record);
@@ -93,6 +96,9 @@ static int look(struct transfers *transfers, struct sweep *sweep, struct daemon 
 	if (record_owner(record) != sweep->uid && !name_is_of(sweep->after, sweep->uid))
 		return 0;
 	if (!may_purge(transfers, daemon, sweep->after))
+		return 0;
+	if (!sweep->reasoned &&
+		policy_wants_reason(&daemon->policy, RIGHT_REMOVE, sweep->after, &verdict))
 		return 0;
 	vault_purge_record(vault, record);
 	sweep->count++;

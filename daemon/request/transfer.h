@@ -80,6 +80,10 @@ int transfers_cancel(
 bool transfers_may(const struct transfers *transfers, const struct daemon *daemon, enum right right,
 	struct span name);
 
+/* The same of what was begun, of which the audit log is told when it may not go on any more. */
+bool transfers_may_still(const struct transfers *transfers, const struct daemon *daemon,
+	enum right right, struct span name);
+
 #define NOT_ALLOWED "policy does not allow it"
 
 /* What a get asks for; `name` is filed, version 0 is whichever is current. */

@@ -227,7 +227,7 @@ static int finish(struct transfers *transfers, struct daemon *daemon, struct tri
 	uint64_t id = trial->id;
 
 	leave(trial, daemon, status == STATUS_NO);
-	if (!transfers_may(transfers, daemon, RIGHT_VERIFY, trial->name))
+	if (!transfers_may_still(transfers, daemon, RIGHT_VERIFY, trial->name))
 		status = STATUS_DENIED;
 	trial_end(transfers, daemon, trial);
 	return answers_code(answers, id, status, words_for(status));

@@ -455,9 +455,10 @@ static bool may_end(
 					  : RIGHT_SET;
 
 	return !upload->resting ||
-		(transfers_may(transfers, daemon, right, upload->name) &&
+		(transfers_may_still(transfers, daemon, right, upload->name) &&
 			(!upload->freeze ||
-				transfers_may(transfers, daemon, RIGHT_FREEZE, upload->name)));
+				transfers_may_still(
+					transfers, daemon, RIGHT_FREEZE, upload->name)));
 }
 
 int upload_take(struct transfers *transfers, struct daemon *daemon, uint32_t uid,

@@ -78,7 +78,7 @@ static int waiter_look(struct transfers *transfers, struct daemon *daemon, struc
 	int r = vault_find(daemon->vault, wanted.name, &record);
 
 	/* Whether it is there or not. */
-	if (!transfers_may(transfers, daemon, RIGHT_GET, wanted.name))
+	if (!transfers_may_still(transfers, daemon, RIGHT_GET, wanted.name))
 		r = STATUS_DENIED;
 	if (r == STATUS_NOT_FOUND && now_ms < waiter->deadline_ms)
 		return 0;

@@ -9,7 +9,7 @@
 
 static size_t words_size(const struct request *request)
 {
-	size_t size = request->name.size + request->after.size;
+	size_t size = request->name.size + request->after.size + request->reason.size;
 
 	for (size_t i = 0; i < request->tags.count; i++)
 		size += request->tags.tag[i].key.size + request->tags.tag[i].value.size;
@@ -39,6 +39,7 @@ static struct walk *walk_new(const struct request *request, walk_step *step, uns
 	walk->request = *request;
 	walk->request.name = keep(&at, request->name);
 	walk->request.after = keep(&at, request->after);
+	walk->request.reason = keep(&at, request->reason);
 	for (size_t i = 0; i < request->tags.count; i++)
 		walk->tag[i] = (struct tag){ .key = keep(&at, request->tags.tag[i].key),
 			.value = keep(&at, request->tags.tag[i].value) };

@@ -25,7 +25,7 @@ from mgctl_case import (CONFLICT, DENIED, INTERNAL, LIMIT, MEMGUARDD, MGCTL, NOT
 
 COMMANDS = ["set", "get", "rm", "ls", "stat", "status", "ping", "whoami", "version", "help",
             "completion", "purge", "reload", "upgrade", "shutdown", "touch", "freeze", "melt", "stream",
-            "verify", "backup", "restore", "rotate", "mv", "policy"]
+            "verify", "backup", "restore", "rotate", "mv", "policy", "audit"]
 MAX_VALUE = 1 << 20
 PIECE = 12000  # what mgctl reads at a time
 
@@ -113,7 +113,7 @@ class CommandLine(MgctlTest):
                 self.assertIn(named, self.fails(USAGE, *arguments))
 
     def test_flags_of_features_to_come_are_unknown(self):
-        for flag in ("--grace=1s", "--bind-unit=x", "--reason=x"):
+        for flag in ("--grace=1s", "--bind-unit=x"):
             self.assertIn(flag.split("=")[0], self.fails(USAGE, "set", "a", flag))
 
     def test_a_value_on_the_command_line_is_refused_and_not_repeated(self):

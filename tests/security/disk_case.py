@@ -57,8 +57,8 @@ NEVER = {"link", "linkat", "rename", "renameat", "renameat2", "symlink", "symlin
 class Trace:
     """What strace has written: which processes there were, and which calls are no good."""
 
-    def __init__(self, path, log, socket):
-        self.log, self.socket = str(log), str(socket)
+    def __init__(self, path, log, socket, audit=None):
+        self.log, self.socket, self.audit = str(log), str(socket), str(audit)
         self.pids, self.parents, self.faults = set(), {}, []
         self.seen = collections.Counter()
         for line in pathlib.Path(path).read_text(errors="replace").splitlines():
@@ -91,9 +91,10 @@ class Trace:
         rest = TEXT.sub("", rest)
         targets = TARGET.findall(PASSED.sub("", rest))
         for target in targets:
-            self.note("log" if target == self.log else target.partition(":")[0])
+            self.note({self.log: "log", self.audit: "audit"}.get(
+                target, target.partition(":")[0]))
         return self.passes(rest) and bool(targets) and all(
-            HARMLESS.match(target) or (target == self.log and name == "write")
+            HARMLESS.match(target) or (target in (self.log, self.audit) and name == "write")
             for target in targets)
 
     def passes(self, rest):
@@ -109,7 +110,7 @@ class Trace:
         lock = TEXT.findall(rest)[:1] == [self.socket + ".lock"]
         if lock:
             self.note("lock")
-        return lock
+        return lock or TEXT.findall(rest)[:1] == [self.audit]
 
     def maps(self, rest):
         """Shared with a file, whatever may be done with it: who maps it may be given more."""
@@ -240,8 +241,8 @@ class Traced(unittest.TestCase):
                 *("%s=%s" % variable for variable in world.items()),
                 "strace", "-D", "-A", "-f", "-y", "-e", "signal=none", "-o", str(self.path)]
 
-    def trace(self, log, path):
-        return Trace(self.path, log, path)
+    def trace(self, log, path, audit=None):
+        return Trace(self.path, log, path, audit)
 
     def worker(self, keeper):
         children = pathlib.Path(f"/proc/{keeper}/task/{keeper}/children").read_text()

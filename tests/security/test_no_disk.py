@@ -17,13 +17,13 @@ KILLS = 30
 
 
 class Disk(Traced):
-    def start(self, **more):
+    def start(self, *options, **more):
         program = {"program": PLANTED} if more else {}
-        daemon = Daemon("--keep", wrap=self.around(**more), **program)
+        daemon = Daemon("--keep", *options, wrap=self.around(**more), **program)
         self.addCleanup(daemon.end)
         return daemon
 
-    def end(self, daemon):
+    def end(self, daemon, audit=None):
         """Ends it. Returns what it logged and the whole trace."""
         lock = daemon.folder / "socket.lock"
         self.assertEqual((lock.stat().st_size, sorted(os.listdir(daemon.folder))),
@@ -32,7 +32,8 @@ class Disk(Traced):
         self.assertEqual(daemon.process.wait(SECONDS), 0)
         self.wait_for_end(daemon.pid)
         self.assertEqual(os.listdir(daemon.folder), ["log"])
-        return daemon.log_path.read_bytes(), self.trace(daemon.log_path, daemon.path)
+        return (daemon.log_path.read_bytes(),
+                self.trace(daemon.log_path, daemon.path, audit))
 
     def test_a_life_with_many_deaths(self):
         daemon = self.start()
@@ -48,6 +49,19 @@ class Disk(Traced):
                            log.count(b"serves again"))
         self.assertGreater(trace.seen["log"], KILLS)
         self.assertGreater(trace.seen["socket"], sum(visitor.done for visitor in visitors))
+
+    def test_an_audit_log_has_names_and_no_value(self):
+        audit = self.folder / "audit"
+        daemon = self.start("--audit", "all", "--audit-file", str(audit))
+        with self.visitors(daemon.path) as visitors:
+            self.kill(daemon.pid, 3)
+        log, trace = self.end(daemon, audit)
+        self.judge(trace, log, visitors)
+        self.assertGreater(trace.seen["audit"], 10)
+        told = audit.read_bytes()
+        values = [value for visitor in visitors for value in visitor.all_values()]
+        self.assertEqual(found_in(told, values, []), [])
+        self.assertIn(b'"op":"set"', told)
 
     def plant(self, leak):
         daemon = self.start(LEAK=leak, LEAK_FILE=str(self.empty / "leak"))

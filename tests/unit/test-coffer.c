@@ -262,6 +262,30 @@ START_TEST(a_view_is_shared_until_it_is_forgotten)
 }
 END_TEST
 
+START_TEST(the_audit_seed_hangs_on_the_vault_master)
+{
+	static const uint8_t salt[16];
+	static const uint8_t personal[16] = "mg audit seed 1";
+	struct masters masters = masters_of(&coffer);
+	uint8_t expected[COFFER_SEED_SIZE], seed[COFFER_SEED_SIZE];
+
+	crypto_generichash_blake2b_salt_personal(expected, sizeof(expected), NULL, 0,
+		masters.bytes[COFFER_VAULT], COFFER_KEY_SIZE, salt, personal);
+	ck_assert_int_eq(coffer_audit_seed(&coffer, seed), 0);
+	ck_assert_mem_eq(seed, expected, sizeof(seed));
+	coffer_remask(&coffer);
+	coffer_replace(&coffer, COFFER_CHANNEL);
+	ck_assert_int_eq(coffer_audit_seed(&coffer, seed), 0);
+	ck_assert_mem_eq(seed, expected, sizeof(seed));
+	coffer_replace(&coffer, COFFER_VAULT);
+	ck_assert_int_eq(coffer_audit_seed(&coffer, seed), 0);
+	ck_assert_mem_ne(seed, expected, sizeof(seed));
+	coffer_destroy(&coffer);
+	ck_assert_int_eq(coffer_audit_seed(&coffer, seed), -EKEYEXPIRED);
+	ck_assert_ptr_null(coffer_chain(&coffer));
+}
+END_TEST
+
 START_TEST(the_ledger_key_hangs_on_the_vault_master)
 {
 	static const uint8_t salt[16];
@@ -744,6 +768,7 @@ static TCase *masters_case(void)
 	tcase_add_test(tc, no_master_lies_anywhere_at_rest);
 	tcase_add_test(tc, the_older_generation_is_zero_after_a_remask);
 	tcase_add_test(tc, a_view_is_shared_until_it_is_forgotten);
+	tcase_add_test(tc, the_audit_seed_hangs_on_the_vault_master);
 	tcase_add_test(tc, the_ledger_key_hangs_on_the_vault_master);
 	tcase_add_test(tc, the_ledger_key_is_made_for_those_who_ask);
 	tcase_add_loop_test(tc, keys_and_view_stay_within_their_sizes, 0, 3);

@@ -18,6 +18,7 @@ static void measured_call(struct locked_stack *stack, void (*function)(void *), 
 
 #include <check.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -57,6 +58,17 @@ static char text[MESSAGE_TAG_VALUE_MAX];
 static struct tag tags[MESSAGE_TAGS_MAX];
 static uint64_t next_id = 1;
 
+/* Every decision is told in a line that has to be written at once. */
+static void keep_audit(void)
+{
+	static struct config config = { .audit = AUDIT_ALL, .audit_required = true };
+	struct audit_file file = AUDIT_FILE_NONE;
+
+	file.fd = memfd_create("audit", MFD_CLOEXEC);
+	ck_assert_int_ge(file.fd, 0);
+	daemon_audit(&door.daemon, &config, &file);
+}
+
 static void set_up(void)
 {
 	memset(text, 'v', sizeof(text));
@@ -74,6 +86,7 @@ static void set_up(void)
 	/* Somebody whose uid is long, and who may do everything. */
 	door.daemon.policy.own = 4000000000u;
 	door.served.peer.pid = getpid();
+	keep_audit();
 	door_shake_hands(&door);
 }
 
@@ -92,6 +105,7 @@ static void serve_one(struct request request, struct span chunks)
 	enum serve_end end;
 
 	request.id = next_id++;
+	request.reason = span_of(text, sizeof(text));
 	randombytes_buf(request.number, sizeof(request.number));
 	ck_assert_int_eq(message_append_request(plain, &used, sizeof(plain), &request), 0);
 	size = channel_seal(&door.channel, &door.keys, span_of(plain, used), chunks.size, wire);
@@ -270,6 +284,17 @@ static void run_stream(void)
 	store(0, limited);
 }
 
+static void run_move(void)
+{
+	struct request request = asking(VERB_MOVE, 0);
+
+	request.to = span_of(names[1], NAME_MAX_SIZE);
+	serve_one(request, span_of(NULL, 0));
+	request = asking(VERB_MOVE, 1);
+	request.to = span_of(names[0], NAME_MAX_SIZE);
+	serve_one(request, span_of(NULL, 0));
+}
+
 static void run_remove(void)
 {
 	serve_one(asking(VERB_REMOVE, 0), span_of(NULL, 0));
@@ -294,6 +319,9 @@ static void run_house(void)
 	ck_assert_uint_eq(vault_count(door.daemon.vault), 0);
 	daemon_remask(&door.daemon);
 	daemon_purge(&door.daemon);
+	store(0, limited);
+	daemon_sign_audit(&door.daemon);
+	ck_assert(!audit_owes_signature(door.daemon.audit));
 }
 
 static const struct path {
@@ -309,6 +337,7 @@ static const struct path {
 	{ "verify", run_verify },
 	{ "export, stage, commit", run_restore },
 	{ "stream write, read", run_stream },
+	{ "move", run_move },
 	{ "remove", run_remove },
 	{ "purge", run_purge },
 	{ "expire, remask", run_house },

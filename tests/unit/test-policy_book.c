@@ -132,6 +132,15 @@ START_TEST(a_line_has_all_its_parts_once)
 		"'owner' of [namespace web] is set a second time (first in the.conf:2)");
 	refused("[namespace /]\nmax-ttl = 1d\n[namespace /]\nmax-ttl = 2d\n", 4,
 		"'max-ttl' of [namespace /]");
+	refused_line("require-reason =", "nothing says what");
+	refused_line("require-reason = get, rm", "has a blank");
+	refused_line("require-reason = get rm", "has a blank");
+	refused_line("require-reason = steal", "'steal' is no operation");
+	refused_line("require-reason = get,ls", "ls and watch need no reason");
+	refused("[namespace web]\nrequire-reason = get\nrequire-reason = rm\n", 3,
+		"first in line 2");
+	refused("[namespace /]\nrequire-reason = get\n[namespace /]\nrequire-reason = rm\n", 4,
+		"'require-reason' of [namespace /]");
 	refused("[namespace web]\nallow = get a uid:1\n  set b uid:1\n", 3, "indented");
 	refused("[namespace web]\nallow = get a uid:1\n  [namespace b]\n", 3, "indented");
 }

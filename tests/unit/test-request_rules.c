@@ -83,6 +83,51 @@ START_TEST(a_purge_spares_what_may_not_be_removed)
 }
 END_TEST
 
+/* -- without a word ------------------------------------------------------------------------ */
+
+static int get_saying(const struct peer *peer, const char *name, const char *reason)
+{
+	struct request request = getting(name);
+
+	request.reason = span_text(reason);
+	return code_of(peer, request);
+}
+
+START_TEST(where_a_reason_is_wanted_nobody_does_it_without)
+{
+	struct request request;
+
+	policy_says("[namespace vault]\nowner = uid:1000\nrequire-reason = get,rm\n"
+		    "[namespace vault/deep]\nmax-ttl = 7d\n"
+		    "[namespace all]\nrequire-reason = *\n[namespace /]\nmax-ttl = 30d\n"
+		    "[namespace ~1000]\nrequire-reason = stat\n");
+	store(&root, "vault/a", 1);
+	store(&root, "vault/deep/a", 1);
+	store(&root, "other", 1);
+	ck_assert_int_eq(get_saying(&root, "vault/a", ""), STATUS_DENIED);
+	ck_assert_str_eq(
+		notebook_last(&book)->detail, "policy asks for a reason: mgctl --reason TEXT");
+	ck_assert_int_eq(get_saying(&user, "vault/a", ""), STATUS_DENIED);
+	ck_assert_int_eq(get_saying(&root, "vault/deep/a", ""), STATUS_DENIED);
+	ck_assert_int_eq(get_saying(&root, "vault/a", "on call"), 0);
+	ck_assert_int_eq(get_saying(&user, "vault/deep/a", "on call"), 0);
+	ck_assert_int_eq(get_saying(&root, "other", ""), 0);
+	/* A reason is no right. */
+	ck_assert_int_eq(get_saying(&user, "other", "please"), STATUS_DENIED);
+	ck_assert_str_eq(notebook_last(&book)->detail, NOT_ALLOWED);
+	ck_assert_int_eq(stat_as(&root, "vault/a"), 0);
+	ck_assert_int_eq(stat_as(&root, "all/a"), STATUS_DENIED);
+	ck_assert_int_eq(stat_as(&user, "~/a"), STATUS_DENIED);
+	/* Nor may it be had under another name, or be destroyed with everything else. */
+	ck_assert_int_eq(move_as(&root, "vault/a", "b"), STATUS_DENIED);
+	ck_assert_int_eq(purge_mine(&root), 1);
+	request = changing(VERB_MOVE, "vault/a");
+	request.to = span_text("b");
+	request.reason = span_text("on call");
+	ck_assert_int_eq(code_of(&root, request), 0);
+}
+END_TEST
+
 /* -- by a flag ----------------------------------------------------------------------------- */
 
 static int freeze_as(const struct peer *peer, enum verb verb, const char *name)
@@ -309,6 +354,7 @@ int main(void)
 	tcase_add_checked_fixture(claims, set_up, tear_down);
 	tcase_add_test(claims, what_may_not_be_removed_is_not_moved_away);
 	tcase_add_test(claims, a_purge_spares_what_may_not_be_removed);
+	tcase_add_test(claims, where_a_reason_is_wanted_nobody_does_it_without);
 	tcase_add_test(claims, who_may_not_freeze_stores_nothing_frozen);
 	tcase_add_test(claims, a_list_tells_no_more_than_names_where_a_stat_may_not);
 	tcase_add_test(claims, a_restore_is_no_way_to_live_longer);
