@@ -279,17 +279,17 @@ static void restore_a(void)
 {
 	static const struct batch_times times = { .version = 3, .created_ms = 1, .changed_ms = 2 };
 	struct vault_put put = put_of("a", going);
-	struct batch *batch = NULL;
+	struct batch *one = NULL;
 	struct span name;
 
 	sent = new_value(going);
-	ck_assert_int_eq(batch_new(vault, &batch), 0);
-	ck_assert_int_eq(batch_add(vault, batch, &sent, &put, &times), 0);
-	ck_assert_int_eq(batch_check(vault, batch, NULL, &name), 1);
-	ck_assert_int_eq(batch_commit(vault, batch), 0);
-	while (!batch_publish(vault, batch))
+	ck_assert_int_eq(batch_new(vault, &one), 0);
+	ck_assert_int_eq(batch_add(vault, one, &sent, &put, &times), 0);
+	ck_assert_int_eq(batch_check(vault, one, NULL, &name), 1);
+	ck_assert_int_eq(batch_commit(vault, one), 0);
+	while (!batch_publish(vault, one))
 		;
-	batch_free(vault, batch);
+	batch_free(vault, one);
 }
 
 /* -- of several that come back together */
