@@ -21,6 +21,9 @@ RECORD, SEGMENT, CHUNK, ANSWER = 0xe1c9, 0xe2ca, 0xe3cb, 0xe5cd
 PLACE, NAME_SIZE, FLAGS, LIFETIME_SIZE, HEADER = 118, 126, 130, 131, 132
 FORMER, CONSUMED = 16, 2
 
+# Where each kind has a number of 48 bits that is small: in ciphertext that looks like one it is not.
+NUMBERS = {RECORD: 82, SEGMENT: 104, CHUNK: 24, ANSWER: 60}
+
 
 class Ledger:
     """The ledger that a keeper holds, to be written to as nobody may."""
@@ -38,7 +41,8 @@ class Ledger:
     def blocks(self, kind):
         size = len(self.bytes)
         return [at for at in range(UNIT, size - HEADER, UNIT)
-                if struct.unpack_from("<H", self.bytes, at + UNIT)[0] == kind]
+                if struct.unpack_from("<H", self.bytes, at + UNIT)[0] == kind
+                and not any(self.bytes[at + NUMBERS[kind] + 3:at + NUMBERS[kind] + 6])]
 
     def record(self, name, flags):
         """Where the record of a filed name is that has these flags alone."""
