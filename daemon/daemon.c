@@ -166,6 +166,14 @@ static void drop_answer(void *context, uint64_t place)
 	vault_drop_answer(daemon->vault, place);
 }
 
+static bool move_answer(void *context, uint32_t uid,
+	const uint8_t number[static MESSAGE_NUMBER_SIZE], uint64_t from, uint64_t to)
+{
+	const struct daemon *daemon = context;
+
+	return repeats_moved(daemon->repeats, uid, number, from, to);
+}
+
 /* What was answered before us is answered again. */
 static int on_answer(void *context, const struct vault_answer *answer)
 {
@@ -231,6 +239,8 @@ int daemon_init(struct daemon *daemon, const struct daemon_options *options)
 		r = repeats_new(&daemon->repeats, drop_answer, daemon);
 	if (r == 0)
 		r = vault_answers(daemon->vault, on_answer, daemon);
+	if (r == 0)
+		vault_watch_answers(daemon->vault, move_answer, daemon);
 	if (r == 0)
 		r = penalties_new(&daemon->penalties);
 	if (r == 0)
@@ -424,8 +434,13 @@ static void expire(void *argument)
 	struct daemon *daemon = argument;
 	uint64_t until_ns = daemon_now_ns() + EXPIRE_NS;
 
-	while (vault_expire(daemon->vault) && daemon_now_ns() < until_ns)
-		;
+	bool more = true;
+
+	while (more && daemon_now_ns() < until_ns)
+		more = vault_expire(daemon->vault);
+	/* Lives that end go first. One step a turn: whoever asks meanwhile waits no longer. */
+	if (!more)
+		(void)vault_compact(daemon->vault);
 	coffer_forget(&daemon->coffer);
 }
 

@@ -144,7 +144,8 @@ void daemon_kept(struct daemon *daemon, const struct upgrades *upgrades);
 void daemon_upgrade_failed(struct daemon *daemon, const struct config_fault *fault);
 
 /*
- * Takes out secrets whose life is over, for a millisecond at most. Whether there are more, or when
+ * Takes out secrets whose life is over, for a millisecond at most; then a step of compacting the
+ * ledger (vault_compact). Whether there are more, or when
  * there will be, tells vault_expiry_ms.
  */
 void daemon_expire(struct daemon *daemon);

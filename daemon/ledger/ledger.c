@@ -91,22 +91,8 @@ void ledger_leave(struct ledger *ledger)
 	bitmap_finish(&ledger->begins);
 	bitmap_finish(&ledger->taken);
 	bitmap_finish(&ledger->claimed);
+	free(ledger->stretches);
 	free(ledger);
-}
-
-/* Takes the first `units` of a free run and frees the rest anew. */
-static void split(struct ledger *ledger, uint64_t unit, uint64_t units)
-{
-	uint64_t end = run_end(ledger, unit);
-
-	run_unlink(ledger, unit);
-	bitmap_set(&ledger->taken, unit);
-	if (end - unit > units) {
-		bitmap_set(&ledger->begins, unit + units);
-		bitmap_set(&ledger->taken, unit + units);
-		run_link(ledger, unit + units, end);
-	}
-	ledger->used += units;
 }
 
 int ledger_take(struct ledger *ledger, size_t size, uint64_t *offsetp)
@@ -126,7 +112,7 @@ int ledger_take(struct ledger *ledger, size_t size, uint64_t *offsetp)
 	}
 	if (unit == 0)
 		abort();
-	split(ledger, unit, units);
+	run_take(ledger, unit, units);
 	*offsetp = unit * LEDGER_UNIT;
 	return 0;
 }
@@ -146,11 +132,12 @@ void ledger_give(struct ledger *ledger, uint64_t offset)
 	uint64_t size = (end - unit) * LEDGER_UNIT;
 
 	sodium_memzero(bytes_at(ledger, unit), size);
-	if (size >= LARGE_SIZE)
+	if (size >= LEDGER_LARGE)
 		pages_drop_whole(ledger, offset, offset + size);
-	ledger->used -= end - unit;
+	ledger->freed += size;
+	stretches_drop(ledger, unit, end);
 	run_free(ledger, unit, end);
-	if (size < LARGE_SIZE)
+	if (size < LEDGER_LARGE)
 		pages_tidy(ledger, size);
 }
 
@@ -165,7 +152,8 @@ void ledger_trim(struct ledger *ledger, uint64_t offset, size_t size)
 	if (keep == end)
 		return;
 	pages_drop_whole(ledger, keep * LEDGER_UNIT, end * LEDGER_UNIT);
-	ledger->used -= end - keep;
+	stretches_drop(ledger, unit, end);
+	stretches_add(ledger, unit, keep);
 	bitmap_set(&ledger->begins, keep);
 	bitmap_set(&ledger->taken, keep);
 	run_free(ledger, keep, end);
@@ -211,5 +199,6 @@ uint64_t ledger_mapped(const struct ledger *ledger)
 
 uint64_t ledger_bookkeeping(const struct ledger *ledger)
 {
-	return sizeof(*ledger) + 2 * bitmap_bytes(ledger->capacity);
+	return sizeof(*ledger) + 2 * bitmap_bytes(ledger->capacity) +
+		stretches_bytes(ledger->capacity);
 }

@@ -114,6 +114,53 @@ uint64_t ledger_next(const struct ledger *ledger, uint64_t offset);
 /* The bytes there. A range that is not in the ledger ends the process. */
 void *ledger_at(const struct ledger *ledger, uint64_t offset, size_t size);
 
+/* -- compacting ---------------------------------------------------------------------------- */
+
+/*
+ * Small blocks share their pages: where most of them were given back, the rest keep nearly all
+ * pages in use. They are brought together before a line, as far to the front as they have room,
+ * and the pages behind it go back to the kernel. The ledger knows where there is room; only who
+ * holds the offset of a block can copy it, point to the copy, and give the block back. A large
+ * block has pages of its own and stays where it is.
+ *
+ * Every step costs little, and as much as one likes may happen between two of them.
+ */
+#define LEDGER_LARGE 65536u                    /* bytes in a large block, at least */
+#define LEDGER_COMPACT_MIN (UINT64_C(1) << 20) /* bytes that are worth a pass, at least */
+
+/*
+ * Whether there are blocks to be moved, or it is to be looked whether there are: a pass is begun
+ * when an eighth of what is taken, and a MiB, were given back since the last one.
+ */
+bool ledger_wants_compacting(const struct ledger *ledger);
+
+/*
+ * Begins a pass if it gives back a third of the memory in use, and a MiB. Looks once at each 64
+ * KiB. Whether there is one now.
+ */
+bool ledger_begin_compacting(struct ledger *ledger);
+
+/* Whether the block at an offset is to be moved. */
+bool ledger_is_behind(const struct ledger *ledger, uint64_t offset);
+
+/*
+ * A small block in front of the line, as far to the front as there is room. Returns 0; -ENOMEM when
+ * there is none; or -EAGAIN when looking for it takes long, and is to be gone on with later.
+ */
+int ledger_take_before(struct ledger *ledger, size_t size, uint64_t *offsetp);
+
+/* The first block at an offset or behind it that is taken; 0 when there is none. */
+uint64_t ledger_next(const struct ledger *ledger, uint64_t offset);
+
+/* Where the line is, in bytes. */
+uint64_t ledger_line(const struct ledger *ledger);
+
+/* All was moved that could be: gives some pages back. False once the pass is over. */
+bool ledger_sweep(struct ledger *ledger);
+
+/* Ends a pass, however far it is. */
+void ledger_end_compacting(struct ledger *ledger);
+
 /* Bytes taken, and bytes writable. */
 uint64_t ledger_used(const struct ledger *ledger);
 uint64_t ledger_mapped(const struct ledger *ledger);

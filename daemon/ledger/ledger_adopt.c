@@ -169,6 +169,15 @@ static void wipe_gap(struct ledger *ledger, uint64_t begin, uint64_t end)
 	sodium_memzero(ledger->base + begin, end - begin);
 }
 
+/* The blocks that were claimed side by side. */
+static void take_claimed(struct ledger *ledger, uint64_t unit, uint64_t end)
+{
+	for (uint64_t next; unit < end; unit = next) {
+		next = bitmap_after(&ledger->begins, unit + 1, end);
+		stretches_add(ledger, unit, next);
+	}
+}
+
 void ledger_settle(struct ledger *ledger)
 {
 	uint64_t end;
@@ -177,7 +186,7 @@ void ledger_settle(struct ledger *ledger)
 	for (uint64_t unit = ledger_keep_first(ledger); unit < ledger->units; unit = end) {
 		if (bitmap_get(&ledger->claimed, unit)) {
 			end = bitmap_gap(&ledger->claimed, unit, ledger->units);
-			ledger->used += end - unit;
+			take_claimed(ledger, unit, end);
 			continue;
 		}
 		end = bitmap_after(&ledger->claimed, unit, ledger->units);
@@ -185,4 +194,6 @@ void ledger_settle(struct ledger *ledger)
 		ledger_free_fresh(ledger, unit, end);
 	}
 	bitmap_finish(&ledger->claimed);
+	/* Whoever was here before us may have ended while it was being compacted. */
+	ledger->freed = ledger_mapped(ledger);
 }

@@ -26,6 +26,31 @@ struct links {
 	uint64_t previous;
 };
 
+/*
+ * How much of a stretch is taken, in units: by all blocks, and by the small ones, which share their
+ * pages with others.
+ */
+#define STRETCH_UNITS 4096u
+
+struct stretch {
+	uint16_t taken;
+	uint16_t small;
+};
+
+_Static_assert(STRETCH_UNITS <= UINT16_MAX, "a stretch that is full can be told");
+
+/* Lists that small blocks belong to. */
+#define SMALL_LISTS ((12 - STEP_BITS + 1) * STEPS)
+
+_Static_assert(LEDGER_LARGE / LEDGER_UNIT == 1u << 12, "small blocks have less than 2^12 units");
+
+/* Small blocks on their way to the front: ledger_compact.c. */
+struct compaction {
+	uint64_t line;                 /* the unit below which they go; 0: none is moved */
+	uint64_t cursors[SMALL_LISTS]; /* before this there is no room for what has this list */
+	uint64_t swept;                /* up to here pages were given back */
+};
+
 struct ledger {
 	uint8_t *base;
 	uint64_t reserved;    /* bytes */
@@ -33,19 +58,20 @@ struct ledger {
 	uint64_t capacity;    /* units that the maps have room for */
 	uint64_t used;        /* units taken */
 	uint64_t untidy;      /* bytes freed in small blocks since the pages were looked after */
+	uint64_t small;       /* units taken by small blocks */
+	uint64_t freed;       /* bytes freed since it was looked whether to compact */
 	struct bitmap begins; /* a block or a free run begins here */
 	struct bitmap taken;  /* and it is taken */
 	uint64_t heads[LISTS];
 	uint64_t occupied[LIST_WORDS]; /* classes that have a run */
 	int fd;                        /* of the file that it lies in; -1: none */
 	bool adopted;                  /* and not yet settled */
-	struct bitmap claimed;         /* while it is adopted */
+	struct stretch *stretches;
+	struct compaction compaction;
+	struct bitmap claimed; /* while it is adopted */
 };
 
 _Static_assert(sizeof(struct links) == LEDGER_UNIT, "links fit into the smallest run");
-
-/* From this size on, the pages of a freed block are worth a system call of their own. */
-#define LARGE_SIZE 65536u /* bytes */
 
 static inline uint8_t *bytes_at(const struct ledger *ledger, uint64_t unit)
 {
@@ -85,6 +111,24 @@ void run_unlink(struct ledger *ledger, uint64_t unit);
 
 /* A free run of at least `units`, or 0. */
 uint64_t run_find(struct ledger *ledger, uint64_t units);
+
+/* Takes the first `units` of a free run and frees the rest anew. */
+void run_take(struct ledger *ledger, uint64_t unit, uint64_t units);
+
+/* -- compacting (ledger_compact.c) --------------------------------------------------------- */
+
+/* Room for what is told of stretches. Returns 0 or -ENOMEM. */
+int stretches_widen(struct ledger *ledger, uint64_t units);
+
+/* Bytes that it takes. */
+uint64_t stretches_bytes(uint64_t units);
+
+/* A block is there; it is there no more. */
+void stretches_add(struct ledger *ledger, uint64_t unit, uint64_t end);
+void stretches_drop(struct ledger *ledger, uint64_t unit, uint64_t end);
+
+/* From now on what lies at a unit or behind it is to be moved before it. */
+void compaction_begin(struct ledger *ledger, uint64_t line);
 
 /* -- pages and growth (ledger_pages.c) ----------------------------------------------------- */
 

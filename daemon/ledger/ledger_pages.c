@@ -45,7 +45,7 @@ void pages_drop_whole(const struct ledger *ledger, uint64_t begin, uint64_t end)
 static void tidy_list(const struct ledger *ledger, unsigned list)
 {
 	uint64_t unit = ledger->heads[list];
-	uint64_t most = ledger->units * LEDGER_UNIT / LARGE_SIZE;
+	uint64_t most = ledger->units * LEDGER_UNIT / LEDGER_LARGE;
 
 	while (unit != 0 && run_is_free(ledger, unit) && run_linked(ledger, unit, list) &&
 		most-- > 0) {
@@ -62,7 +62,7 @@ void pages_tidy(struct ledger *ledger, uint64_t size)
 	if (ledger->untidy < TIDY_STEP)
 		return;
 	ledger->untidy = 0;
-	for (unsigned list = run_list(LARGE_SIZE / LEDGER_UNIT); list < LISTS; list++)
+	for (unsigned list = run_list(LEDGER_LARGE / LEDGER_UNIT); list < LISTS; list++)
 		tidy_list(ledger, list);
 }
 
@@ -77,6 +77,8 @@ int ledger_widen_maps(struct ledger *ledger, uint64_t units)
 	r = bitmap_widen(&ledger->begins, ledger->capacity, units);
 	if (r == 0)
 		r = bitmap_widen(&ledger->taken, ledger->capacity, units);
+	if (r == 0)
+		r = stretches_widen(ledger, units);
 	if (r == 0)
 		ledger->capacity = units;
 	return r;

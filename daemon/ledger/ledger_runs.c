@@ -143,6 +143,20 @@ void run_free(struct ledger *ledger, uint64_t unit, uint64_t end)
 	run_link(ledger, unit, end);
 }
 
+void run_take(struct ledger *ledger, uint64_t unit, uint64_t units)
+{
+	uint64_t end = run_end(ledger, unit);
+
+	run_unlink(ledger, unit);
+	bitmap_set(&ledger->taken, unit);
+	if (end - unit > units) {
+		bitmap_set(&ledger->begins, unit + units);
+		bitmap_set(&ledger->taken, unit + units);
+		run_link(ledger, unit + units, end);
+	}
+	stretches_add(ledger, unit, unit + units);
+}
+
 /* A free run of at least `units`, or 0. */
 uint64_t run_find(struct ledger *ledger, uint64_t units)
 {

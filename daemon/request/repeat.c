@@ -290,3 +290,15 @@ int repeats_keep(struct repeats *repeats, uint32_t uid,
 		repeats->drop(repeats->context, answer->place);
 	return r;
 }
+
+bool repeats_moved(struct repeats *repeats, uint32_t uid,
+	const uint8_t number[static MESSAGE_NUMBER_SIZE], uint64_t from, uint64_t to)
+{
+	struct user *user = find_user(repeats, uid);
+	struct entry *entry = user ? find_entry(repeats, user, number) : NULL;
+
+	if (!entry || entry->place != from)
+		return false;
+	entry->place = to;
+	return true;
+}

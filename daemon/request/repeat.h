@@ -3,6 +3,7 @@
 
 #include "common/wire/message.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -42,6 +43,10 @@ int repeats_find(const struct repeats *repeats, uint32_t uid,
 int repeats_keep(struct repeats *repeats, uint32_t uid,
 	const uint8_t number[static MESSAGE_NUMBER_SIZE],
 	const uint8_t digest[static REPEAT_DIGEST_SIZE], const struct repeat_answer *answer);
+
+/* The vault has an answer at another place. Whether it was kept, and at the place that is told. */
+bool repeats_moved(struct repeats *repeats, uint32_t uid,
+	const uint8_t number[static MESSAGE_NUMBER_SIZE], uint64_t from, uint64_t to);
 
 /* Forgets every answer. */
 void repeats_clear(struct repeats *repeats);

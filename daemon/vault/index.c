@@ -80,6 +80,26 @@ void index_each(
 			visit(context, reference_of(index->slots[i].unit));
 }
 
+/*
+ * The table keeps the order of its slots when it gets another size: how far the walk is, is a part
+ * of 2^32 of them.
+ */
+int index_walk(const struct index *index, uint64_t *atp,
+	int (*visit)(void *context, uint64_t reference), void *context)
+{
+	uint64_t slot = (*atp * index->capacity + UINT32_MAX) >> 32;
+
+	for (unsigned i = 0; i < INDEX_WALK_SLOTS && slot < index->capacity; i++) {
+		uint32_t unit = index->slots[slot].unit;
+		int r = unit != 0 ? visit(context, reference_of(unit)) : 0;
+
+		if (r != 0)
+			return r;
+		*atp = (++slot << 32) / index->capacity;
+	}
+	return slot < index->capacity ? 0 : 1;
+}
+
 void index_clear(struct index *index)
 {
 	index_tree_clear(index);

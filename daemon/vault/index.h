@@ -90,5 +90,15 @@ uint64_t index_next(struct index *index, struct span prefix, struct span after);
 void index_each(
 	const struct index *index, void (*visit)(void *context, uint64_t reference), void *context);
 
+/*
+ * The same, some slots at a time: *atp is 0 at first and tells how far it is. Other references may
+ * be put in the place of what is visited. What is inserted or removed in between moves others a
+ * little: a few may be passed over, or be visited twice. Returns 1 at the end, 0 when there is
+ * more; and what `visit` returns if that is not 0: then the same one is the next.
+ */
+#define INDEX_WALK_SLOTS 64
+int index_walk(const struct index *index, uint64_t *atp,
+	int (*visit)(void *context, uint64_t reference), void *context);
+
 /* Forgets everything. */
 void index_clear(struct index *index);

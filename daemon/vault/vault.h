@@ -267,6 +267,14 @@ struct vault_answer {
 int vault_answers(struct vault *vault,
 	int (*visit)(void *context, const struct vault_answer *answer), void *context);
 
+/*
+ * Compacting moves answers: `moved` is told whose answer is at another place, while it is at both.
+ * It returns whether it has the answer, and knows the new place now; else the answer stays.
+ */
+typedef bool (*vault_moved_fn)(void *context, uint32_t uid,
+	const uint8_t number[static MESSAGE_NUMBER_SIZE], uint64_t from, uint64_t to);
+void vault_watch_answers(struct vault *vault, vault_moved_fn moved, void *context);
+
 /* -- the end of lives ---------------------------------------------------------------------- */
 
 /*
@@ -276,7 +284,21 @@ int vault_answers(struct vault *vault,
  */
 bool vault_expire(struct vault *vault);
 
-/* When there will be one, in ms of CLOCK_BOOTTIME: 0 now, UINT64_MAX never. */
+/*
+ * A step of bringing together what is left in the ledger when much of it was given back
+ * (ledger_begin_compacting); a fraction of a millisecond. A record is copied to a better place,
+ * with its table and the chunks that share pages with others; the copy is published, as the same
+ * version under the next sequence number, and takes the record's place everywhere; then what it
+ * left is wiped. What is pinned stays, because its chunks are read where they are. So do the
+ * segments of streams, values under way and batches, which end before long. Returns whether there
+ * was something to do. Touches keys.
+ */
+bool vault_compact(struct vault *vault);
+
+/*
+ * When there will be something to do for one of the two, in ms of CLOCK_BOOTTIME: 0 now, UINT64_MAX
+ * never.
+ */
 uint64_t vault_expiry_ms(const struct vault *vault);
 
 /* All that hangs on the holder is over; it belongs to the vault from now on. */

@@ -107,6 +107,45 @@ void answers_purge(struct vault *vault)
 			block_set_kind(answer_at(vault, at), BLOCK_NOTHING);
 }
 
+/* -- moving one ---------------------------------------------------------------------------- */
+
+void vault_watch_answers(struct vault *vault, vault_moved_fn moved, void *context)
+{
+	vault->answer_moved = moved;
+	vault->keeper = context;
+}
+
+/* For whoever adopts the ledger while there are two of them they are one. */
+int answer_bring_forward(struct vault *vault, uint64_t offset)
+{
+	const struct answer_block *old;
+	struct answer_block *answer;
+	uint64_t to;
+	int r;
+
+	if (!vault->answer_moved || !ledger_is_behind(vault->ledger, offset) ||
+		block_kind(ledger_at(vault->ledger, offset, sizeof(struct block))) !=
+			BLOCK_ANSWER ||
+		!answer_adoptable(vault, offset))
+		return 0;
+	r = ledger_take_before(vault->ledger, sizeof(*answer), &to);
+	if (r < 0)
+		return r == -EAGAIN ? r : 0;
+	old = answer_at(vault, offset);
+	answer = answer_at(vault, to);
+	memcpy(answer->block.tag, old->block.tag, sizeof(answer->block.tag));
+	memcpy(answer->number, block_rest(old, sizeof(*old)).data,
+		block_rest(old, sizeof(*old)).size);
+	block_set_kind(answer, BLOCK_ANSWER);
+	/* What nobody keeps is no answer, or one that is still to be given. */
+	if (vault->answer_moved(
+		    vault->keeper, bytes_get32(answer->uid), answer->number, offset, to))
+		vault_give(vault, offset);
+	else
+		vault_give(vault, to);
+	return 0;
+}
+
 /* -- adopting them ------------------------------------------------------------------------- */
 
 bool answer_adoptable(const struct vault *vault, uint64_t offset)
@@ -177,6 +216,18 @@ static bool was_made(const struct vault *vault, const struct answer_block *answe
 	return !search.found;
 }
 
+/* Whoever moved one may have ended before the old place was wiped. */
+static void pass_over_copies(const struct vault *vault, struct offsets *answers)
+{
+	size_t count = 1;
+
+	for (size_t i = 1; i < answers->count; i++)
+		if (memcmp(answer_at(vault, answers->at[i])->order,
+			    answer_at(vault, answers->at[count - 1])->order, NUMBER_SIZE) != 0)
+			answers->at[count++] = answers->at[i];
+	answers->count = count;
+}
+
 int answers_adopt(struct vault *vault, struct offsets *answers, uint64_t highest)
 {
 	sorted_vault = vault;
@@ -184,6 +235,7 @@ int answers_adopt(struct vault *vault, struct offsets *answers, uint64_t highest
 		qsort(answers->at, answers->count, sizeof(*answers->at), by_order);
 	if (answers->count == 0)
 		return 0;
+	pass_over_copies(vault, answers);
 	vault->answered = get_number(answer_at(vault, answers->at[answers->count - 1])->order);
 	if (!was_made(vault, answer_at(vault, answers->at[answers->count - 1]), highest))
 		answers->count--;

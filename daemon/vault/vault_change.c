@@ -11,20 +11,13 @@
 
 /* -- a new header before the same chunks --------------------------------------------------- */
 
-int record_copy(struct vault *vault, uint64_t offset, const struct copy *copy, uint64_t *offsetp)
+/* All but the tag; `room` bytes are for the lifetime. */
+static void write_copy(
+	struct header *header, const struct header *old, struct span name, size_t room)
 {
-	const struct header *old = record_header(vault, offset);
-	struct span name = copy->name.size > 0 ? copy->name : record_name(old);
 	struct span tags = record_tags(old);
-	size_t room = copy->limited ? sizeof(struct lifetime_bytes) : old->lifetime_size;
-	struct header *header;
 	uint8_t *words;
 
-	if (vault->sequence >= NUMBER_MAX ||
-		ledger_take(vault->ledger, sizeof(*old) + room + name.size + tags.size, offsetp) <
-			0)
-		return STATUS_LIMIT;
-	header = record_header(vault, *offsetp);
 	memcpy((uint8_t *)header + sizeof(header->block), block_rest(old, sizeof(*old)).data,
 		block_rest(old, sizeof(*old)).size);
 	header->flags &= (uint8_t)~RECORD_MOVED;
@@ -37,7 +30,27 @@ int record_copy(struct vault *vault, uint64_t offset, const struct copy *copy, u
 	memcpy(words, name.data, name.size);
 	if (tags.size > 0)
 		memcpy(words + name.size, tags.data, tags.size);
+}
+
+int record_copy(struct vault *vault, uint64_t offset, const struct copy *copy, uint64_t *offsetp)
+{
+	const struct header *old = record_header(vault, offset);
+	struct span name = copy->name.size > 0 ? copy->name : record_name(old);
+	size_t room = copy->limited ? sizeof(struct lifetime_bytes) : old->lifetime_size;
+
+	if (vault->sequence >= NUMBER_MAX ||
+		ledger_take(vault->ledger, sizeof(*old) + room + name.size + record_tags(old).size,
+			offsetp) < 0)
+		return STATUS_LIMIT;
+	write_copy(record_header(vault, *offsetp), old, name, room);
 	return 0;
+}
+
+void record_copy_into(struct vault *vault, uint64_t offset, uint64_t to)
+{
+	const struct header *old = record_header(vault, offset);
+
+	write_copy(record_header(vault, to), old, record_name(old), old->lifetime_size);
 }
 
 /* Gives the copy the next number and makes it whole; it is gone when that fails. */
@@ -53,7 +66,7 @@ static int seal_copy(struct vault *vault, uint64_t copy)
 	return r;
 }
 
-int record_publish_copy(struct vault *vault, uint64_t offset, uint64_t copy)
+int record_put_in_place(struct vault *vault, uint64_t offset, uint64_t copy)
 {
 	struct header *header = record_header(vault, copy);
 	int r = seal_copy(vault, copy);
@@ -68,11 +81,19 @@ int record_publish_copy(struct vault *vault, uint64_t offset, uint64_t copy)
 	} else {
 		index_replace(vault->index, record_name(header), offset, copy);
 		formers_follow(vault, copy);
-		batches_disturb(vault, record_name(header));
 	}
 	record_move(vault, offset, copy);
 	vault_give(vault, offset);
 	return 0;
+}
+
+int record_publish_copy(struct vault *vault, uint64_t offset, uint64_t copy)
+{
+	int r = record_put_in_place(vault, offset, copy);
+
+	if (r == 0 && !(record_header(vault, copy)->flags & RECORD_FORMER))
+		batches_disturb(vault, record_name(record_header(vault, copy)));
+	return r;
 }
 
 int vault_begin_change(struct vault *vault, struct span name, const struct conditions *conditions,

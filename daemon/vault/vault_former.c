@@ -206,6 +206,18 @@ void formers_doom(struct vault *vault, uint64_t secret)
 		record_doom(vault, former->offset);
 }
 
+int formers_of(struct vault *vault, uint64_t secret, int (*visit)(void *context, uint64_t offset),
+	void *context)
+{
+	const struct family *family = find_family(vault, secret);
+	int r = 0;
+
+	for (const struct former *former = family ? family->formers : NULL; former && r == 0;
+		former = former->next)
+		r = visit(context, former->offset);
+	return r;
+}
+
 void formers_purge(struct vault *vault)
 {
 	while (vault->families)

@@ -141,6 +141,14 @@ struct promise {
 	uint64_t place;
 };
 
+/* How far a pass is: through the index first, then through the blocks behind the line. */
+struct progress {
+	uint64_t at;    /* in the index */
+	uint64_t block; /* offset; 0: not yet there */
+	bool walked;    /* through the index */
+	bool moved;     /* nothing more is to be moved */
+};
+
 struct vault {
 	struct coffer *coffer;
 	struct ledger *ledger;
@@ -164,6 +172,9 @@ struct vault {
 	struct family *families; /* of versions that were rotated */
 	void *family_tree;       /* the same, by the secrets' numbers */
 	struct batch *batches;
+	struct progress progress; /* of compacting */
+	vault_moved_fn answer_moved;
+	void *keeper; /* of the answers */
 	/* In a stream, or by a batch; may be NULL. */
 	void (*on_change)(void *context, struct span name);
 	void *context;
@@ -308,7 +319,10 @@ void record_lose(struct vault *vault, uint64_t offset);
 /* A purge has reached the record: whoever has it pinned is told. */
 void record_doom(struct vault *vault, uint64_t offset);
 
-/* The record is at another place now: handles and terms go there. */
+/* Whether somebody reads its chunks where they are. */
+bool record_is_pinned(const struct vault *vault, uint64_t offset);
+
+/* The record is at another place now: handles, terms and its stream go there. */
 void record_move(struct vault *vault, uint64_t offset, uint64_t to);
 
 /* -- what the vault's files ask of it (vault.c) -------------------------------------------- */
@@ -372,10 +386,15 @@ struct copy {
  */
 int record_copy(struct vault *vault, uint64_t offset, const struct copy *copy, uint64_t *offsetp);
 
+/* The same into a block that is there, and has the size of the record's. */
+void record_copy_into(struct vault *vault, uint64_t offset, uint64_t to);
+
 /*
  * The copy is the record from now on; the old header is wiped, its wrapped key first of all.
- * Returns 0 or a negative errno, and the copy is gone then. Touches the ledger key.
+ * Returns 0 or a negative errno, and the copy is gone then. Touches the ledger key. In the place of
+ * another, it is what that was: who is about to follow it need not look again.
  */
+int record_put_in_place(struct vault *vault, uint64_t offset, uint64_t copy);
 int record_publish_copy(struct vault *vault, uint64_t offset, uint64_t copy);
 
 /*
@@ -414,6 +433,10 @@ void formers_doom(struct vault *vault, uint64_t secret);
 /* It is none any more; it is at another place. It must be there. */
 void former_drop(struct vault *vault, uint64_t offset);
 void former_move(struct vault *vault, uint64_t offset, uint64_t to);
+
+/* Visits those of a secret; they may be moved meanwhile. Stops at what is not 0; gives that. */
+int formers_of(struct vault *vault, uint64_t secret, int (*visit)(void *context, uint64_t offset),
+	void *context);
 
 /* A secret's version that was rotated, or 0. */
 uint64_t former_find(const struct vault *vault, uint64_t secret, uint64_t version);
@@ -476,6 +499,12 @@ void promise_write(struct vault *vault, uint64_t version, uint64_t sequence, uin
 
 /* Under another master none is to be believed: to who adopts the ledger they are nothing. */
 void answers_purge(struct vault *vault);
+
+/*
+ * If what lies there is an answer, and behind the ledger's line, it is moved, and who keeps it is
+ * told. Returns 0, or -EAGAIN as ledger_take_before. Touches the ledger key.
+ */
+int answer_bring_forward(struct vault *vault, uint64_t offset);
 
 /* Claims those whose changes were made; records and streams are there. Returns 0 or -ENOMEM. */
 int answers_adopt(struct vault *vault, struct offsets *answers, uint64_t highest);
@@ -556,6 +585,9 @@ void streams_leave(struct vault *vault);
 
 /* The record is gone: if it was a stream's, the stream is too. */
 void stream_lose(struct vault *vault, uint64_t offset);
+
+/* The record is at another place. */
+void stream_move(struct vault *vault, uint64_t offset, uint64_t to);
 
 /* Whether the record is a stream's, and then how many bytes can be read. */
 bool stream_tell(const struct vault *vault, uint64_t offset, uint64_t *sizep);

@@ -453,7 +453,9 @@ bool vault_expire(struct vault *vault)
 
 uint64_t vault_expiry_ms(const struct vault *vault)
 {
-	return batches_left(vault) ? 0 : terms_next_ms(vault->terms);
+	return batches_left(vault) || ledger_wants_compacting(vault->ledger)
+		? 0
+		: terms_next_ms(vault->terms);
 }
 
 void vault_end_holder(struct vault *vault, struct holder *holder)

@@ -194,9 +194,14 @@ bool record_shows(const struct vault *vault, uint64_t offset)
 
 /* -- handles ------------------------------------------------------------------------------- */
 
+static size_t chain_number(uint64_t offset)
+{
+	return offset / LEDGER_UNIT % PIN_CHAINS;
+}
+
 static struct record **chain_of(struct vault *vault, uint64_t offset)
 {
-	return &vault->pinned[offset / LEDGER_UNIT % PIN_CHAINS];
+	return &vault->pinned[chain_number(offset)];
 }
 
 /* The handle of a pinned record, or NULL. */
@@ -256,12 +261,23 @@ void record_doom(struct vault *vault, uint64_t offset)
 		record->purged = true;
 }
 
+bool record_is_pinned(const struct vault *vault, uint64_t offset)
+{
+	const struct record *record =
+		vault->pinned_count > 0 ? vault->pinned[chain_number(offset)] : NULL;
+
+	while (record && record->offset != offset)
+		record = record->next;
+	return record != NULL;
+}
+
 void record_move(struct vault *vault, uint64_t offset, uint64_t to)
 {
 	struct record *record = vault->pinned_count > 0 ? find_pinned(vault, offset) : NULL;
 	struct record **at = chain_of(vault, offset);
 
 	terms_move(vault->terms, offset, to);
+	stream_move(vault, offset, to);
 	if (vault->spare && vault->spare->offset == offset)
 		vault->spare->offset = to;
 	if (!record)

@@ -128,14 +128,19 @@ void stream_drop_last(struct stream *stream)
 	drop_segment(stream, segment);
 }
 
-/* Its record is gone: nothing of it is left but the address, for those who have pinned it. */
-static void stream_end(struct stream *stream, enum stream_fate fate)
+static void take_off_chain(struct stream *stream)
 {
 	struct stream **at = stream_chain(stream->vault->streams, stream->offset);
 
 	while (*at != stream)
 		at = &(*at)->next;
 	*at = stream->next;
+}
+
+/* Its record is gone: nothing of it is left but the address, for those who have pinned it. */
+static void stream_end(struct stream *stream, enum stream_fate fate)
+{
+	take_off_chain(stream);
 	while (stream->first)
 		stream_drop_first(stream);
 	stream->fate = fate;
@@ -296,6 +301,17 @@ enum stream_fate stream_fate(const struct stream *stream)
 struct span stream_name(const struct stream *stream)
 {
 	return span_of(stream->name, stream->name_size);
+}
+
+void stream_move(struct vault *vault, uint64_t offset, uint64_t to)
+{
+	struct stream *stream = stream_at(vault, offset);
+
+	if (!stream)
+		return;
+	take_off_chain(stream);
+	stream->offset = to;
+	add_to_chain(stream);
 }
 
 bool stream_tell(const struct vault *vault, uint64_t offset, uint64_t *sizep)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,13 +14,14 @@
 
 /*
  * What it costs to adopt a ledger of many secrets, beside a plain pass over the same bytes and the
- * hashes of as many headers in the same run; what a secret takes beside its name and its value; and
- * what putting them costs in a file, beside memory that ends with the process. Every vault has a
- * process of its own, which ends without a word.
+ * hashes of as many headers in the same run; what a secret takes beside its name and its value;
+ * what compacting gives back; and what putting them costs in a file, beside memory that ends with
+ * the process. Every vault has a process of its own, which ends without a word.
  */
 #define SECRETS 1000000
 #define VALUE_SIZE 64
 #define ROUNDS 5
+#define REMOVED_FROM 100000
 
 static const char name_format[] = "bench/secret-%07d";
 #define NAME_SIZE 20
@@ -33,6 +35,9 @@ static struct shared {
 	uint64_t beside;   /* index and bookkeeping */
 	uint64_t resident; /* bytes that the process gained */
 	uint64_t count;
+	uint64_t before; /* bytes of memory that the file takes */
+	uint64_t after;
+	double longest; /* seconds of a step */
 } * shared;
 
 static struct guard guard;
@@ -129,6 +134,77 @@ static void adopt_all(int fd)
 	shared->count = vault_count(vault);
 	if (shared->count != SECRETS || vault_broken(vault) != 0)
 		die("not all were adopted");
+}
+
+/* -- removing ------------------------------------------------------------------------------ */
+
+/* Bytes of memory that the file takes. */
+static uint64_t in_use(int fd)
+{
+	struct stat stat;
+
+	if (fstat(fd, &stat) < 0)
+		die("fstat");
+	return (uint64_t)stat.st_blocks * 512;
+}
+
+static void remove_one(struct vault *vault, int i)
+{
+	static const struct conditions none;
+	char name[NAME_SIZE + 1];
+	uint64_t version;
+
+	snprintf(name, sizeof(name), name_format, i);
+	if (vault_remove(vault, span_text(name), &none, &version) != 0)
+		die("remove");
+}
+
+static void compact(struct vault *vault)
+{
+	for (bool more = true; more; coffer_forget(&coffer)) {
+		double begin = now_s();
+
+		more = vault_compact(vault);
+		if (now_s() - begin > shared->longest)
+			shared->longest = now_s() - begin;
+		shared->seconds += now_s() - begin;
+	}
+}
+
+/* Nine of ten are removed, here and there. */
+static void remove_most(int fd)
+{
+	uint8_t plain[VALUE_SIZE] = { 1 };
+	uint8_t chunk[VALUE_SIZE + ENCLAVE_TAG_SIZE];
+	uint8_t key[ENCLAVE_KEY_SIZE];
+	struct vault *vault = NULL;
+
+	coffer_init(&coffer, shared->keys, 512, view, &guard);
+	if (vault_new(&vault, &coffer, fd) != 0)
+		die("vault_new");
+	enclave_draw_key(key);
+	enclave_seal_chunk(chunk, plain, sizeof(plain), 0, true, key);
+	for (int i = 0; i < REMOVED_FROM; i++)
+		put_one(vault, i, span_of(chunk, sizeof(chunk)), key);
+	for (int i = 0; i < REMOVED_FROM; i++)
+		if (randombytes_uniform(10) != 0)
+			remove_one(vault, i);
+	shared->seconds = shared->longest = 0;
+	shared->bytes = ledger_used(vault->ledger);
+	shared->before = in_use(fd);
+	compact(vault);
+	shared->after = in_use(fd);
+}
+
+static void tell_removed(void)
+{
+	in_process(remove_most, ledger_file());
+	printf("%d of them, nine of ten removed at random: %.1f MB taken\n", REMOVED_FROM,
+		(double)shared->bytes / 1e6);
+	printf("  memory in use:         %6.1f MB, compacted %.1f MB\n",
+		(double)shared->before / 1e6, (double)shared->after / 1e6);
+	printf("  compacting:            %6.1f ms in all, the longest step %.0f us\n",
+		shared->seconds * 1e3, shared->longest * 1e6);
 }
 
 /* The same bytes, mapped anew and read word by word. */
@@ -230,5 +306,6 @@ int main(void)
 	printf("  adoption takes a processor %.1f times as long as reading, %.1f times as long "
 	       "as hashing\n",
 		adopted.busy / read.busy, adopted.busy / hashed.busy);
+	tell_removed();
 	return 0;
 }

@@ -367,6 +367,59 @@ static void put_and_grow(void)
 	ck_assert_uint_gt(ledger_mapped(vault->ledger), mapped);
 }
 
+/* -- of what is brought together */
+
+static bool know_answer(void *context, uint32_t uid,
+	const uint8_t answer[static MESSAGE_NUMBER_SIZE], uint64_t from, uint64_t to)
+{
+	(void)context;
+	(void)uid;
+	(void)answer;
+	ck_assert_uint_lt(to, from);
+	return true;
+}
+
+/* Room in front of all that `prepare` has stored. */
+static void prepare_behind(void (*prepare)(void), size_t size)
+{
+	uint64_t room;
+
+	ck_assert_int_eq(ledger_take(vault->ledger, size, &room), 0);
+	prepare();
+	ledger_give(vault->ledger, room);
+	vault_watch_answers(vault, know_answer, NULL);
+	compaction_begin(vault->ledger, (room + size) / LEDGER_UNIT);
+	vault->progress = (struct progress){ 0 };
+}
+
+static void prepare_a_behind(void)
+{
+	prepare_behind(prepare_a, 32768);
+}
+
+static void prepare_table_behind(void)
+{
+	prepare_behind(prepare_short_over_long, 32768);
+	going = known[1];
+	send_to_a();
+}
+
+static void prepare_rotated_behind(void)
+{
+	prepare_behind(prepare_rotated, 32768);
+}
+
+static void prepare_consumed_behind(void)
+{
+	prepare_behind(prepare_consumed, 32768);
+}
+
+static void compact_all(void)
+{
+	while (vault_compact(vault))
+		;
+}
+
 /* -- of streams */
 
 static void begin_segment(void)
@@ -527,6 +580,28 @@ static void bind_all(void)
 	ck_assert_int_eq(vault_bind(vault, find_process, NULL), 0);
 }
 
+static void prepare_marked_behind(void)
+{
+	prepare_behind(prepare_marked_and_more, 32768);
+}
+
+/* What was answered is where it was, or where it is, or at both places. */
+static void store_and_promise(void)
+{
+	static const uint8_t digest[VAULT_DIGEST_SIZE] = { 3 };
+
+	prepare_a();
+	going = draw_known(100);
+	vault_promise(vault, 1000, number, digest);
+	send_to_a();
+	ck_assert_uint_ne(vault_promise_end(vault, true), 0);
+}
+
+static void prepare_answer_behind(void)
+{
+	prepare_behind(store_and_promise, 32768);
+}
+
 static const struct operation {
 	const char *name;
 	void (*prepare)(void);
@@ -605,6 +680,12 @@ static const struct operation {
 	{ "another segment", prepare_second_segment, begin_segment, false },
 	{ "a segment without a chunk goes", prepare_empty_second_segment, leave_stream, false },
 	{ "a stream is removed", prepare_marked_and_more, remove_stream, false },
+	{ "compacting", prepare_a_behind, compact_all, true },
+	{ "compacting a table", prepare_table_behind, compact_all, true },
+	{ "compacting what was rotated", prepare_rotated_behind, compact_all, true },
+	{ "compacting a consumed name", prepare_consumed_behind, compact_all, true },
+	{ "compacting beside a stream", prepare_marked_behind, compact_all, true },
+	{ "compacting an answer", prepare_answer_behind, compact_all, true },
 };
 
 /* -- changes whose answers are remembered --------------------------------------------------- */

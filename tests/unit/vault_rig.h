@@ -41,6 +41,7 @@ static inline void *rationed_search(
 #include "daemon/vault/vault_answer.c"
 #include "daemon/vault/vault_change.c"
 #include "daemon/vault/vault_commit.c"
+#include "daemon/vault/vault_compact.c"
 #include "daemon/vault/vault_former.c"
 #include "daemon/vault/vault_life.c"
 #include "daemon/vault/vault_lifetime.c"
