@@ -11,11 +11,11 @@
  */
 
 /* What one step moves: some tens of microseconds. */
-#define STEP_MOVES 32
-#define STEP_BYTES 65536u /* of chunks; the last ones may go beyond */
+#define COMPACT_MOVES 32
+#define COMPACT_BYTES 65536u /* of chunks; the last ones may go beyond */
 
 /* Blocks behind the line that one step looks at. */
-#define STEP_BLOCKS 128
+#define COMPACT_BLOCKS 128
 
 /* What a step has moved. */
 struct step_done {
@@ -53,7 +53,7 @@ static uint64_t last_extent(const struct vault *vault, const struct header *head
 }
 
 /* Whether a record is to be moved at all; and what of it. */
-static bool plan(const struct vault *vault, uint64_t offset, struct relocation *relocation)
+static bool plan_move(const struct vault *vault, uint64_t offset, struct relocation *relocation)
 {
 	const struct ledger *ledger = vault->ledger;
 	const struct header *header = record_header(vault, offset);
@@ -170,7 +170,7 @@ static int bring_forward(void *context, uint64_t offset)
 	size_t size;
 	int r;
 
-	if (!record_well_formed(vault, offset) || !plan(vault, offset, &relocation) ||
+	if (!record_well_formed(vault, offset) || !plan_move(vault, offset, &relocation) ||
 		record_is_pinned(vault, offset) || !record_intact(vault, offset))
 		return 0;
 	size = relocation.extent != 0 ? ledger_block(vault->ledger, relocation.extent) : 0;
@@ -186,14 +186,14 @@ static int bring_forward(void *context, uint64_t offset)
 }
 
 /* Stops when the step has done enough. */
-static int visit(void *context, uint64_t offset)
+static int bring_all_forward(void *context, uint64_t offset)
 {
 	struct step_done *done = context;
 	struct vault *vault = done->vault;
 	uint64_t secret;
 	int r = 0;
 
-	if (done->moves >= STEP_MOVES || done->bytes >= STEP_BYTES)
+	if (done->moves >= COMPACT_MOVES || done->bytes >= COMPACT_BYTES)
 		return -EAGAIN;
 	if (!record_well_formed(vault, offset))
 		return 0;
@@ -209,7 +209,7 @@ static int visit(void *context, uint64_t offset)
 static int walk_index(struct vault *vault)
 {
 	struct step_done done = { .vault = vault };
-	int r = index_walk(vault->index, &vault->progress.at, visit, &done);
+	int r = index_walk(vault->index, &vault->progress.at, bring_all_forward, &done);
 
 	vault->progress.walked = r == 1;
 	return r < 0 && r != -EAGAIN ? r : 0;
@@ -222,7 +222,7 @@ static void walk_blocks(struct vault *vault)
 
 	if (progress->block == 0)
 		progress->block = ledger_line(vault->ledger);
-	for (unsigned i = 0; i < STEP_BLOCKS; i++) {
+	for (unsigned i = 0; i < COMPACT_BLOCKS; i++) {
 		uint64_t offset = ledger_next(vault->ledger, progress->block);
 
 		if (offset == 0) {
@@ -235,7 +235,7 @@ static void walk_blocks(struct vault *vault)
 	}
 }
 
-static void begin(struct vault *vault)
+static void begin_pass(struct vault *vault)
 {
 	if (ledger_begin_compacting(vault->ledger))
 		vault->progress = (struct progress){ 0 };
@@ -248,7 +248,7 @@ bool vault_compact(struct vault *vault)
 	if (!ledger_wants_compacting(ledger))
 		return false;
 	if (ledger_line(ledger) == 0)
-		begin(vault);
+		begin_pass(vault);
 	else if (!coffer_alive(vault->coffer))
 		ledger_end_compacting(ledger);
 	else if (vault->progress.moved)
