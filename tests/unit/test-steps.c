@@ -397,11 +397,15 @@ static void prepare_a_behind(void)
 	prepare_behind(prepare_a, 32768);
 }
 
+static void store_long(void)
+{
+	prepare_long();
+	send_to_a();
+}
+
 static void prepare_table_behind(void)
 {
-	prepare_behind(prepare_short_over_long, 32768);
-	going = known[1];
-	send_to_a();
+	prepare_behind(store_long, 32768);
 }
 
 static void prepare_rotated_behind(void)
@@ -414,10 +418,19 @@ static void prepare_consumed_behind(void)
 	prepare_behind(prepare_consumed, 32768);
 }
 
+/* All of it is in front of the line, but for the first extents of what has a table. */
 static void compact_all(void)
 {
+	uint64_t line = ledger_line(vault->ledger);
+
+	ck_assert_uint_ge(offset_of("a"), line);
+	ck_assert_uint_ge(offset_of("b"), line);
 	while (vault_compact(vault))
 		;
+	ck_assert_uint_lt(offset_of("a"), line);
+	ck_assert_uint_lt(offset_of("b"), line);
+	ck_assert_uint_lt(last_extent(vault, record_header(vault, offset_of("a"))), line);
+	ck_assert_uint_lt(record_place(record_header(vault, offset_of("a"))), line);
 }
 
 /* -- of streams */
@@ -580,9 +593,15 @@ static void bind_all(void)
 	ck_assert_int_eq(vault_bind(vault, find_process, NULL), 0);
 }
 
+static void prepare_marked_and_a(void)
+{
+	prepare_marked_and_more();
+	store_known("a", 100);
+}
+
 static void prepare_marked_behind(void)
 {
-	prepare_behind(prepare_marked_and_more, 32768);
+	prepare_behind(prepare_marked_and_a, 32768);
 }
 
 /* What was answered is where it was, or where it is, or at both places. */
