@@ -149,9 +149,6 @@ bool ledger_is_behind(const struct ledger *ledger, uint64_t offset);
  */
 int ledger_take_before(struct ledger *ledger, size_t size, uint64_t *offsetp);
 
-/* The first block at an offset or behind it that is taken; 0 when there is none. */
-uint64_t ledger_next(const struct ledger *ledger, uint64_t offset);
-
 /* Where the line is, in bytes. */
 uint64_t ledger_line(const struct ledger *ledger);
 

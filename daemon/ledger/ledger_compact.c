@@ -224,14 +224,6 @@ int ledger_take_before(struct ledger *ledger, size_t size, uint64_t *offsetp)
 	return 0;
 }
 
-uint64_t ledger_next(const struct ledger *ledger, uint64_t offset)
-{
-	uint64_t unit = (offset + LEDGER_UNIT - 1) / LEDGER_UNIT;
-
-	unit = bitmap_after(&ledger->taken, unit > 0 ? unit : 1, ledger->units);
-	return unit < ledger->units ? unit * LEDGER_UNIT : 0;
-}
-
 /* -- giving back --------------------------------------------------------------------------- */
 
 /*

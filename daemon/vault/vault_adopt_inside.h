@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include "daemon/vault/vault_inside.h"
+#include "daemon/vault/vault_commit.h"
 
 /* What the files of adopting share. */
 

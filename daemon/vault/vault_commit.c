@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/vault/vault_commit.h"
+
 #include <errno.h>
 #include <sodium.h>
 #include <string.h>
 
 #include "common/status.h"
-#include "daemon/vault/vault_inside.h"
 
 /*
  * What makes a batch happen is one block that lists its records. They are whole by then, but of a

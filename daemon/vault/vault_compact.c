@@ -221,7 +221,7 @@ static void walk_blocks(struct vault *vault)
 	struct progress *progress = &vault->progress;
 
 	if (progress->block == 0)
-		progress->block = ledger_line(vault->ledger);
+		progress->block = ledger_line(vault->ledger) - LEDGER_UNIT;
 	for (unsigned i = 0; i < COMPACT_BLOCKS; i++) {
 		uint64_t offset = ledger_next(vault->ledger, progress->block);
 
@@ -231,7 +231,7 @@ static void walk_blocks(struct vault *vault)
 		}
 		if (answer_bring_forward(vault, offset) == -EAGAIN)
 			return;
-		progress->block = offset + LEDGER_UNIT;
+		progress->block = offset;
 	}
 }
 

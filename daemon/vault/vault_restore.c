@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "common/status.h"
-#include "daemon/vault/vault_inside.h"
+#include "daemon/vault/vault_commit.h"
 
 /* Secrets that one step looks at, or publishes: a fraction of a millisecond. */
 #define STEP_LOOKS 64

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/steps_batch.h"
+#include "tests/unit/steps_stream.h"
 
 /*
  * A process may end at any instruction. At each that changes the ledger or the keys, what the next
@@ -10,11 +11,7 @@
 /* -- the operations ------------------------------------------------------------------------ */
 
 static struct value *sent;
-static struct kept *going;
-static struct stream *stream;
 static struct record *used;
-static const uint8_t number[MESSAGE_NUMBER_SIZE] = { 9 };
-static const int writer;
 
 static void publish_sent(const char *name)
 {
@@ -434,123 +431,6 @@ static void compact_all(void)
 }
 
 /* -- of streams */
-
-static void begin_segment(void)
-{
-	uint8_t other[MESSAGE_NUMBER_SIZE] = { (uint8_t)(10 + stream->segments) };
-
-	ck_assert_int_eq(
-		stream_begin(stream, stream->segments ? other : number, going->key, &writer), 0);
-}
-
-static void make_stream(void)
-{
-	ck_assert_int_eq(stream_make(vault, span_text("s"), 1000, &stream), 0);
-	begin_segment();
-}
-
-static void prepare_stream(void)
-{
-	store_known("b", 100);
-	going = draw_known(4 * ENCLAVE_CHUNK_PLAIN - 16000);
-}
-
-static void append_to_stream(void)
-{
-	uint64_t chunk = stream_due(stream);
-
-	ck_assert_int_eq(stream_append(stream, chunk_of(going, chunk), chunk + 1 == going->chunks,
-				 going->key),
-		0);
-}
-
-static void prepare_stream_of(uint64_t chunks)
-{
-	prepare_stream();
-	make_stream();
-	for (uint64_t i = 0; i < chunks; i++)
-		append_to_stream();
-}
-
-static void prepare_stream_of_2(void)
-{
-	prepare_stream_of(2);
-}
-
-static void prepare_stream_of_3(void)
-{
-	prepare_stream_of(3);
-}
-
-static void acknowledge_next(void)
-{
-	stream_acknowledge(stream,
-		&(struct stream_place){ .stream = stream->id,
-			.segment = stream->first->number,
-			.next = stream->first->first + 1 });
-}
-
-/* The reader has had all there is, and a mark says so. */
-static void prepare_marked(void)
-{
-	prepare_stream_of(1);
-	acknowledge_next();
-}
-
-static void prepare_marked_and_more(void)
-{
-	prepare_marked();
-	append_to_stream();
-}
-
-static void prepare_last_of_stream(void)
-{
-	prepare_stream_of(4);
-	for (int i = 0; i < 3; i++)
-		acknowledge_next();
-}
-
-static void prepare_whole_stream(void)
-{
-	prepare_stream_of(4);
-}
-
-/* Up to the end, that is one step. */
-static void acknowledge_all(void)
-{
-	stream_acknowledge(
-		stream, &(struct stream_place){ .stream = stream->id, .segment = 1, .next = 4 });
-}
-
-static void prepare_second_segment(void)
-{
-	prepare_stream_of(4);
-	going = draw_known(2 * ENCLAVE_CHUNK_PLAIN);
-}
-
-static void prepare_last_of_first_segment(void)
-{
-	prepare_last_of_stream();
-	going = draw_known(2 * ENCLAVE_CHUNK_PLAIN);
-	begin_segment();
-	append_to_stream();
-}
-
-static void prepare_empty_second_segment(void)
-{
-	prepare_second_segment();
-	begin_segment();
-}
-
-static void leave_stream(void)
-{
-	stream_leave(stream, &writer, true);
-}
-
-static void remove_stream(void)
-{
-	ck_assert_int_eq(remove_name("s"), 0);
-}
 
 static void prepare_consumed_stream_name(void)
 {
