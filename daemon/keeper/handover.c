@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "common/memory/coffer.h"
-#include "daemon/keeper/failpoint.h"
+#include "daemon/failpoint.h"
 #include "daemon/ledger/ledger.h"
 #include "daemon/line.h"
 

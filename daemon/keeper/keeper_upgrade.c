@@ -16,7 +16,7 @@
 
 #include "common/cleanup.h"
 #include "common/memory/coffer.h"
-#include "daemon/keeper/failpoint.h"
+#include "daemon/failpoint.h"
 #include "daemon/keeper/handover.h"
 #include "daemon/ledger/ledger.h"
 #include "daemon/line.h"

@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "daemon/keeper/failpoint.h"
+#include "daemon/failpoint.h"
 #include "daemon/log.h"
 #include "daemon/notify.h"
 

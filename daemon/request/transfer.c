@@ -8,6 +8,7 @@
 #include "common/memory/enclave.h"
 #include "common/status.h"
 #include "common/wire/frame.h"
+#include "daemon/failpoint.h"
 #include "daemon/request/flow.h"
 #include "daemon/request/petition.h"
 #include "daemon/request/restore.h"
@@ -122,6 +123,7 @@ static int answer_at_once(
 	/* If this fetch is the last, the record lives until the chunk is copied. */
 	record = record_pin(record);
 	r = record_use(daemon->vault, record);
+	failpoint("used");
 	if (r == 0)
 		r = answers->append(answers, reply, pieces, 1);
 	record_unpin(daemon->vault, record);
@@ -137,6 +139,7 @@ static int answer_piecemeal(struct transfers *transfers, struct daemon *daemon,
 
 	if (r == 0 && reply->body == BODY_VALUE)
 		r = record_use(daemon->vault, download->record);
+	failpoint("used");
 	if (r == 0)
 		return answers->append(answers, reply, NULL, 0);
 	if (download)

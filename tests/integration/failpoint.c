@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "daemon/keeper/failpoint.h"
+#include "daemon/failpoint.h"
 
 #include <signal.h>
 #include <stdlib.h>

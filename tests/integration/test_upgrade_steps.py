@@ -1,20 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each step of a hand-over, with a death at it: of the old keeper, of the new one, of the worker
 that leaves. What was acknowledged is there afterwards, or, when the keeper itself was killed,
-nothing and nobody is. Never do two serve."""
+nothing and nobody is. Never do two serve. And the step between a fetch that is the last and its
+answer."""
 
 import os
 import pathlib
 import signal
 import subprocess
+import threading
 import time
 import unittest
 
 from daemon import count_bytes, is_secret, take_descriptor, wait_for
-from mgwire import pb
+from mgwire import Closed, Refused, pb
 from upgrade_case import MGCTL, UpgradeTest, children, parent
 
 FAILPOINTS = os.environ["FAILPOINTS"]
+DENY = os.environ.get("DENY", "")
 ROOT = os.geteuid() == 0
 KILL, STOP = int(signal.SIGKILL), int(signal.SIGSTOP)
 OLD = ("offered", "accepted", "shared", "handed", "serving", "told")
@@ -147,6 +150,91 @@ class OldOne(StepsTest):
         os.kill(self.keeper, signal.SIGCONT)
         self.assertTrue(wait_for(lambda: self.manager.main == new, 60), self.manager.log())
         self.look()
+
+
+class Writer(threading.Thread):
+    """Stores and fetches for as long as it is told to. What it was told is there it fetches again.
+    Cut off, it comes again and repeats what it had asked for, as a library does; any other fault
+    ends it."""
+
+    def __init__(self, connect, secret):
+        super().__init__(daemon=True)
+        self.connect, self.secret = connect, secret
+        self.stored, self.cut, self.over, self.fault = 0, 0, False, None
+        self.start()
+
+    def turn(self, client):
+        value = b"%d" % (self.stored + 1)
+        client.set(self.secret, value)
+        self.stored += 1
+        if client.get(self.secret) != value:
+            raise ValueError("other bytes")
+
+    def run(self):
+        client = self.connect()
+        try:
+            while not self.over:
+                try:
+                    self.turn(client)
+                except (Closed, ConnectionError):
+                    self.cut += 1
+                    client = self.connect()
+        except Exception as fault:  # whatever it is, the test is told
+            self.fault = fault
+
+    def end(self):
+        self.over = True
+        self.join(60)
+
+
+class NewOneUnderLoad(StepsTest):
+    def test_it_dies_and_no_call_fails(self):
+        """Who was let go once the old worker had left comes again; up to then nobody is."""
+        for place in NEW:
+            with self.subTest(place=place):
+                self.begin(place, KILL)
+                writers = [Writer(self.client, b"w%d" % i) for i in range(4)]
+                self.fails("died (Killed)")
+                before = [writer.stored for writer in writers]
+                self.assertTrue(wait_for(lambda: all(
+                    writer.fault or writer.stored > then + 1
+                    for writer, then in zip(writers, before))))
+                for writer in writers:
+                    writer.end()
+                    self.assertIsNone(writer.fault)
+                    self.assertEqual(writer.cut, 0 if place == "accepting" else 1)
+                    self.assertEqual(
+                        self.client().get(writer.secret), b"%d" % writer.stored)
+                self.look()
+
+
+@unittest.skipUnless(DENY, "there is no helper to refuse memfd_secret with")
+class NewOneOnFallback(NewOne):
+    """The same where memory is only locked, and its descriptor is another kind of file."""
+
+    wrap = (DENY, "memfd_secret", "--")
+
+
+@unittest.skipUnless(DENY, "there is no helper to refuse memfd_secret with")
+class OldOneOnFallback(OldOne):
+    wrap = (DENY, "memfd_secret", "--")
+
+
+class LastFetch(StepsTest):
+    def test_a_worker_dies_before_the_answer_and_nobody_gets_it_again(self):
+        """It was counted: that it is lost is told, and it is never given out twice."""
+        for size in (4, 40000):
+            with self.subTest(size=size):
+                self.begin("used", KILL)
+                self.client().set(b"large", bytes(size), lifetime={"reads": 1})
+                worker = self.client().status().pid
+                with self.assertRaises((Closed, ConnectionError)):
+                    self.client().get(b"large")
+                self.assertTrue(wait_for(lambda: children(self.keeper) not in ([], [worker])))
+                client = self.client()
+                with self.assertRaises(Refused):
+                    client.get(b"large")
+                self.assertEqual(client.get(b"a"), b"value")
 
 
 class CalledOff(StepsTest):

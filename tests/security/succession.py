@@ -11,7 +11,7 @@ from house import PATIENCE, ROOT, Daemon
 
 STOP = ":%d" % signal.SIGSTOP
 
-# Where they stop (daemon/keeper/failpoint.h).
+# Where they stop (daemon/failpoint.h).
 PLACES = ("offered", "accepting", "accepted", "leaving", "left", "shared", "handed", "mapped",
           "opening", "serving", "told")
 
