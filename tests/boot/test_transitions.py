@@ -11,6 +11,7 @@ from machine import BUILD, NOT_FOUND, SERVICE, SOCKET, MachineTest, wait_for
 SURVIVES = {
     "a crash": False,
     "a crash of the worker": True,
+    "a crash of ten workers": False,
     "a kill after an upgrade": False,
     "a restart after an upgrade": True,
     "a restart behind a program that was replaced": True,
@@ -141,6 +142,20 @@ class Transitions(TransitionTest):
 
     def test_a_worker_crashes(self):
         self.crash_worker("11")
+
+    def test_ten_workers_crash(self):
+        """The keeper gives up, tells why, and is started anew with nothing."""
+        for _ in range(10):
+            worker = self.worker()
+            self.ok("sh", "-c", f"kill -11 {worker}")
+            self.assertTrue(wait_for(
+                lambda: self.main_pid() != self.before or self.worker() not in (0, worker)))
+        self.assertTrue(wait_for(lambda: self.main_pid() not in (0, self.before)))
+        self.assertEqual(self.property(SERVICE, "NRestarts"), "1")
+        written = self.journal(f"--unit={SERVICE}")
+        self.assertIn("everything is purged: too many workers have died", written)
+        self.assertIn("status=70", written)
+        self.look_behind("a crash of ten workers")
 
     def test_restart(self):
         self.restart()
