@@ -9,7 +9,7 @@
 #define LOOKS_MAX 2048 /* words of the maps */
 #define SWEEP_RUNS 256
 #define SWEEP_DROPS 32
-#define SWEEP_UNITS ((UINT64_C(2) << 20) / LEDGER_UNIT) /* of a run that is given back */
+#define SWEEP_UNITS ((UINT64_C(1) << 20) / LEDGER_UNIT) /* that are given back */
 
 #define SMALL_UNITS (LEDGER_LARGE / LEDGER_UNIT)
 
@@ -227,15 +227,15 @@ int ledger_take_before(struct ledger *ledger, size_t size, uint64_t *offsetp)
 /* -- giving back --------------------------------------------------------------------------- */
 
 /*
- * The part of a free run from `unit` on that one step gives back. Its first unit has the links, and
- * stays.
+ * The part of a free run from `unit` on that one step gives back, at most so many units. Its first
+ * unit has the links, and stays. Returns where the part ends.
  */
-static uint64_t sweep_run(const struct ledger *ledger, uint64_t begin, uint64_t unit)
+static uint64_t sweep_run(const struct ledger *ledger, uint64_t begin, uint64_t unit, uint64_t most)
 {
 	uint64_t end = run_end(ledger, begin);
 
-	if (end - unit > SWEEP_UNITS)
-		end = unit + SWEEP_UNITS;
+	if (end - unit > most)
+		end = unit + most;
 	pages_drop_whole(
 		ledger, (unit == begin ? unit + 1 : unit) * LEDGER_UNIT, end * LEDGER_UNIT);
 	return end;
@@ -244,16 +244,20 @@ static uint64_t sweep_run(const struct ledger *ledger, uint64_t begin, uint64_t 
 bool ledger_sweep(struct ledger *ledger)
 {
 	uint64_t *swept = &ledger->compaction.swept;
+	uint64_t left = SWEEP_UNITS;
 	unsigned drops = 0;
 
-	for (unsigned i = 0; i < SWEEP_RUNS && drops < SWEEP_DROPS && *swept < ledger->units; i++) {
+	for (unsigned i = 0;
+		i < SWEEP_RUNS && drops < SWEEP_DROPS && left > 0 && *swept < ledger->units; i++) {
 		uint64_t begin = bitmap_before(&ledger->begins, *swept);
+		uint64_t from = *swept;
 
 		if (!run_is_free(ledger, begin)) {
 			*swept = run_end(ledger, begin);
 			continue;
 		}
-		*swept = sweep_run(ledger, begin, *swept);
+		*swept = sweep_run(ledger, begin, from, left);
+		left -= *swept - from;
 		drops++;
 	}
 	if (*swept < ledger->units)

@@ -37,7 +37,7 @@ static struct shared {
 	uint64_t count;
 	uint64_t before; /* bytes of memory that the file takes */
 	uint64_t after;
-	double longest; /* seconds of a step */
+	double longest; /* seconds of a processor that a step has had */
 } * shared;
 
 static struct guard guard;
@@ -162,12 +162,12 @@ static void remove_one(struct vault *vault, int i)
 static void compact(struct vault *vault)
 {
 	for (bool more = true; more; coffer_forget(&coffer)) {
-		double begin = now_s();
+		double begin = busy_s();
 
 		more = vault_compact(vault);
-		if (now_s() - begin > shared->longest)
-			shared->longest = now_s() - begin;
-		shared->seconds += now_s() - begin;
+		if (busy_s() - begin > shared->longest)
+			shared->longest = busy_s() - begin;
+		shared->seconds += busy_s() - begin;
 	}
 }
 
@@ -203,7 +203,7 @@ static void tell_removed(void)
 		(double)shared->bytes / 1e6);
 	printf("  memory in use:         %6.1f MB, compacted %.1f MB\n",
 		(double)shared->before / 1e6, (double)shared->after / 1e6);
-	printf("  compacting:            %6.1f ms in all, the longest step %.0f us\n",
+	printf("  compacting:            %6.1f ms of a processor, the longest step %.0f us\n",
 		shared->seconds * 1e3, shared->longest * 1e6);
 }
 

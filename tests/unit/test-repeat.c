@@ -167,6 +167,35 @@ START_TEST(a_number_that_is_kept_again_has_one_answer)
 }
 END_TEST
 
+static uint64_t dropped;
+
+static void note_drop(void *context, uint64_t place)
+{
+	(void)context;
+	dropped = place;
+}
+
+START_TEST(an_answer_that_the_vault_has_moved_is_dropped_where_it_is)
+{
+	struct asked asked_for = request(1);
+	struct repeat_answer answer = { .version = 1, .place = 160 };
+
+	repeats_free(repeats);
+	ck_assert_int_eq(repeats_new(&repeats, note_drop, NULL), 0);
+	ck_assert(!repeats_moved(repeats, 1000, asked_for.number, 160, 320));
+	ck_assert_int_eq(
+		repeats_keep(repeats, 1000, asked_for.number, asked_for.digest, &answer), 0);
+	/* Another user's, another number's, another place. */
+	ck_assert(!repeats_moved(repeats, 1001, asked_for.number, 160, 320));
+	ck_assert(!repeats_moved(repeats, 1000, request(2).number, 160, 320));
+	ck_assert(!repeats_moved(repeats, 1000, asked_for.number, 176, 320));
+	ck_assert(repeats_moved(repeats, 1000, asked_for.number, 160, 320));
+	ck_assert(!repeats_moved(repeats, 1000, asked_for.number, 160, 480));
+	repeats_clear(repeats);
+	ck_assert_uint_eq(dropped, 320);
+}
+END_TEST
+
 START_TEST(clearing_forgets_every_answer)
 {
 	for (uint32_t uid = 0; uid < 600; uid++)
@@ -287,6 +316,7 @@ int main(void)
 	tcase_add_test(claims, the_last_thousand_answers_of_a_user_are_kept);
 	tcase_add_test(claims, another_users_flood_pushes_nothing_out);
 	tcase_add_test(claims, a_number_that_is_kept_again_has_one_answer);
+	tcase_add_test(claims, an_answer_that_the_vault_has_moved_is_dropped_where_it_is);
 	tcase_add_test(claims, clearing_forgets_every_answer);
 	tcase_add_test(claims, memory_is_bounded_however_many_users_there_are);
 	tcase_add_test(claims, a_user_takes_at_most_64_kib_and_a_silent_one_little);

@@ -212,6 +212,44 @@ START_TEST(a_process_is_told_by_who_numbers_as_the_daemon_does)
 }
 END_TEST
 
+/* A step a turn, until nothing is left to do; what was answered stays so. */
+START_TEST(what_is_left_is_brought_together_between_requests)
+{
+	enum { ALL = 2400, STAY = 8 };
+	struct request last = { 0 };
+	char name[16];
+	unsigned turns = 0;
+
+	for (unsigned i = 0; i < ALL; i++) {
+		book.count = 0;
+		snprintf(name, sizeof(name), "many/%u", i);
+		ck_assert_int_eq(store(&root, name, 1500)->code, 0);
+	}
+	for (unsigned i = 0; i < ALL; i++) {
+		book.count = 0;
+		snprintf(name, sizeof(name), "many/%u", i);
+		if (i % STAY == 0)
+			continue;
+		last = changing(VERB_REMOVE, name);
+		ck_assert_int_eq(code_of(last), 0);
+	}
+	ck_assert_uint_eq(vault_expiry_ms(house.vault), 0);
+	while (vault_expiry_ms(house.vault) == 0 && turns++ < 10000)
+		daemon_expire(&house);
+	ck_assert_uint_eq(vault_expiry_ms(house.vault), UINT64_MAX);
+	ck_assert_uint_gt(turns, 10);
+	ck_assert_uint_lt(turns, 10000);
+	ck_assert_uint_eq(vault_count(house.vault), ALL / STAY);
+	for (unsigned i = 0; i < ALL; i += STAY) {
+		book.count = 0;
+		snprintf(name, sizeof(name), "many/%u", i);
+		ck_assert_int_eq(stat_of(name), 0);
+	}
+	snprintf(name, sizeof(name), "many/%d", ALL - 1);
+	ck_assert_int_eq(code_of(last), 0);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *claims = tcase_create("claims");
@@ -224,5 +262,6 @@ int main(void)
 	tcase_add_test(claims, a_repeated_change_is_made_once);
 	tcase_add_test(claims, what_a_session_stored_for_itself_ends_with_it);
 	tcase_add_test(claims, a_process_is_told_by_who_numbers_as_the_daemon_does);
+	tcase_add_test(claims, what_is_left_is_brought_together_between_requests);
 	return claims_run(claims, "request_lifetime");
 }
