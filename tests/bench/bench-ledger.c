@@ -83,7 +83,7 @@ static double now_s(void)
 
 static void put_one(struct vault *vault, int i, struct span chunk, const uint8_t *key)
 {
-	char name[NAME_SIZE + 1];
+	char name[32];
 	struct vault_put put = { .owner = 1000, .key = key };
 	struct value *value = NULL;
 	uint64_t version;
@@ -151,7 +151,7 @@ static uint64_t in_use(int fd)
 static void remove_one(struct vault *vault, int i)
 {
 	static const struct conditions none;
-	char name[NAME_SIZE + 1];
+	char name[32];
 	uint64_t version;
 
 	snprintf(name, sizeof(name), name_format, i);
