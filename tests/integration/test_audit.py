@@ -101,10 +101,12 @@ class AuditTest(unittest.TestCase):
         self.assertIn(words, self.fails(INTEGRITY, "audit", "verify", *options, str(self.log)))
 
     def wait_for_signature(self):
-        self.assertTrue(wait_for(lambda: self.records()[-1]["type"] == "checkpoint"))
+        self.assertTrue(wait_for(
+            lambda: any("sig" in record for record in self.records()[-1:])))
 
     def some_records(self):
         """Some decisions, all of them signed. Returns the number of the first one."""
+        self.wait_for_signature()  # of the start
         first = len(self.records()) + 1
         for i in range(4):
             self.ok("set", f"web/{i}", stdin=b"value")
