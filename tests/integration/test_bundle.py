@@ -368,7 +368,7 @@ class TakenOver(BundleTest):
         thread = threading.Thread(target=start)
         thread.start()
         self.assertTrue(wait_for(manager.serves))
-        self.assertTrue(wait_for(lambda: children(manager.process.pid)))
+        self.assertTrue(wait_for(lambda: manager.process and children(manager.process.pid)))
         manager.send(signal.SIGTERM)
         thread.join()
         self.assertEqual(manager.gone(), 0)
