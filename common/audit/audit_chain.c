@@ -113,8 +113,25 @@ static int check_signature(struct audit_chain *chain, const struct audit_line *l
 			line->number - chain->last_signed - 1);
 	chain->last_signed = line->number;
 	chain->vouched = is_trusted(chain, chain->key);
-	chain->vouched_once = chain->vouched_once || chain->vouched;
 	return line->renewed ? hand_on_key(chain, line) : 0;
+}
+
+/* Whether who signed last is to be trusted. */
+static int check_trust(struct audit_chain *chain)
+{
+	char digits[KEY_DIGITS];
+
+	if (chain->trusted_count == 0 || chain->vouched)
+		return 0;
+	/* What the daemon itself says is as good as what it has signed. */
+	if (chain->seen && chain->last_signed <= chain->expected.number)
+		return 0;
+	if (chain->last_signed > 0 && chain->keyed)
+		return fail(chain,
+			"record %" PRIu64 " is signed with key %s, which is not one to be trusted",
+			chain->last_signed, write_key(digits, chain->key));
+	return fail(
+		chain, "record %" PRIu64 " and all before it are not signed", chain->head.number);
 }
 
 /* -- links --------------------------------------------------------------------------------- */
@@ -127,14 +144,25 @@ static bool is_first_of_all(const struct audit_line *line)
 		memcmp(line->previous, zeros, sizeof(zeros)) == 0;
 }
 
+/* No signature of the new chain stands behind the one before, and none of that one's before it. */
+static int begin_anew(struct audit_chain *chain)
+{
+	int r = check_trust(chain);
+
+	chain->last_signed = 0;
+	chain->vouched = false;
+	chain->seen = false;
+	return r;
+}
+
 /* A record that no other one is in front of. */
 static int begin(struct audit_chain *chain, const struct audit_line *line)
 {
 	if (is_first_of_all(line)) {
-		chain->last_signed = 0;
-		if (chain->first > 0)
-			tell(chain, AUDIT_NEW_CHAIN, line->number, 0);
-		return 0;
+		if (chain->first == 0)
+			return 0;
+		tell(chain, AUDIT_NEW_CHAIN, line->number, 0);
+		return begin_anew(chain);
 	}
 	if (!is_called(line, "go-on"))
 		return fail(chain,
@@ -275,23 +303,6 @@ int audit_chain_take(struct audit_chain *chain, struct span text, bool whole)
 }
 
 /* -- the end ------------------------------------------------------------------------------- */
-
-static int check_trust(struct audit_chain *chain)
-{
-	char digits[KEY_DIGITS];
-
-	if (chain->trusted_count == 0 || chain->vouched)
-		return 0;
-	/* What the daemon itself says is as good as what it has signed. */
-	if (chain->seen && chain->last_signed <= chain->expected.number)
-		return 0;
-	if (chain->last_signed > 0 && chain->keyed)
-		return fail(chain,
-			"record %" PRIu64 " is signed with key %s, which is not one to be trusted",
-			chain->last_signed, write_key(digits, chain->key));
-	return fail(
-		chain, "record %" PRIu64 " and all before it are not signed", chain->head.number);
-}
 
 /* A file that was moved away ends before what the daemon has written since. */
 static int check_seen(struct audit_chain *chain)

@@ -47,7 +47,6 @@ struct audit_chain {
 	uint8_t trusted[AUDIT_TRUSTED_MAX][AUDIT_KEY_SIZE];
 	size_t trusted_count;
 	bool vouched;                  /* the last signature is of a trusted key */
-	bool vouched_once;             /* one is */
 	bool begins;                   /* the next line is the first one of a file */
 	bool ended;                    /* the last record says that the daemon has ended, */
 	bool moved;                    /* or that the log goes on in another file */

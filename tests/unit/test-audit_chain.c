@@ -448,6 +448,50 @@ START_TEST(a_new_chain_begins_in_a_file_of_its_own_alone)
 }
 END_TEST
 
+/* Who replaces a whole file has no signature behind it, nor one before it that counts. */
+START_TEST(each_of_two_chains_needs_a_trusted_signature_of_its_own)
+{
+	struct audit_head last = head;
+	char honest[LOG_MAX];
+	size_t honest_used = used;
+
+	memcpy(honest, text, used);
+	for (unsigned forged_first = 0; forged_first < 2; forged_first++) {
+		write_log(5, other_seed);
+		begin();
+		ck_assert(audit_chain_trust(&chain, key));
+		chain.expecting = true;
+		chain.expected = last;
+		if (forged_first) {
+			ck_assert_int_eq(take(text, used), 0);
+			audit_chain_begin_file(&chain);
+			ck_assert_int_eq(take(honest, honest_used), -EBADMSG);
+		} else {
+			/* As far as the daemon's own word for the honest one would reach. */
+			ck_assert_int_eq(take(honest, honest_used), 0);
+			audit_chain_begin_file(&chain);
+			ck_assert_int_eq(take(text, begins[RECORDS]), 0);
+			ck_assert_int_eq(audit_chain_end(&chain), -EBADMSG);
+		}
+		ck_assert_msg(names(LAST_SIGNED) && strstr(chain.fault, "not one to be trusted"),
+			"%s", chain.fault);
+	}
+}
+END_TEST
+
+START_TEST(a_chain_without_signature_has_none_of_the_one_before)
+{
+	size_t begin_only = begins[FIRST_SIGNED];
+
+	ck_assert(audit_chain_trust(&chain, key));
+	ck_assert_int_eq(take(text, used), 0);
+	audit_chain_begin_file(&chain);
+	ck_assert_int_eq(take(text, begin_only), 0);
+	ck_assert_int_eq(audit_chain_end(&chain), -EBADMSG);
+	ck_assert_str_eq(chain.fault, "record 1 and all before it are not signed");
+}
+END_TEST
+
 START_TEST(a_key_that_nobody_announced_is_told)
 {
 	add("start", "", other_seed);
@@ -490,6 +534,8 @@ int main(void)
 	tcase_add_test(claims, what_does_not_fit_is_no_line);
 	tcase_add_test(claims, a_log_in_two_files_is_one);
 	tcase_add_test(claims, a_new_chain_begins_in_a_file_of_its_own_alone);
+	tcase_add_test(claims, each_of_two_chains_needs_a_trusted_signature_of_its_own);
+	tcase_add_test(claims, a_chain_without_signature_has_none_of_the_one_before);
 	tcase_add_test(claims, a_key_that_nobody_announced_is_told);
 	return claims_run(claims, "audit_chain");
 }
