@@ -38,6 +38,7 @@ struct audit {
 	struct audit_head before_last;
 	size_t last_size; /* bytes of the last line */
 	size_t used;      /* bytes of the queue */
+	size_t sent;      /* of its first line: those that the file has already */
 	char queue[QUEUE_SIZE];
 };
 
@@ -137,16 +138,13 @@ static void tell_success(struct audit *audit)
 	audit->failed = false;
 }
 
-/* The last whole line of what was written now. */
+/* The last line of those that were written now. */
 static void note_written(struct audit *audit, size_t size)
 {
-	const char *end = memrchr(audit->queue, '\n', size);
-	const char *begin;
+	const char *end = audit->queue + size - 1;
+	const char *begin = memrchr(audit->queue, '\n', size - 1);
 	struct audit_line line;
 
-	if (!end)
-		return;
-	begin = memrchr(audit->queue, '\n', (size_t)(end - audit->queue));
 	begin = begin ? begin + 1 : audit->queue;
 	if (size == audit->used) {
 		audit->written = audit->head;
@@ -157,23 +155,48 @@ static void note_written(struct audit *audit, size_t size)
 	keep_written(audit);
 }
 
+/* So many bytes more are in the file. A line waits until all of it is: it may have to go elsewhere.
+ */
+static void let_go(struct audit *audit, size_t size)
+{
+	const char *end;
+	size_t whole;
+
+	audit->sent += size;
+	end = memrchr(audit->queue, '\n', audit->sent);
+	if (!end)
+		return;
+	whole = (size_t)(end - audit->queue) + 1;
+	note_written(audit, whole);
+	audit->used -= whole;
+	audit->sent -= whole;
+	memmove(audit->queue, audit->queue + whole, audit->used);
+}
+
+/* Half a line is none: a file that is closed now ends with a whole one. */
+static void withdraw_half(struct audit *audit)
+{
+	if (audit->sent > 0 && audit_file_cut(&audit->file, audit->sent) == 0)
+		audit->sent = 0;
+}
+
 /* Writes what waits: all of it, or as much as goes. Returns 0 or a negative errno. */
 static int flush(struct audit *audit)
 {
 	if (audit->used > 0)
 		keep_writing(audit);
 	while (audit->used > 0) {
-		ssize_t size = audit_file_write(&audit->file, audit->queue, audit->used);
+		ssize_t size = audit_file_write(
+			&audit->file, audit->queue + audit->sent, audit->used - audit->sent);
 
 		if (size == 0)
 			size = -EIO;
 		if (size < 0) {
 			tell_failure(audit, (int)size);
+			withdraw_half(audit);
 			return (int)size;
 		}
-		note_written(audit, (size_t)size);
-		audit->used -= (size_t)size;
-		memmove(audit->queue, audit->queue + size, audit->used);
+		let_go(audit, (size_t)size);
 	}
 	tell_success(audit);
 	return 0;
@@ -323,6 +346,7 @@ static void change_file(struct audit *audit, struct audit_file *file)
 		sign(audit, "end", "moved");
 		/* It has had its time: what waits still goes into the next one. */
 		audit_file_close(&audit->file);
+		audit->sent = 0;
 	} else {
 		audit->head = find_head(audit, file);
 		audit->written = audit->head;
@@ -449,13 +473,12 @@ static int add_decision(struct audit *audit, const struct audit_entry *entry)
  */
 static int write_at_once(struct audit *audit, bool allowed)
 {
-	size_t used = audit->used;
 	int r;
 
 	/* The masters' view does not wait for a disk. */
 	coffer_forget(audit->coffer);
 	r = flush(audit);
-	if (r < 0 && allowed && audit->used == used) {
+	if (r < 0 && allowed && audit->used - audit->sent >= audit->last_size) {
 		audit->used -= audit->last_size;
 		audit->head = audit->before_last;
 	}

@@ -177,3 +177,16 @@ ssize_t audit_file_write(const struct audit_file *file, const char *bytes, size_
 	while (written < 0 && errno == EINTR);
 	return written < 0 ? -errno : written;
 }
+
+int audit_file_cut(const struct audit_file *file, size_t size)
+{
+	struct stat stat;
+
+	if (file->fd < 0 || file->stream)
+		return -EBADF;
+	if (fstat(file->fd, &stat) < 0)
+		return -errno;
+	if (stat.st_size < (off_t)size)
+		return -EINVAL;
+	return ftruncate(file->fd, stat.st_size - (off_t)size) < 0 ? -errno : 0;
+}

@@ -38,3 +38,9 @@ void audit_file_close(struct audit_file *file);
 
 /* Writes as much as goes at once. Returns the bytes, or a negative errno. */
 ssize_t audit_file_write(const struct audit_file *file, const char *bytes, size_t size);
+
+/*
+ * Takes back so many bytes at the end, which audit_file_write has written. Returns 0 or a negative
+ * errno: of stderr nothing can be.
+ */
+int audit_file_cut(const struct audit_file *file, size_t size);

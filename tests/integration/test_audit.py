@@ -14,7 +14,8 @@ import unittest
 
 import mgwire
 from daemon import Daemon, wait_for
-from mgctl_case import (DENIED, INTEGRITY, INTERNAL, MEMGUARDD, MGCTL, OK, ROOT, USAGE)
+from mgctl_case import (DENIED, INTEGRITY, INTERNAL, MEMGUARDD, MGCTL, NOT_FOUND, OK,
+                        ROOT, USAGE)
 from strangers import as_nobody, programs_for_all
 
 CONFIGURATION = 78
@@ -527,6 +528,35 @@ class Failing(AuditTest):
         self.assertEqual(self.verify()["records"], len(self.records()))
         self.assertEqual([r["name"] for r in self.decisions() if r["n"] > before],
                          [f"late/{i}" for i in range(5)] + ["late/1"])
+
+    def test_a_line_that_goes_half_and_is_not_done_leaves_nothing(self):
+        self.require()
+        size = self.log.stat().st_size
+        self.limit(size + 100)
+        self.fails(INTERNAL, "set", "a", stdin=b"1")
+        self.assertEqual(self.log.stat().st_size, size)
+        self.limit(resource.RLIM_INFINITY)
+        self.fails(NOT_FOUND, "get", "a")
+        self.assertEqual([r["op"] for r in self.decisions()], ["reload", "get"])
+        self.wait_for_signature()
+        self.assertEqual(self.verify()["records"], len(self.records()))
+
+    def test_half_a_line_goes_whole_into_the_next_file(self):
+        self.some_records()
+        size = self.log.stat().st_size
+        self.limit(size + 100)
+        for i in range(3):
+            self.ok("set", f"late/{i}", stdin=b"1")
+        self.assertEqual(self.log.stat().st_size, size)
+        old = self.folder / "audit.log.1"
+        self.log.rename(old)
+        os.kill(self.daemon.pid, signal.SIGHUP)
+        self.assertTrue(wait_for(self.log.exists))
+        self.wait_for_signature()
+        self.assertEqual([r["name"] for r in self.decisions()],
+                         [f"late/{i}" for i in range(3)])
+        answer = json.loads(self.ok("--json", "audit", "verify", str(old), str(self.log)))
+        self.assertEqual((answer["first"], answer["last"]), (1, self.records()[-1]["n"]))
 
     def test_what_there_is_no_room_for_is_counted(self):
         self.some_records()
