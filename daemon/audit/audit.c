@@ -228,18 +228,39 @@ static int end_line(struct audit *audit, struct audit_draft *draft)
 	return 0;
 }
 
-static void lose_line(struct audit *audit)
+static void lose_lines(struct audit *audit, uint64_t count)
 {
-	audit->lost++;
-	audit->lost_untold++;
+	audit->lost += count;
+	audit->lost_untold += count;
 }
 
-/* There is room again: how many lines there was none for. */
+static void lose_line(struct audit *audit)
+{
+	lose_lines(audit, 1);
+}
+
+/* The chain goes on behind what was written: nothing that waits will be. */
+static void lose_waiting(struct audit *audit)
+{
+	uint64_t count = 0;
+
+	for (size_t i = 0; i < audit->used; i++)
+		count += audit->queue[i] == '\n';
+	lose_lines(audit, count);
+	audit->used = 0;
+	audit->sent = 0;
+	audit->head = audit->written;
+	audit->last_signed = 0;
+	keep_writing(audit);
+}
+
+/* There is room again: how many lines there was none for. Which one it is, is known of an open file
+ * alone. */
 static void tell_lost(struct audit *audit)
 {
 	struct audit_draft draft;
 
-	if (audit->lost_untold == 0 || !begin_line(audit, &draft, "lost"))
+	if (audit->file.fd < 0 || audit->lost_untold == 0 || !begin_line(audit, &draft, "lost"))
 		return;
 	audit_draft_number(&draft, "lost", audit->lost_untold);
 	if (end_line(audit, &draft) == 0)
@@ -367,6 +388,8 @@ void audit_use(struct audit *audit, const struct config *config, struct audit_fi
 	(void)take_key(audit);
 	if (!on && audit->file.fd >= 0) {
 		sign(audit, "end", "off");
+		if (audit->used > 0)
+			lose_waiting(audit);
 		audit_file_close(&audit->file);
 		audit->started = false;
 	}
@@ -402,10 +425,11 @@ void audit_write(struct audit *audit)
 {
 	if (audit->level != AUDIT_OFF && audit->file.fd < 0)
 		try_again(audit);
-	if (audit->used > 0 || audit->lost_untold > 0) {
-		tell_lost(audit);
+	if (audit->file.fd < 0)
+		return;
+	tell_lost(audit);
+	if (audit->used > 0)
 		(void)flush(audit);
-	}
 }
 
 /* -- decisions ----------------------------------------------------------------------------- */

@@ -558,6 +558,23 @@ class Failing(AuditTest):
         answer = json.loads(self.ok("--json", "audit", "verify", str(old), str(self.log)))
         self.assertEqual((answer["first"], answer["last"]), (1, self.records()[-1]["n"]))
 
+    def test_what_waits_when_the_log_is_turned_off_is_lost_and_told(self):
+        self.some_records()
+        self.limit(self.log.stat().st_size + 100)
+        for i in range(3):
+            self.ok("set", f"late/{i}", stdin=b"1")
+        self.say(f"policy-dir = {self.policies}\n")
+        self.ok("reload")
+        self.limit(resource.RLIM_INFINITY)
+        self.say(f"audit = all\naudit-file = {self.log}\n")
+        self.ok("reload")
+        self.ok("set", "web/later", stdin=b"1")
+        self.wait_for_signature()
+        answer = self.verify()
+        self.assertEqual([(n["event"], n.get("count")) for n in answer["notes"]
+                          if n["event"] == "lost"], [("lost", 5)])
+        self.assertEqual(answer["records"], len(self.records()))
+
     def test_what_there_is_no_room_for_is_counted(self):
         self.some_records()
         self.limit(self.log.stat().st_size)
@@ -602,6 +619,43 @@ class Failing(AuditTest):
     def test_without_a_place_for_its_log_no_daemon_begins(self):
         self.assertIn("audit-file: /nowhere/log: No such file",
                       self.cannot_start("--audit-file", "/nowhere/log"))
+
+
+class FailingWorker(AuditTest):
+    """What a worker could not write, when another one follows it."""
+
+    options = ("--keep",)
+
+    def worker(self):
+        return json.loads(self.ok("--json", "status"))["pid"]
+
+    def kill(self, worker):
+        os.kill(worker, signal.SIGKILL)
+        self.assertTrue(wait_for(lambda: self.worker() != worker))
+
+    def lost(self):
+        return [n["count"] for n in self.verify()["notes"] if n["event"] == "lost"]
+
+    def test_a_log_that_cannot_be_opened_for_a_while_goes_on(self):
+        self.some_records()
+        worker = self.worker()
+        os.kill(self.daemon.pid, signal.SIGSTOP)
+        os.kill(worker, signal.SIGKILL)
+        self.log.chmod(0o666)
+        os.kill(self.daemon.pid, signal.SIGCONT)
+        self.assertTrue(wait_for(lambda: self.worker() != worker))
+        self.assertIn("others may write to it", self.daemon.log())
+        for i in range(3):
+            self.ok("set", f"late/{i}", stdin=b"1")
+        time.sleep(1.2)  # it tries again meanwhile
+        self.ok("set", "late/3", stdin=b"1")
+        self.log.chmod(0o600)
+        self.assertTrue(wait_for(lambda: self.ok("ls") and
+                                 self.records()[-1]["type"] == "decision"))
+        self.wait_for_signature()
+        answer = self.verify()
+        self.assertEqual(answer["records"], len(self.records()))
+        self.assertGreaterEqual(sum(self.lost()), 4)
 
 
 class Stderr(unittest.TestCase):
