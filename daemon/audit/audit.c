@@ -358,6 +358,19 @@ void audit_change_key(struct audit *audit, const uint8_t seed[static COFFER_SEED
 
 /* -- files --------------------------------------------------------------------------------- */
 
+/* What the process before us had decided, and did not write, is lost with it. */
+static void take_up(struct audit *audit, const struct audit_file *file)
+{
+	const struct coffer_chain *chain = coffer_chain(audit->coffer);
+
+	audit->head = find_head(audit, file);
+	audit->written = audit->head;
+	if (chain && chain->writing > audit->head.number)
+		lose_lines(audit, chain->writing - audit->head.number);
+	keep_writing(audit);
+	keep_written(audit);
+}
+
 /* The file before says that it ends; the new one goes on with the chain. */
 static void change_file(struct audit *audit, struct audit_file *file)
 {
@@ -369,8 +382,7 @@ static void change_file(struct audit *audit, struct audit_file *file)
 		audit_file_close(&audit->file);
 		audit->sent = 0;
 	} else {
-		audit->head = find_head(audit, file);
-		audit->written = audit->head;
+		take_up(audit, file);
 	}
 	audit->file = *file;
 	*file = AUDIT_FILE_NONE;
@@ -399,6 +411,7 @@ void audit_use(struct audit *audit, const struct config *config, struct audit_fi
 	if (!audit->started)
 		add_keyed_line(audit, "start");
 	audit->started = true;
+	tell_lost(audit);
 	sign(audit, "checkpoint", NULL);
 }
 
@@ -505,6 +518,7 @@ static int write_at_once(struct audit *audit, bool allowed)
 	if (r < 0 && allowed && audit->used - audit->sent >= audit->last_size) {
 		audit->used -= audit->last_size;
 		audit->head = audit->before_last;
+		keep_writing(audit);
 	}
 	return r;
 }

@@ -636,6 +636,18 @@ class FailingWorker(AuditTest):
     def lost(self):
         return [n["count"] for n in self.verify()["notes"] if n["event"] == "lost"]
 
+    def test_lines_that_waited_when_a_worker_died_are_told_as_lost(self):
+        self.some_records()
+        worker = self.worker()
+        resource.prlimit(worker, resource.RLIMIT_FSIZE,
+                         (self.log.stat().st_size, resource.RLIM_INFINITY))
+        for i in range(5):
+            self.ok("set", f"late/{i}", stdin=b"1")
+        self.kill(worker)
+        self.assertEqual(self.ok("get", "late/4"), "1")
+        self.wait_for_signature()
+        self.assertEqual(self.lost(), [5])
+
     def test_a_log_that_cannot_be_opened_for_a_while_goes_on(self):
         self.some_records()
         worker = self.worker()
