@@ -17,20 +17,37 @@
 
 /* -- files ---------------------------------------------------------------------------------- */
 
+/* No line of a log is as long. What is longer ends here, whatever its length: it is none. */
+#define LINE_SIZE 16384
+
+/* Returns the bytes of the next line with its newline, which the last one may lack; 0: there is
+ * none. */
+static size_t read_line(FILE *file, char line[static LINE_SIZE])
+{
+	size_t size = 0;
+	int byte = 0;
+
+	while (byte != '\n' && (byte = getc_unlocked(file)) != EOF)
+		if (size < LINE_SIZE)
+			line[size++] = (char)byte;
+	if (size == LINE_SIZE)
+		line[size - 1] = '\n';
+	return size;
+}
+
 /* Calls `each` with every line. Returns an exit status. */
 static int read_lines(
 	const char *path, int (*each)(void *context, const char *line, size_t size), void *context)
 {
 	FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
-	owning(freep) char *line = NULL;
-	size_t room = 0;
-	ssize_t size;
+	char line[LINE_SIZE];
+	size_t size;
 	int r = 0;
 
 	if (!file)
 		return say_error(MG_INVALID, "%s: %s", path, strerror(errno));
-	while (r == 0 && (size = getline(&line, &room, file)) > 0)
-		r = each(context, line, (size_t)size);
+	while (r == 0 && (size = read_line(file, line)) > 0)
+		r = each(context, line, size);
 	if (r == 0 && ferror(file))
 		r = say_error(MG_INTERNAL, "%s: %s", path, strerror(errno));
 	if (file != stdin)

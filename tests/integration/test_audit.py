@@ -392,6 +392,28 @@ class Changed(AuditTest):
         self.fails(USAGE, "audit", "read", str(self.log))
 
 
+    def test_a_line_of_any_length_is_none_and_takes_no_memory(self):
+        self.some_records()
+
+        def verify():
+            process = subprocess.Popen(
+                [MGCTL, "audit", "verify", "--key", "0" * 64, str(self.log)],
+                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            words = process.stderr.read().decode()
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            process.stderr.close()
+            self.assertEqual(process.returncode, INTEGRITY)
+            return words, usage.ru_maxrss
+
+        self.assertIn("not one to be trusted", (before := verify())[0])
+        count = len(self.lines())
+        os.truncate(self.log, self.log.stat().st_size + (128 << 20))
+        words, most = verify()
+        self.assertIn(f"record {count + 1} (line {count + 1}) was changed: it is no line", words)
+        self.assertLess(most, before[1] + (32 << 10))  # KiB
+
+
 class GoesOn(AuditTest):
     options = ("--keep",)
 
