@@ -125,20 +125,25 @@ static void status_broken(const struct mg_state *state)
 {
 	const struct {
 		uint64_t count;
-		const char *words;
+		const char *one, *many;
 	} rows[] = {
-		{ state->broken, "secrets, which are lost" },
-		{ state->broken_formers, "versions in their grace, which are lost" },
-		{ state->broken_consumed, "consumed names, which are as if never stored" },
-		{ state->broken_streams, "parts of streams, which are lost" },
-		{ state->broken_answers, "remembered answers: a repeat is made anew" },
+		{ state->broken, "secret, which is lost", "secrets, which are lost" },
+		{ state->broken_formers, "version in its grace, which is lost",
+			"versions in their grace, which are lost" },
+		{ state->broken_consumed, "consumed name, which is as if never stored",
+			"consumed names, which are as if never stored" },
+		{ state->broken_streams, "part of a stream, which is lost",
+			"parts of streams, which are lost" },
+		{ state->broken_answers, "remembered answer: a repeat is made anew",
+			"remembered answers: a repeat is made anew" },
 	};
 	const char *title = "broken";
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		if (rows[i].count == 0)
 			continue;
-		answer_row(title, "%" PRIu64 " %s", rows[i].count, rows[i].words);
+		answer_row(title, "%" PRIu64 " %s", rows[i].count,
+			rows[i].count == 1 ? rows[i].one : rows[i].many);
 		title = "";
 	}
 }
@@ -179,9 +184,11 @@ static void status_audit(const struct mg_state *state)
 		return;
 	answer_row("audit", "signed with key %s", write_hex(digits, state->audit_key));
 	if (state->counts)
-		answer_row("", "%" PRIu64 " records", state->audit_record);
+		answer_row("", "%" PRIu64 " record%s", state->audit_record,
+			state->audit_record == 1 ? "" : "s");
 	if (state->audit_lost > 0)
-		answer_row("", "%" PRIu64 " could not be written, and are lost", state->audit_lost);
+		answer_row("", "%" PRIu64 " could not be written, and %s lost", state->audit_lost,
+			state->audit_lost == 1 ? "is" : "are");
 }
 
 static void status_list(const struct mg_state *state, const char *endpoint)

@@ -225,7 +225,7 @@ class Status(UpgradeTest):
 
     def test_what_was_broken_is_told_by_its_kind(self):
         words = self.status(state(broken=5, broken_consumed=1, broken_answers=2))
-        self.assertRegex(words, r"(?m)^broken +5 secrets\b.*\n +1 consumed names\b.*\n +2 remem")
+        self.assertRegex(words, r"(?m)^broken +5 secrets\b.*\n +1 consumed name,.*\n +2 remem")
         self.assertNotIn("versions in their grace", words)
         words = self.status(state(broken_formers=3, broken_streams=4))
         self.assertRegex(words, r"(?m)^broken +3 versions in their grace\b.*\n +4 parts of stre")

@@ -97,11 +97,11 @@ class SetAside(test_keeper.KeeperTest):
         client = self.client()
         self.assertEqual(self.broken(), [1] * 5)
         words = self.mgctl("status").stdout.decode()
-        self.assertRegex(words, r"(?m)^broken +1 secrets, which are lost\n"
-                         r" +1 versions in their grace, which are lost\n"
-                         r" +1 consumed names, which are as if never stored\n"
-                         r" +1 parts of streams, which are lost\n"
-                         r" +1 remembered answers: a repeat is made anew$")
+        self.assertRegex(words, r"(?m)^broken +1 secret, which is lost\n"
+                         r" +1 version in its grace, which is lost\n"
+                         r" +1 consumed name, which is as if never stored\n"
+                         r" +1 part of a stream, which is lost\n"
+                         r" +1 remembered answer: a repeat is made anew$")
         log = self.daemon.log()
         for kind in ("secrets", "versions in their grace", "consumed names", "parts of streams",
                      "remembered answers"):
