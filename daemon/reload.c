@@ -234,6 +234,22 @@ static void take(struct reload *reload, struct daemon *daemon, const struct conf
 	reload->config = *config;
 }
 
+/*
+ * Whatever becomes of the settings: a file that was moved away is left, since what is written to it
+ * may be gone with it.
+ */
+static void reopen_audit(const struct reload *reload, struct daemon *daemon)
+{
+	struct config_fault fault;
+	struct audit_file file;
+
+	if (reload_open_audit(daemon, &reload->config, &file, &fault) < 0)
+		log_error("%s", fault.text);
+	else
+		daemon_audit(daemon, &reload->config, &file);
+	audit_file_close(&file);
+}
+
 int reload_settings(struct reload *reload, struct daemon *daemon, struct config_fault *fault)
 {
 	struct policy_sources sources = { 0 };
@@ -256,6 +272,7 @@ int reload_settings(struct reload *reload, struct daemon *daemon, struct config_
 	} else {
 		policy_book_free(policy);
 		audit_file_close(&file);
+		reopen_audit(reload, daemon);
 	}
 	return r;
 }
