@@ -69,14 +69,14 @@ static void tell_person(
 	const struct mg_backup_count *count = &bundling->count;
 	char secrets[ANSWER_WORDS_MAX];
 	char bytes[ANSWER_WORDS_MAX];
-	char left_out[160] = "";
+	char left_out[200] = "";
 
 	answer_secrets(secrets, count->secrets);
 	answer_bytes(bytes, count->bytes);
 	if (count->left_out > 0)
 		snprintf(left_out, sizeof(left_out),
-			"; %" PRIu64 " left out (session, process-bound or read-limited, or a "
-			"stream)",
+			"; %" PRIu64 " left out (session, process-bound or read-limited, a stream, "
+			"or policy asks for a --reason)",
 			count->left_out);
 	say_done("%s %s (%s) %s %s%s", deed, secrets, bytes, way, file, left_out);
 }

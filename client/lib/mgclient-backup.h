@@ -24,7 +24,7 @@ extern "C" {
 struct mg_backup_count {
 	uint64_t secrets;
 	uint64_t bytes;    /* of their values */
-	uint64_t left_out; /* mg_backup: secrets that the caller may fetch and no bundle takes */
+	uint64_t left_out; /* mg_backup: secrets that the caller may fetch and were passed over */
 };
 
 /* Told behind each secret. */

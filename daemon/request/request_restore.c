@@ -21,6 +21,7 @@ static bool outlives_us(const struct record *record)
 	return !info.stream && !info.left.session && info.left.pid == 0 && info.left.reads == 0;
 }
 
+/* One that may be fetched, if only somebody said why, is left out and counted. */
 static struct policy_verdict may_export(const struct desk *desk, const struct record *record)
 {
 	const struct policy *policy = &desk->daemon->policy;
@@ -75,9 +76,9 @@ static int export_step(struct desk *desk, struct walk *walk)
 			walk->over = true;
 		} else if (r != 0) {
 			return r;
-		} else if (!verdict.allowed) {
+		} else if (!verdict.allowed && verdict.cause != POLICY_BY_SILENCE) {
 			walk->over = !scope_skip(desk, RIGHT_GET, &walk->scope, record);
-		} else if (outlives_us(record)) {
+		} else if (verdict.allowed && outlives_us(record)) {
 			return answer_record(desk, walk, record, &verdict);
 		} else {
 			scope_pass(&walk->scope, record);

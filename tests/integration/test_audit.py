@@ -154,7 +154,9 @@ class Told(AuditTest):
         self.ok("set", "vault/b", stdin=b"1")
         keys = self.folder / "key"
         public = self.ok("backup", "--new-key", str(keys)).strip()
-        self.ok("backup", "--recipient", public, str(self.folder / "one"))
+        result = self.mgctl("backup", "--recipient", public, str(self.folder / "one"))
+        self.assertIn(b"backed up 1 secret (1 byte)", result.stderr)
+        self.assertIn(b"; 1 left out (", result.stderr)
         self.assertEqual([r["name"] for r in self.decisions() if r["op"] == "export"],
                          ["web/a"])
         self.ok("--reason", "weekly", "backup", "--recipient", public,
@@ -494,6 +496,21 @@ class GoesOn(AuditTest):
         answer = json.loads(self.ok("--json", "audit", "verify", str(self.log), str(old)))
         self.assertEqual([n["event"] for n in answer["notes"]],
                          ["begins_later", "new_chain"])
+
+    def test_a_file_that_was_moved_away_is_left_though_the_settings_are_broken(self):
+        self.some_records()
+        old = self.folder / "audit.log.1"
+        self.log.rename(old)
+        self.say("nonsense = 3\n")
+        self.assertIn("unknown key 'nonsense'", self.fails(1, "reload"))
+        self.some_records()
+        last = self.records(old)[-1]
+        self.assertEqual((last["type"], last["why"]), ("end", "moved"))
+        self.ok("audit", "verify", str(old), str(self.log))
+        # And nothing happens where it was not moved.
+        self.fails(1, "reload")
+        self.some_records()
+        self.assertEqual(self.verify()["notes"][1:], [])
 
     def test_a_reload_without_a_move_changes_nothing(self):
         self.some_records()

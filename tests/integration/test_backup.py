@@ -182,7 +182,8 @@ class RoundTrip(BackupTest):
         self.ok("set", self.prefix + "c", "--max-reads", "2", stdin=b"z")
         self.assertEqual(self.said(*write, "-"),
                          "mgctl: backed up 2 secrets (2.001 KiB) to standard output; 1 left out "
-                         "(session, process-bound or read-limited, or a stream)\n")
+                         "(session, process-bound or read-limited, a stream, or policy asks for a "
+                         "--reason)\n")
         for quiet in ("--quiet", "--json"):
             self.assertEqual(self.said(quiet, *write, str(self.bundle)), "")
             self.assertEqual(
