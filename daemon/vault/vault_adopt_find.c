@@ -116,32 +116,26 @@ static bool was_commit(struct adoption *adoption, uint64_t offset, unsigned kind
 	return commit_intact(adoption->vault, offset);
 }
 
-/* And so would what is looked for by no name. Few that were none come as far as to the tag. */
-static bool was_segment(struct adoption *adoption, uint64_t offset, unsigned kind)
-{
-	if (!block_kind_almost(kind, BLOCK_SEGMENT) ||
-		!segment_suspicious(adoption->vault, offset, adoption->given + 1))
-		return false;
-	adoption->looked++;
-	return segment_adoptable(adoption->vault, offset);
-}
+/* What is looked for by no name. */
+struct nameless {
+	unsigned kind;
+	bool (*suspicious)(const struct vault *vault, uint64_t offset, uint64_t highest);
+	bool (*adoptable)(const struct vault *vault, uint64_t offset);
+};
 
-static bool was_chunk(struct adoption *adoption, uint64_t offset, unsigned kind)
-{
-	if (!block_kind_almost(kind, BLOCK_CHUNK) ||
-		!chunk_suspicious(adoption->vault, offset, adoption->given + 1))
-		return false;
-	adoption->looked++;
-	return chunk_adoptable(adoption->vault, offset);
-}
+static const struct nameless any_segment = { BLOCK_SEGMENT, segment_suspicious, segment_adoptable };
+static const struct nameless any_chunk = { BLOCK_CHUNK, chunk_suspicious, chunk_adoptable };
+static const struct nameless any_answer = { BLOCK_ANSWER, answer_suspicious, answer_adoptable };
 
-static bool was_answer(struct adoption *adoption, uint64_t offset, unsigned kind)
+/* And so would those. Few that were none come as far as to the tag. */
+static bool was_nameless(
+	struct adoption *adoption, uint64_t offset, unsigned kind, const struct nameless *what)
 {
-	if (!block_kind_almost(kind, BLOCK_ANSWER) ||
-		!answer_suspicious(adoption->vault, offset, adoption->given + 1))
+	if (!block_kind_almost(kind, what->kind) ||
+		!what->suspicious(adoption->vault, offset, adoption->given + 1))
 		return false;
 	adoption->looked++;
-	return answer_adoptable(adoption->vault, offset);
+	return what->adoptable(adoption->vault, offset);
 }
 
 /* What claims to be nothing of ours. */
@@ -151,10 +145,12 @@ static int look_at_other(struct adoption *adoption, uint64_t offset, unsigned ki
 		return adoption_suspect_record(adoption, offset);
 	if (was_commit(adoption, offset, kind))
 		return adoption_suspect(adoption, LOSS_SECRET, offset);
-	if (was_segment(adoption, offset, kind) || was_chunk(adoption, offset, kind))
+	if (was_nameless(adoption, offset, kind, &any_segment) ||
+		was_nameless(adoption, offset, kind, &any_chunk))
 		return remember(adoption, &adoption->pieces, offset);
-	return was_answer(adoption, offset, kind) ? adoption_suspect(adoption, LOSS_ANSWER, offset)
-						  : 0;
+	return was_nameless(adoption, offset, kind, &any_answer)
+		? adoption_suspect(adoption, LOSS_ANSWER, offset)
+		: 0;
 }
 
 /* What claims to make a batch happen. */
