@@ -470,7 +470,6 @@ static void hold_in_keeper(void)
 	sodium_memzero(key, sizeof(key));
 }
 
-/* A worker that has adopted what there is has told its keeper. */
 static void plant_in_keeper(void)
 {
 	uint8_t *copy;
@@ -486,11 +485,17 @@ static void plant_in_keeper(void)
 		hold_in_keeper();
 }
 
+/*
+ * The second worker has adopted what there is, and tells its keeper. The first one's word may be
+ * looked at late, when there is something already: its successor would be born with it.
+ */
 int __wrap_line_look(int fd, struct line_packet *packet)
 {
+	static unsigned served;
 	int r = __real_line_look(fd, packet);
 
-	if (r == 0 && packet->word == LINE_STATE && packet->number == NOTIFY_READY && shared->there)
+	if (r == 0 && packet->word == LINE_STATE && packet->number == NOTIFY_READY &&
+		++served == 2 && shared->there)
 		plant_in_keeper();
 	return r;
 }
