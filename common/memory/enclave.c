@@ -13,9 +13,6 @@ _Static_assert(ENCLAVE_SALT_SIZE == crypto_generichash_blake2b_SALTBYTES, "BLAKE
 
 static const uint8_t wrap_personal[crypto_generichash_blake2b_PERSONALBYTES] = "mg wrapping key";
 
-/* Every wrapping key is used once: its salt is fresh. So is then the nonce of zeros. */
-static const uint8_t zero_nonce[crypto_secretbox_NONCEBYTES];
-
 #define BLOCK_SIZE 64 /* bytes of key stream that XSalsa20 makes at a time */
 
 /*
@@ -49,31 +46,39 @@ static int open_box(uint8_t *out, const uint8_t *box, size_t size, const uint8_t
 	return crypto_secretbox_open_easy(out, box, size, nonce, key) == 0 ? 0 : -EBADMSG;
 }
 
+/* No message, so that the hash is one block: its key. */
 static int wrapping_key(uint8_t key[ENCLAVE_KEY_SIZE], const uint8_t salt[ENCLAVE_SALT_SIZE],
-	struct enclave_binding binding, struct coffer *coffer, enum coffer_master master)
+	struct coffer *coffer, enum coffer_master master)
 {
 	const struct coffer_view *view = coffer_view(coffer);
-	uint8_t context[16];
 
 	if (!view)
 		return -EKEYEXPIRED;
-	bytes_put64(context, binding.secret);
-	bytes_put64(context + 8, binding.version);
-	crypto_generichash_blake2b_salt_personal(key, ENCLAVE_KEY_SIZE, context, sizeof(context),
+	crypto_generichash_blake2b_salt_personal(key, ENCLAVE_KEY_SIZE, NULL, 0,
 		view->master[master], COFFER_KEY_SIZE, salt, wrap_personal);
 	return 0;
+}
+
+/* Unique whatever it is: the salt is fresh, so every wrapping key is used once. */
+static void wrap_nonce(uint8_t nonce[crypto_secretbox_NONCEBYTES], struct enclave_binding binding)
+{
+	memset(nonce, 0, crypto_secretbox_NONCEBYTES);
+	bytes_put64(nonce, binding.secret);
+	bytes_put64(nonce + 8, binding.version);
 }
 
 int enclave_wrap(uint8_t *out, const uint8_t *secret, size_t size, struct enclave_binding binding,
 	struct coffer *coffer, enum coffer_master master)
 {
+	uint8_t nonce[crypto_secretbox_NONCEBYTES];
 	uint8_t key[ENCLAVE_KEY_SIZE];
 	int r;
 
 	randombytes_buf(out, ENCLAVE_SALT_SIZE);
-	r = wrapping_key(key, out, binding, coffer, master);
+	r = wrapping_key(key, out, coffer, master);
+	wrap_nonce(nonce, binding);
 	if (r == 0)
-		crypto_secretbox_easy(out + ENCLAVE_SALT_SIZE, secret, size, zero_nonce, key);
+		crypto_secretbox_easy(out + ENCLAVE_SALT_SIZE, secret, size, nonce, key);
 	sodium_memzero(key, sizeof(key));
 	return r;
 }
@@ -81,12 +86,13 @@ int enclave_wrap(uint8_t *out, const uint8_t *secret, size_t size, struct enclav
 int enclave_unwrap(uint8_t *out, const uint8_t *wrapped, size_t size,
 	struct enclave_binding binding, struct coffer *coffer, enum coffer_master master)
 {
+	uint8_t nonce[crypto_secretbox_NONCEBYTES];
 	uint8_t key[ENCLAVE_KEY_SIZE];
-	int r = wrapping_key(key, wrapped, binding, coffer, master);
+	int r = wrapping_key(key, wrapped, coffer, master);
 
+	wrap_nonce(nonce, binding);
 	if (r == 0)
-		r = open_box(
-			out, wrapped + ENCLAVE_SALT_SIZE, ENCLAVE_TAG_SIZE + size, zero_nonce, key);
+		r = open_box(out, wrapped + ENCLAVE_SALT_SIZE, ENCLAVE_TAG_SIZE + size, nonce, key);
 	sodium_memzero(key, sizeof(key));
 	return r;
 }

@@ -32,10 +32,10 @@ struct enclave_binding {
 };
 
 /*
- * Wraps `size` bytes under a master: a one-time key is derived from the master, a fresh salt and
- * the binding (keyed BLAKE2b with salt and personalisation), and crypto_secretbox seals under it
- * with a nonce of zeros. `out` has room for ENCLAVE_WRAP_SIZE(size). Returns 0, or -EKEYEXPIRED
- * when the coffer is destroyed.
+ * Wraps `size` bytes under a master: a one-time key is derived from the master and a fresh salt
+ * (keyed BLAKE2b with salt and personalisation, of no message), and crypto_secretbox seals under it
+ * with the binding as its nonce. `out` has room for ENCLAVE_WRAP_SIZE(size). Returns 0, or
+ * -EKEYEXPIRED when the coffer is destroyed.
  */
 int enclave_wrap(uint8_t *out, const uint8_t *secret, size_t size, struct enclave_binding binding,
 	struct coffer *coffer, enum coffer_master master);

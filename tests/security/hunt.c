@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/bytes.h"
 #include "tests/security/slide.h"
 
 /*
@@ -219,11 +220,16 @@ static void recognise(struct hunt *hunt, const struct source *source, uint8_t *k
 
 /* -- trying -------------------------------------------------------------------------------- */
 
-/* A wrapped key is a chunk under the wrapping key, with a nonce of zeros. */
+/* A wrapped key is a box under the wrapping key, with what it is bound to as its nonce. */
 static bool unwraps(const struct target *target, const uint8_t *key)
 {
-	return enclave_check_chunk(target->wrapped + ENCLAVE_SALT_SIZE,
-		       target->size + ENCLAVE_TAG_SIZE, 0, false, key) == 0;
+	uint8_t nonce[crypto_secretbox_NONCEBYTES] = { 0 };
+	uint8_t inside[sizeof(struct channel_keys)];
+
+	bytes_put64(nonce, target->binding.secret);
+	bytes_put64(nonce + 8, target->binding.version);
+	return crypto_secretbox_open_easy(inside, target->wrapped + ENCLAVE_SALT_SIZE,
+		       target->size + ENCLAVE_TAG_SIZE, nonce, key) == 0;
 }
 
 static bool opens_frame(const struct fact_frame *frame, const uint8_t *key)

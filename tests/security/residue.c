@@ -131,9 +131,9 @@ static void know(struct needles *needles, const char *name, const void *bytes, s
 }
 
 /* XSalsa20 makes a key of its own from key and nonce, and from that one the key of the tag. */
-static void know_cipher(struct needles *needles, const char *name, const uint8_t *key, bool final)
+static void know_cipher(struct needles *needles, const char *name, const uint8_t *key,
+	const uint8_t nonce[static crypto_secretbox_NONCEBYTES])
 {
-	uint8_t nonce[crypto_secretbox_NONCEBYTES] = { [8] = final };
 	uint8_t derived[32];
 
 	know(needles, name, key, ENCLAVE_KEY_SIZE);
@@ -148,14 +148,14 @@ static void know_wrapping(struct needles *needles, const uint8_t *salt,
 	struct enclave_binding binding, const uint8_t *master)
 {
 	static const uint8_t personal[crypto_generichash_blake2b_PERSONALBYTES] = "mg wrapping key";
-	uint8_t context[16];
+	uint8_t nonce[crypto_secretbox_NONCEBYTES] = { 0 };
 	uint8_t key[ENCLAVE_KEY_SIZE];
 
-	bytes_put64(context, binding.secret);
-	bytes_put64(context + 8, binding.version);
-	crypto_generichash_blake2b_salt_personal(key, sizeof(key), context, sizeof(context), master,
-		COFFER_KEY_SIZE, salt, personal);
-	know_cipher(needles, "a wrapping key", key, false);
+	bytes_put64(nonce, binding.secret);
+	bytes_put64(nonce + 8, binding.version);
+	crypto_generichash_blake2b_salt_personal(
+		key, sizeof(key), NULL, 0, master, COFFER_KEY_SIZE, salt, personal);
+	know_cipher(needles, "a wrapping key", key, nonce);
 }
 
 static void know_masters(struct needles *needles, struct stage *stage)
@@ -222,6 +222,7 @@ static void know_channel(struct needles *needles, const struct stage *stage)
 /* The stage as it is now; the look at it is our own copy's business. */
 static void know_all(struct needles *needles, const struct stage *stage)
 {
+	static const uint8_t final_nonce[crypto_secretbox_NONCEBYTES] = { [8] = true };
 	struct stage *copy = malloc(sizeof(*copy));
 
 	if (!copy)
@@ -232,7 +233,7 @@ static void know_all(struct needles *needles, const struct stage *stage)
 	copy->coffer.guard = &copy->guard;
 	copy->coffer.viewing = copy->coffer.derived = false;
 	know_masters(needles, copy);
-	know_cipher(needles, "the data key", copy->key, true);
+	know_cipher(needles, "the data key", copy->key, final_nonce);
 	know(needles, "the value", copy->plain, sizeof(copy->plain));
 	know(needles, "a drawn key", copy->drawn, sizeof(copy->drawn));
 	know_channel(needles, copy);

@@ -124,6 +124,9 @@ START_TEST(what_is_handed_over_is_the_same)
 }
 END_TEST
 
+#define TEXT_OF(number) #number
+#define TEXT(number) TEXT_OF(number)
+
 static const struct {
 	uint32_t version;
 	const char *text; /* %s: the socket's place */
@@ -140,7 +143,8 @@ static const struct {
 		"does not read keys of format 1 and a ledger of format 1" },
 	{ HANDOVER_VERSION, "1 7 0 1 %s",
 		"does not read keys of format 1 and a ledger of format 7" },
-	{ HANDOVER_VERSION, "1 2 0 1 /elsewhere", "another path than /elsewhere" },
+	{ HANDOVER_VERSION, "1 " TEXT(LEDGER_FORMAT) " 0 1 /elsewhere",
+		"another path than /elsewhere" },
 };
 
 START_TEST(an_offer_that_cannot_be_taken_is_refused_with_words)

@@ -263,10 +263,11 @@ static void refused(void)
 
 START_TEST(a_file_that_is_no_ledger_is_refused_and_left_alone)
 {
-	static const uint8_t head[16] = "mgledger\2";
 	static const char text[4096] = "a text of a page";
+	uint8_t head[16] = "mgledger";
 	uint8_t other[16];
 
+	head[8] = LEDGER_FORMAT;
 	write_at(0, text, sizeof(text));
 	refused();
 	/* The head has been overwritten, and not what is behind it. */
