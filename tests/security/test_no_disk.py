@@ -6,14 +6,16 @@ with which one could."""
 
 import os
 import re
+import shlex
 import subprocess
 import unittest
 
-from daemon import Daemon
-from disk_case import PLANTED, SECONDS, Traced, found_in
+from daemon import Daemon, wait_for
+from disk_case import BOUND, PLANTED, SECONDS, Traced, found_in
 from mgwire import Client
 
 KILLS = 30
+ENDED = re.compile(r"exited with 0 \+\+\+\n\Z")
 
 
 class Disk(Traced):
@@ -49,6 +51,27 @@ class Disk(Traced):
                            log.count(b"serves again"))
         self.assertGreater(trace.seen["log"], KILLS)
         self.assertGreater(trace.seen["socket"], sum(visitor.done for visitor in visitors))
+
+    def test_the_kills_of_every_moment(self):
+        """The test of the keeper, all of it, with a daemon that is traced."""
+        program = self.folder / "memguardd"
+        program.write_text("#!/bin/sh\nexec %s \"$@\"\n" % shlex.join(
+            self.around() + [os.environ["MEMGUARDD"]]))
+        program.chmod(0o755)
+        done = subprocess.run([os.environ["KEEPER_TEST"]], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, text=True, check=False,
+                              env={**os.environ, "MEMGUARDD": str(program)}, timeout=SECONDS * 3)
+        self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertTrue(wait_for(lambda: ENDED.search(self.path.read_text(errors="replace"))))
+        told = self.path.read_text(errors="replace")
+        sockets = set(BOUND.findall(told))
+        self.assertEqual(len(sockets), 1)
+        trace = self.trace("/memfd:log", sockets.pop())
+        self.assertEqual((trace.faults, os.listdir(self.empty)), ([], []))
+        deaths = told.count('"memguardd: the worker died')
+        self.assertGreaterEqual(deaths, 100 if os.environ["SANITIZED"] else 1000)
+        # Who was killed before it called anything is in no trace.
+        self.assertGreater(len(trace.pids), deaths * 9 // 10)
 
     def test_an_audit_log_has_names_and_no_value(self):
         audit = self.folder / "audit"
