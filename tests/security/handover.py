@@ -32,12 +32,19 @@ MAPPED_BY = {
     "serving": {"old", "new", "new worker"},
     "told": {"old", "new", "new worker"},
     "done": {"new", "new worker"},
+    # When the new program has died, and when a worker has.
+    "fallen": {"old"},
+    "died": {"old"},
+    "reopening": {"old", "old worker"},
+    "resumed": {"old", "old worker"},
 }
 
-AFTER = ("serving", "told", "done")
+TAKEN_OVER = ("serving", "told", "done")
+AFTER = TAKEN_OVER + ("resumed",)
 
 # Where memory is read that is only locked: there is much to be tried in it.
-READ_UNDER_MLOCK = ("before", "accepted", "left", "shared", "mapped", "opening", "done")
+READ_UNDER_MLOCK = ("before", "accepted", "left", "shared", "mapped", "opening", "done", "fallen",
+                    "died", "reopening", "resumed")
 
 # The worker is in the midst of requests: it has keys in its registers, and in locked memory.
 AT_WORK = ("offered", "accepted")
@@ -140,8 +147,8 @@ class Handed(Cases):
             faults += self.judge_parted(phase, scan)
         return faults
 
-    def look(self, place, daemon, load, files, fallback):
-        phase = place + ", mlock" * fallback
+    def look(self, place, daemon, load, files, fallback, what=""):
+        phase = what + place + ", mlock" * fallback
         faults = self.walk_at(phase, place, daemon, files)
         if not fallback or place in READ_UNDER_MLOCK:
             faults += self.scan_at(phase, place, daemon, load, fallback)
@@ -184,9 +191,32 @@ class Handed(Cases):
             with Load(self.settings, daemon, LARGE) as load:
                 load.rounds(1)
                 time.sleep(REMASK_PAUSE)
-                for place in AFTER:
+                for place in TAKEN_OVER:
                     faults += self.look(place, daemon, load, files, fallback)
                     next(steps, None)
+        return faults
+
+    # -- an upgrade that fails, and a death
+
+    def interrupted(self, begin, fallback):
+        """Until the worker that comes then is at rest. Only `begin` knows what has happened."""
+        files = set()
+        what = begin.__name__.replace("_", " ") + ", "
+        with Succession(self.settings, self.settings.stopping, fallback=fallback) as daemon:
+            with Load(self.settings, daemon, LARGE) as load:
+                load.rounds(2)
+                time.sleep(REMASK_PAUSE)
+                faults = self.look("before", daemon, load, files, fallback, what)
+                load.begin()
+                for place in begin(daemon):
+                    if place == "resumed":
+                        break
+                    faults += self.look(place, daemon, load, files, fallback, what)
+                load.lost()
+            with Load(self.settings, daemon, LARGE) as load:
+                load.rounds(1)
+                time.sleep(REMASK_PAUSE)
+                faults += self.look("resumed", daemon, load, files, fallback, what)
         return faults
 
     # -- a restart

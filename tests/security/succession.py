@@ -171,6 +171,44 @@ class Succession(Daemon):
         self.pid = new
         yield "done"
 
+    def upgrade_that_fails(self):
+        """The new program dies when it has the keys. What is upgrade's is gone through as there."""
+        for place in self.upgrade():
+            if place == "mapped":
+                break
+        old, new = self.members["old"], self.members["new"]
+        os.kill(new, signal.SIGKILL)
+        self.wait_for(self.members["between"], "Z")
+        yield "fallen"
+
+        yield from self.resume()
+
+    def death(self):
+        """Of a worker; who forks the next one stands still when it has died."""
+        old, worker = self.members["old"], self.members["old worker"]
+        self.hold(old)
+        os.kill(worker, signal.SIGKILL)
+        self.wait_for(worker, "Z")
+        yield "died"
+
+        yield from self.resume()
+
+    def resume(self):
+        """The old keeper finds somebody dead."""
+        old = self.members["old"]
+        dead = set(children(old))
+        served = self.words().count("serves again")
+        self.go_on(old)
+        wait_until(lambda: set(children(old)) - dead, "there is no other worker", self.words)
+        worker = self.members["old worker"] = (set(children(old)) - dead).pop()
+        self.stands(worker)
+        yield "reopening"
+
+        self.go_on(worker)
+        wait_until(lambda: self.words().count("serves again") > served, "no other worker serves",
+                   self.words)
+        yield "resumed"
+
     def next_worker(self, number=signal.SIGKILL):
         """The next one stops where every worker does."""
         before = self.worker()
