@@ -241,6 +241,16 @@ struct verdict {
 	struct span rule;
 };
 
+/* What became of a name; as the wire has it. The last one is no event there. */
+enum event_kind {
+	EVENT_NONE,
+	EVENT_SET,
+	EVENT_REMOVE,
+	EVENT_EXPIRE,
+	EVENT_PURGE,
+	EVENT_LOST, /* events are forgotten, or were never told */
+};
+
 enum body {
 	BODY_NONE,
 	BODY_VALUE,

@@ -34,6 +34,7 @@ enum block_kind {
 	BLOCK_ANSWER = 0xe5cd,
 	BLOCK_STAGED = 0xe6ce, /* a record once it is published, and listed by a commit before */
 	BLOCK_COMMIT = 0xe7cf,
+	BLOCK_EVENTS = 0xedd5, /* what was told of changes */
 };
 
 static inline enum block_kind block_kind(const void *bytes)

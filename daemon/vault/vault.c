@@ -209,6 +209,7 @@ static void abandon(struct vault *vault, const struct draft *draft)
 		vault_give(vault, draft->offset);
 	if (draft->former != 0)
 		rotation_undo(vault, draft->former);
+	events_drop(vault);
 }
 
 /* What a header names as its place: the one extent, or a table. */
@@ -301,6 +302,8 @@ int vault_make_way(struct vault *vault, uint64_t offset, uint64_t tombstone)
 static int publish(struct vault *vault, const struct draft *draft)
 {
 	promise_write(vault, draft->version, vault->sequence + 1, 0);
+	event_write(vault, EVENT_SET, draft->put->name, draft->version,
+		(struct event_cause){ .by = vault->sequence + 1 });
 	if (vault_make_way(vault, draft->offset, draft->tombstone) < 0)
 		return STATUS_LIMIT;
 	if (draft->old)
@@ -308,6 +311,7 @@ static int publish(struct vault *vault, const struct draft *draft)
 	else if (index_insert(vault->index, draft->put->name, draft->offset) < 0)
 		return STATUS_LIMIT;
 	vault_count_on(vault);
+	events_count(vault);
 	formers_follow(vault, draft->offset);
 	lifetime_begin(vault, draft->offset, draft->put, draft->old_offset);
 	batches_disturb(vault, draft->put->name);
@@ -457,19 +461,23 @@ int vault_remove(struct vault *vault, struct span name, const struct conditions 
 	if (intact)
 		promise_write(vault, version, 0, get_number(header->sequence));
 	if (intact) {
-		vault_take_out(vault, offset, true);
+		vault_take_out(vault, offset, true, EVENT_REMOVE);
 		return 0;
 	}
+	/* It is found by nobody any more, whether it is taken out or not. */
+	event_write(vault, EVENT_REMOVE, name, 0, (struct event_cause){ .by = vault->sequence });
 	vault_take_out_damaged(vault, name, offset);
+	events_count(vault);
 	return 0;
 }
 
 /* The record goes first: without it, its formers are nobody's. */
-void vault_take_out(struct vault *vault, uint64_t offset, bool intact)
+void vault_take_out(struct vault *vault, uint64_t offset, bool intact, enum event_kind kind)
 {
 	const struct header *header = record_header(vault, offset);
 	uint64_t secret = get_number(header->secret);
 	bool former = header->flags & RECORD_FORMER;
+	bool told = event_write_end(vault, kind, offset);
 
 	if (former) {
 		former_drop(vault, offset);
@@ -478,6 +486,8 @@ void vault_take_out(struct vault *vault, uint64_t offset, bool intact)
 		batches_disturb(vault, record_name(header));
 	}
 	record_retire(vault, offset, intact);
+	if (told)
+		events_count(vault);
 	if (!former)
 		formers_end(vault, secret);
 }
@@ -538,52 +548,4 @@ int vault_put_stream(
 	*idp = sequence;
 	batches_disturb(vault, name);
 	return 0;
-}
-
-/* -- purge --------------------------------------------------------------------------------- */
-
-static void purge_record(void *context, uint64_t offset)
-{
-	record_retire(context, offset, record_well_formed(context, offset));
-}
-
-void vault_purge_record(struct vault *vault, struct record *record)
-{
-	uint64_t offset = record->offset;
-
-	record->purged = true;
-	formers_doom(vault, get_number(record_header(vault, offset)->secret));
-	vault_take_out(vault, offset, true);
-}
-
-static void mark_pinned(struct vault *vault)
-{
-	for (size_t i = 0; i < PIN_CHAINS; i++)
-		for (struct record *at = vault->pinned[i]; at; at = at->next)
-			at->purged = true;
-	if (vault->spare)
-		vault->spare->purged = true;
-}
-
-void vault_purge(struct vault *vault)
-{
-	struct coffer_notes *notes = coffer_notes(vault->coffer);
-
-	/* Who adopts what we leave of it knows that it is no loss. */
-	if (notes)
-		atomic_store(&notes->purging, 1);
-	coffer_replace(vault->coffer, COFFER_VAULT);
-	mark_pinned(vault);
-	for (struct value *value = vault->values; value; value = value->next) {
-		value_empty(vault, value);
-		value->purged = true;
-	}
-	batches_purge(vault);
-	/* The headers cannot be checked any more: blocks are held against the ledger's maps. */
-	index_each(vault->index, purge_record, vault);
-	index_clear(vault->index);
-	formers_purge(vault);
-	answers_purge(vault);
-	if (notes)
-		atomic_store(&notes->purging, 0);
 }

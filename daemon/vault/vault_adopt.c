@@ -255,11 +255,12 @@ static void set_kinds(struct vault *vault, const struct offsets *offsets, enum b
 }
 
 /* Formers come last in a list and go first; with a secret go all of its formers. */
-static void take_out(struct vault *vault, const struct offsets *offsets, bool intact)
+static void take_out(
+	struct vault *vault, const struct offsets *offsets, bool intact, enum event_kind kind)
 {
 	for (size_t i = offsets->count; i > 0; i--)
 		if (record_well_formed(vault, offsets->at[i - 1]))
-			vault_take_out(vault, offsets->at[i - 1], intact);
+			vault_take_out(vault, offsets->at[i - 1], intact, kind);
 }
 
 static const struct vault *sorted_vault;
@@ -285,6 +286,15 @@ static int adopt_tombstones(struct adoption *adoption)
 	return r;
 }
 
+/*
+ * Whether names lead elsewhere now, and nothing was told of it: what was lost, and what is
+ * published here of a batch.
+ */
+static bool names_have_changed(const struct adoption *adoption)
+{
+	return adoption->staged.count > 0 || adoption->vault->lost[LOSS_SECRET] > 0;
+}
+
 static int adopt(struct adoption *adoption, struct coffer_notes *notes)
 {
 	struct vault *vault = adoption->vault;
@@ -305,11 +315,14 @@ static int adopt(struct adoption *adoption, struct coffer_notes *notes)
 	if (r == 0)
 		r = adopt_tombstones(adoption);
 	if (r == 0)
+		events_adopt(vault, adoption->events, adoption->highest);
+	if (r == 0)
 		r = ledger_let_write(vault->ledger);
 	/* Up to here nothing is changed, from here on nothing fails. */
 	if (r < 0)
 		return r;
 	adoption_count_losses(adoption);
+	events_settle(vault, names_have_changed(adoption));
 	set_kinds(vault, &adoption->older, BLOCK_NOTHING);
 	set_kinds(vault, &adoption->staged, BLOCK_RECORD);
 	/* The commit's number is given away, whether anything else shows it or not. */
@@ -317,8 +330,8 @@ static int adopt(struct adoption *adoption, struct coffer_notes *notes)
 	atomic_store(&notes->number, vault->sequence);
 	set_kinds(vault, &adoption->commits, BLOCK_NOTHING);
 	ledger_settle(vault->ledger);
-	take_out(vault, &adoption->broken, false);
-	take_out(vault, &adoption->over, true);
+	take_out(vault, &adoption->broken, false, EVENT_NONE);
+	take_out(vault, &adoption->over, true, EVENT_EXPIRE);
 	streams_settle(vault);
 	tombstones_settle(vault);
 	return 0;

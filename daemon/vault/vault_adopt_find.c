@@ -199,6 +199,18 @@ static int look_at_answer(struct adoption *adoption, uint64_t offset)
 		: 0;
 }
 
+/* There is one, and nothing begins in it. */
+static int look_at_events(struct adoption *adoption, uint64_t offset, uint64_t *sizep)
+{
+	uint64_t size;
+
+	if (events_adoptable(adoption->vault, offset, &size)) {
+		adoption->events = offset;
+		*sizep = size;
+	}
+	return 0;
+}
+
 static int look_at(struct adoption *adoption, uint64_t offset, uint64_t *sizep)
 {
 	struct vault *vault = adoption->vault;
@@ -220,6 +232,9 @@ static int look_at(struct adoption *adoption, uint64_t offset, uint64_t *sizep)
 	case BLOCK_COMMIT:
 		adoption->looked++;
 		return look_at_commit(adoption, offset);
+	case BLOCK_EVENTS:
+		adoption->looked++;
+		return look_at_events(adoption, offset, sizep);
 	default:
 		return look_at_other(adoption, offset, kind);
 	}

@@ -25,6 +25,7 @@ struct adoption {
 	struct offsets answers;
 	struct offsets commits;
 	struct offsets staged; /* records that are to be published */
+	uint64_t events;       /* where the ring of events lies; 0: there is none */
 };
 
 /* Of the record there. */
@@ -53,6 +54,9 @@ int adoption_find_blocks(struct adoption *adoption);
 void adoption_count_losses(struct adoption *adoption);
 
 /* -- whether a block is what it says (vault_answer.c, vault_stream_adopt.c) ---------------- */
+
+/* Whether a record that is found by its name has that sequence number. */
+bool vault_has_sequence(const struct vault *vault, uint64_t sequence);
 
 /* Whether a block of its kind is an answer. Touches the ledger key. */
 bool answer_adoptable(const struct vault *vault, uint64_t offset);

@@ -189,7 +189,6 @@ static int by_order(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Whether there is still a record of that sequence number. */
 struct search {
 	const struct vault *vault;
 	uint64_t sequence;
@@ -204,16 +203,23 @@ static void look_for(void *context, uint64_t offset)
 	search->found = search->found || get_number(header->sequence) == search->sequence;
 }
 
+bool vault_has_sequence(const struct vault *vault, uint64_t sequence)
+{
+	struct search search = { .vault = vault, .sequence = sequence };
+
+	index_each(vault->index, look_for, &search);
+	return search.found;
+}
+
 /* Whether the change of the last answer was made: the process ended before it could say so. */
 static bool was_made(const struct vault *vault, const struct answer_block *answer, uint64_t highest)
 {
-	struct search search = { .vault = vault, .sequence = get_number(answer->target) };
+	uint64_t target = get_number(answer->target);
 
-	if (search.sequence == 0)
+	if (target == 0)
 		return get_number(answer->sequence) <= highest ||
 			stream_was_ended_by(vault, answer->number);
-	index_each(vault->index, look_for, &search);
-	return !search.found;
+	return !vault_has_sequence(vault, target);
 }
 
 /* Whoever moved one may have ended before the old place was wiped. */

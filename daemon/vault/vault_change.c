@@ -165,16 +165,23 @@ static int begin_move(struct vault *vault, const struct vault_move *move, uint64
 }
 
 /* The secret is under both names then, until the old record is wiped. */
-static int publish_under(struct vault *vault, struct span name, uint64_t offset, uint64_t tombstone)
+static int publish_under(
+	struct vault *vault, const struct vault_move *move, uint64_t offset, uint64_t tombstone)
 {
-	promise_write(
-		vault, get_number(record_header(vault, offset)->version), vault->sequence + 1, 0);
+	uint64_t version = get_number(record_header(vault, offset)->version);
+	struct event_cause cause = { .by = vault->sequence + 1 };
+
+	promise_write(vault, version, vault->sequence + 1, 0);
+	event_write(vault, EVENT_REMOVE, move->name, version, cause);
+	event_write(vault, EVENT_SET, move->to, version, cause);
 	if (vault_make_way(vault, offset, tombstone) < 0 ||
-		index_insert(vault->index, name, offset) < 0) {
+		index_insert(vault->index, move->to, offset) < 0) {
 		vault_give(vault, offset);
+		events_drop(vault);
 		return STATUS_LIMIT;
 	}
 	vault_count_on(vault);
+	events_count(vault);
 	return 0;
 }
 
@@ -193,7 +200,7 @@ int vault_move(struct vault *vault, const struct vault_move *move, uint64_t *ver
 	bytes_put32(record_header(vault, copy)->owner, move->owner);
 	r = seal_copy(vault, copy);
 	if (r == 0)
-		r = publish_under(vault, move->to, copy, tombstone);
+		r = publish_under(vault, move, copy, tombstone);
 	if (r != 0)
 		return r;
 	index_remove(vault->index, move->name, offset);

@@ -7,6 +7,7 @@
 #include "daemon/vault/index.h"
 #include "daemon/vault/term.h"
 #include "daemon/vault/vault.h"
+#include "daemon/vault/vault_event_inside.h"
 
 /* What the vault's own files share: how a record lies in the ledger, and what hangs on it. */
 
@@ -173,6 +174,7 @@ struct vault {
 	void *family_tree;       /* the same, by the secrets' numbers */
 	struct batch *batches;
 	struct progress progress; /* of compacting */
+	struct events events;
 	vault_moved_fn answer_moved;
 	void *keeper; /* of the answers */
 	/* In a stream, or by a batch; may be NULL. */
@@ -350,10 +352,10 @@ int vault_write_apart(struct vault *vault, struct value **valuep, const struct v
 	uint64_t version, uint64_t *offsetp);
 
 /*
- * Takes out a record whose header is right, and its formers, wherever it is found. Whether it is
- * `intact` is as for record_retire.
+ * Takes out a record whose header is right, and its formers, wherever it is found; what is told of
+ * it is an event of this kind. Whether it is `intact` is as for record_retire.
  */
-void vault_take_out(struct vault *vault, uint64_t offset, bool intact);
+void vault_take_out(struct vault *vault, uint64_t offset, bool intact, enum event_kind kind);
 
 /* The same for one whose header was overwritten. */
 void vault_take_out_damaged(struct vault *vault, struct span name, uint64_t offset);

@@ -276,14 +276,19 @@ static int consume(struct vault *vault, uint64_t offset)
 	struct owner *owner = take_owner(vault, bytes_get32(old->owner));
 	struct term_of of = { .deadline_ms = number_at_most(vault->now() + TOMBSTONE_MS) };
 	uint64_t tombstone;
-	int r = owner ? write_tombstone(vault, old, of.deadline_ms, &tombstone) : STATUS_LIMIT;
+	int r;
 
+	event_write(vault, EVENT_EXPIRE, record_name(old), get_number(old->version),
+		(struct event_cause){ .by = vault->sequence + 1 });
+	r = owner ? write_tombstone(vault, old, of.deadline_ms, &tombstone) : STATUS_LIMIT;
 	if (r != 0) {
+		events_drop(vault);
 		if (owner && holder_count(owner->holder) == 0)
 			forget_owner(owner);
 		return r;
 	}
 	vault_count_on(vault);
+	events_count(vault);
 	index_replace(vault->index, record_name(old), offset, tombstone);
 	batches_disturb(vault, record_name(old));
 	record_retire(vault, offset, true);
@@ -438,7 +443,7 @@ void vault_end_record(struct vault *vault, uint64_t offset)
 	if (!record_intact(vault, offset))
 		record_lose(vault, offset);
 	else
-		vault_take_out(vault, offset, true);
+		vault_take_out(vault, offset, true, EVENT_EXPIRE);
 }
 
 bool vault_expire(struct vault *vault)

@@ -450,8 +450,11 @@ static void publish_apart(struct vault *vault, struct batch *batch, uint64_t off
 		record_retire(vault, offset, true);
 		return;
 	}
+	event_write(vault, EVENT_SET, name, get_number(header->version),
+		(struct event_cause){ .by = get_number(header->sequence) });
 	succeed(vault, name, offset, found, old);
 	block_set_kind(header, BLOCK_RECORD);
+	events_count(vault);
 	batches_disturb(vault, name);
 	if (vault->on_change)
 		vault->on_change(vault->context, name);

@@ -16,6 +16,9 @@
 
 #define KNOWN_MAX 8
 
+/* Cells of the ring of events: more than an operation has, and its preparation. */
+#define STEP_EVENTS 48
+
 static _Alignas(KEYS_ROOM) uint8_t keys[KEYS_ROOM];
 static _Alignas(KEYS_ROOM) uint8_t next_keys[KEYS_ROOM]; /* of the process that adopts */
 
@@ -72,6 +75,7 @@ static inline void set_up_steps(void)
 	ck_assert_int_eq(vault_new(&vault, &rig.coffer, ledger_fd), 0);
 	stopped_ms = boot_ms();
 	vault->now = stopped;
+	ck_assert_int_eq(events_make(vault, STEP_EVENTS), 0);
 	known_count = 0;
 }
 
@@ -87,6 +91,7 @@ static inline void tear_down_steps(void)
 
 struct picture {
 	char text[2048];
+	char events[512]; /* what is told of the changes; "" when some of it is forgotten */
 };
 
 static inline void __attribute__((format(printf, 2, 3)))
@@ -230,16 +235,34 @@ static inline int say_answer(void *context, const struct vault_answer *answer)
 	return 0;
 }
 
+static inline void say_events(struct picture *picture)
+{
+	static const char *const kinds[] = { "none", "set", "rm", "expire", "purge" };
+	char *out = picture->events;
+	size_t room = sizeof(picture->events);
+	struct vault_event event;
+	uint64_t place = 0;
+	int used = snprintf(out, room, "events:");
+	int r;
+
+	while ((r = vault_event_next(vault, &place, &event)) == 1)
+		used += snprintf(out + used, room - (size_t)used, " %s %.*s %d", kinds[event.kind],
+			(int)event.name_size, event.name, (int)event.version);
+	if (r != 0 || vault->events.ring == 0)
+		*out = '\0';
+}
+
 /* Of the vault under test, which has just been adopted. */
 static inline struct picture picture_now(void)
 {
 	static const char *const names[] = { "a", "b", "c", "s" };
-	struct picture picture = { "masters" };
+	struct picture picture = { .text = "masters" };
 
 	say_masters(&picture);
 	for (size_t i = 0; i < COUNT_OF(names); i++)
 		say_name(&picture, names[i]);
 	ck_assert_int_eq(vault_answers(vault, say_answer, &picture), 0);
+	say_events(&picture);
 	say(&picture, "\n%d secrets, %d bytes\n", (int)vault_count(vault), (int)vault_bytes(vault));
 	coffer_forget(vault->coffer);
 	return picture;
@@ -306,6 +329,7 @@ struct account {
 	uint64_t adopted;
 	uint64_t before;
 	uint64_t after;
+	uint64_t forgetful; /* of those that were adopted */
 	char complaint[8192];
 };
 
@@ -313,21 +337,31 @@ static inline bool complain(struct account *account, uint64_t step, const char *
 	const struct picture *found, const struct picture *before, const struct picture *after)
 {
 	snprintf(account->complaint, sizeof(account->complaint),
-		"step %llu of %llu: %s\n-- found %s-- before %s-- after %s",
+		"step %llu of %llu: %s\n-- found %s%s\n-- before %s%s\n-- after %s%s",
 		(unsigned long long)step, (unsigned long long)account->steps, wrong, found->text,
-		before->text, after->text);
+		found->events, before->text, before->events, after->text, after->events);
 	return false;
+}
+
+/* Whether both are the same, and so is what is told of it; or what is told is that it is forgotten.
+ */
+static inline bool is_like(const struct picture *found, const struct picture *other)
+{
+	return strcmp(found->text, other->text) == 0 &&
+		(strcmp(found->events, other->events) == 0 || *found->events == '\0' ||
+			*other->events == '\0');
 }
 
 static inline bool judge_step(struct account *account, uint64_t step, const struct scene *scene,
 	const struct picture *before, const struct picture *after)
 {
-	struct picture found = { "" };
+	struct picture found = { 0 };
 	const char *wrong = adopt_scene(scene, &found);
-	bool is_before = strcmp(found.text, before->text) == 0;
-	bool is_after = strcmp(found.text, after->text) == 0;
+	bool is_before = is_like(&found, before);
+	bool is_after = is_like(&found, after);
 
 	account->adopted++;
+	account->forgetful += *found.events == '\0';
 	if (wrong)
 		return complain(account, step, wrong, &found, before, after);
 	if (!is_before && !is_after)
@@ -363,8 +397,8 @@ static inline bool is_a_turn(uint64_t i)
 static inline void judge_steps(
 	struct account *account, struct scene *scene, const struct scene *end)
 {
-	struct picture before = { "" };
-	struct picture after = { "" };
+	struct picture before = { 0 };
+	struct picture after = { 0 };
 	const char *wrong = adopt_scene(scene, &before);
 
 	if (!wrong)
@@ -460,13 +494,13 @@ static inline uint64_t find_turn(const struct scene *start)
 {
 	uint64_t low = 0;
 	uint64_t high = watch.count;
-	struct picture before = { "" };
+	struct picture before = { 0 };
 
 	ck_assert_ptr_null(adopt_scene(start, &before));
 	while (low + 1 < high) {
 		uint64_t middle = (low + high) / 2;
 		struct scene *scene = scene_after(start, middle);
-		struct picture found = { "" };
+		struct picture found = { 0 };
 
 		ck_assert_ptr_null(adopt_scene(scene, &found));
 		if (strcmp(found.text, before.text) == 0)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/steps_batch.h"
+#include "tests/unit/steps_event.h"
 #include "tests/unit/steps_stream.h"
 
 /*
@@ -649,6 +650,16 @@ static bool can_step(const char *name)
 	return CAN_STEP;
 }
 
+/*
+ * A batch is published when it is adopted, whatever of it was told; and where everything is purged
+ * there is a moment in which nothing of before can be believed.
+ */
+static bool may_forget(const struct operation *operation)
+{
+	return operation->run == purge || strstr(operation->name, "restore") ||
+		strstr(operation->name, "commit");
+}
+
 static void check_steps(const struct operation *operation, void (*prepare)(void), void (*run)(void))
 {
 	struct account *account;
@@ -662,6 +673,7 @@ static void check_steps(const struct operation *operation, void (*prepare)(void)
 	/* It does happen in steps, and changes something. */
 	ck_assert_uint_gt(account->steps, 3);
 	ck_assert_uint_gt(account->after, 0);
+	ck_assert(account->forgetful == 0 || may_forget(operation));
 	ck_assert(operation->still == (account->before == account->after + 1));
 	if (getenv("STEPS_TELL"))
 		fprintf(stderr, "# %s: %llu stores, %llu adopted, %llu before\n", operation->name,
@@ -716,12 +728,13 @@ START_TEST(a_vault_that_is_half_made_is_a_vault)
 }
 END_TEST
 
-static void check_opening(const char *name, struct scene *scene)
+static void check_opening(const struct operation *operation, struct scene *scene)
 {
 	struct account *account = account_of_opening(scene);
 
 	if (account->complaint[0] != '\0')
-		ck_abort_msg("after %s: %s", name, account->complaint);
+		ck_abort_msg("after %s: %s", operation->name, account->complaint);
+	ck_assert(account->forgetful == 0 || may_forget(operation));
 	free(account);
 	free(scene);
 }
@@ -745,8 +758,8 @@ START_TEST(whoever_adopts_may_end_at_any_step_too)
 	turn = find_turn(start);
 	done = scene_after(start, turn);
 	halfway = scene_after(start, (turn + watch.count) / 2);
-	check_opening(operation->name, done);
-	check_opening(operation->name, halfway);
+	check_opening(operation, done);
+	check_opening(operation, halfway);
 	free(start);
 }
 END_TEST
@@ -824,6 +837,8 @@ static const struct fault {
 	{ prepare_short_over_long, put_too_late, "it is neither" },
 	{ prepare_many, restore_unlisted, "it is neither" },
 	{ prepare_many, restore_with_an_early_end, "it is neither" },
+	{ prepare_short, put_and_tell, "it is neither" },
+	{ prepare_short, tell_of_nothing, "it is neither" },
 };
 
 START_TEST(what_is_done_in_the_wrong_order_is_seen)
