@@ -11,6 +11,7 @@
 
 #include "common/wire/text.h"
 #include "daemon/log.h"
+#include "daemon/vault/vault_event.h"
 
 #define PAGE 4096
 
@@ -157,6 +158,28 @@ static int take_memory(struct daemon *daemon, const struct daemon_options *optio
 	if (daemon->keys)
 		(void)os_memory_seal(daemon->keys);
 	return 0;
+}
+
+void daemon_tell_watches(struct daemon *daemon)
+{
+	uint64_t from = daemon->told;
+	struct vault_event event;
+	int r;
+
+	if (!daemon->waits.follows) {
+		daemon->told = vault_event_place(daemon->vault);
+		return;
+	}
+	while ((r = vault_event_next(daemon->vault, &daemon->told, &event)) == 1) {
+		wait_queue_tell(
+			&daemon->waits, span_of(event.name, event.name_size), from, daemon->told);
+		from = daemon->told;
+	}
+	if (r == 0)
+		return;
+	/* What is forgotten concerns everybody. */
+	daemon->told = vault_event_place(daemon->vault);
+	wait_queue_tell(&daemon->waits, span_of(NULL, 0), from, daemon->told);
 }
 
 static void drop_answer(void *context, uint64_t place)

@@ -70,6 +70,7 @@ struct daemon {
 	uint64_t next_channel; /* binds wrapped channel keys */
 	uint64_t next_upload;  /* binds the wrapped data keys of sets under way */
 	uint64_t purges;       /* of everything, so far */
+	uint64_t told;         /* up to this vault_event_place those who watch were called */
 	struct reloads reloads;
 	struct upgrades upgrades;
 	bool adopted; /* something was there before us, though it be empty */
@@ -158,6 +159,9 @@ void daemon_forget(struct daemon *daemon);
  * is daemon_now_ns. On the locked stack.
  */
 void daemon_forget_in_time(struct daemon *daemon, uint64_t now_ns);
+
+/* Calls those who watch the names that were changed since they were called last. */
+void daemon_tell_watches(struct daemon *daemon);
 
 /* Milliseconds of CLOCK_BOOTTIME: goes on in suspend, and nobody can set it. */
 uint64_t daemon_now_ms(void);

@@ -13,6 +13,7 @@
 #include "daemon/request/upload.h"
 #include "daemon/request/waiter.h"
 #include "daemon/request/walk.h"
+#include "daemon/request/watch.h"
 
 /* -- everything from here to the door runs on the locked stack ----------------------------- */
 
@@ -154,6 +155,8 @@ static int go_on(struct served *served, struct outgoing *outgoing)
 		r = trials_go_on(&served->transfers, served->daemon, &outgoing->answers);
 	if (r == 0 && served->transfers.flows)
 		r = flows_go_on(&served->transfers, served->daemon, &outgoing->answers);
+	if (r == 0 && served->transfers.watches)
+		r = watches_go_on(&served->transfers, served->daemon, &outgoing->answers);
 	if (r == 0)
 		r = downloads_go_on(&served->transfers, served->daemon, &outgoing->answers);
 	return r == 0 ? outgoing_flush(outgoing) : r;

@@ -7,6 +7,7 @@
 #include "daemon/request/restore.h"
 #include "daemon/request/transfer.h"
 #include "daemon/request/trial.h"
+#include "daemon/request/watch.h"
 
 /*
  * Whose turn it is. Whoever has something left to do that hangs on nobody else stands in a line,
@@ -67,7 +68,7 @@ static bool is_busy(const struct session *session)
 	return session->writes == 0 &&
 		(session->behind || session->put_off || transfers->downloads || transfers->sweeps ||
 			transfers->walks || trials_running(transfers) || flows_due(transfers) ||
-			restore_running(transfers));
+			watches_due(transfers) || restore_running(transfers));
 }
 
 bool session_has_to_wait(const struct session *session)
@@ -157,10 +158,14 @@ static struct session *session_of_party(struct wait_party *party)
 void sessions_answer_called(struct sessions *sessions)
 {
 	struct wait_queue *waits = &sessions->daemon->waits;
-	uint64_t until_ns = wait_queue_has_called(waits) ? daemon_now_ns() + ROUND_NS : 0;
+	uint64_t until_ns;
+
+	daemon_tell_watches(sessions->daemon);
+	until_ns = wait_queue_has_called(waits) ? daemon_now_ns() + ROUND_NS : 0;
 
 	while (wait_queue_has_called(waits)) {
 		session_run(session_of_party(wait_queue_next(waits)));
+		daemon_tell_watches(sessions->daemon);
 		if (daemon_now_ns() >= until_ns)
 			break;
 	}

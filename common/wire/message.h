@@ -114,6 +114,7 @@ enum verb {
 	VERB_COMMIT,
 	VERB_MOVE,
 	VERB_EXPLAIN,
+	VERB_WATCH,
 	VERBS
 };
 
@@ -139,7 +140,7 @@ struct request {
 	const char *fault; /* why the request is answered with `fault_status`; NULL: well-formed */
 	int fault_status;
 	struct span reason;           /* of any: why it is asked for; may be empty */
-	struct span name;             /* of all that have one; the prefix in list and export */
+	struct span name;             /* of all that have one; the prefix in list, export, watch */
 	uint64_t version;             /* get, stage */
 	uint32_t wait_ms;             /* get, stream_read */
 	uint64_t size;                /* set, verify: 0 when not known; generate, stage */
@@ -165,6 +166,7 @@ struct request {
 	struct span operation;        /* explain */
 	const struct span *as;        /* explain: selectors; none: the caller */
 	size_t as_count;
+	uint64_t since; /* watch: an event's number; 0: now */
 };
 
 /* One secret's outside. */
@@ -265,6 +267,8 @@ enum body {
 	BODY_RECORD,
 	BODY_RESTORED,
 	BODY_VERDICT,
+	BODY_EVENT,
+	BODY_MARK,
 };
 
 struct reply {
@@ -275,7 +279,7 @@ struct reply {
 	struct chunks chunks;
 	struct span bytes; /* of those chunks; filled in by message_next_reply */
 	enum body body;
-	uint64_t version;   /* value, stored */
+	uint64_t version;   /* value, stored, event */
 	uint64_t size;      /* value */
 	const uint8_t *key; /* value, part, record: 32 bytes on the workbench */
 	bool more;          /* listing: ask again with `after` = next */
@@ -284,7 +288,10 @@ struct reply {
 	uint64_t due;       /* taken */
 	uint64_t stream;    /* part */
 	uint64_t segment;   /* part */
-	struct span name;   /* restored: what is in the way */
+	struct span name;   /* restored: what is in the way; event */
+	uint64_t number;    /* event, mark */
+	bool lost;          /* mark: there were events that are not remembered any more */
+	uint32_t change;    /* event: an enum event_kind, or what we do not know */
 	uint32_t owner;     /* record: a uid */
 	uint64_t left_out;  /* record, listing of an export: secrets that no bundle takes */
 	struct info info;   /* info, record */

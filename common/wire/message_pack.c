@@ -83,6 +83,29 @@ void message_pack_record(
 	raw->record.data_key = data_from(span_of(bundled->key, ENCLAVE_KEY_SIZE));
 }
 
+void message_pack_watch(PB(Watch) * raw, const struct request *request)
+{
+	memguard__v1__watch__init(raw);
+	raw->prefix = data_from(request->name);
+	raw->since = request->since;
+}
+
+void message_pack_event(PB(Event) * raw, const struct reply *reply)
+{
+	memguard__v1__event__init(raw);
+	raw->number = reply->number;
+	raw->change = (Memguard__V1__Change)reply->change;
+	raw->name = data_from(reply->name);
+	raw->version = reply->version;
+}
+
+void message_pack_mark(PB(Mark) * raw, const struct reply *reply)
+{
+	memguard__v1__mark__init(raw);
+	raw->number = reply->number;
+	raw->lost = reply->lost;
+}
+
 /* -- bundles ------------------------------------------------------------------------------- */
 
 int message_write_bundled(uint8_t *out, size_t room, const struct bundled *bundled)

@@ -49,3 +49,8 @@ void message_pack_info(
 	PB(Info) * raw, PB(Lifetime) * left, struct raw_tags *tags, const struct info *info);
 void message_pack_record(
 	struct raw_record *raw, struct raw_tags *tags, const struct bundled *bundled);
+
+/* What is asked, and told, of changes. */
+void message_pack_watch(PB(Watch) * raw, const struct request *request);
+void message_pack_event(PB(Event) * raw, const struct reply *reply);
+void message_pack_mark(PB(Mark) * raw, const struct reply *reply);

@@ -111,6 +111,16 @@ static int read_verdict(struct verdict *verdict, const PB(Verdict) * raw)
 		: 0;
 }
 
+/* One of all names has none. */
+static int read_event(struct reply *reply, const PB(Event) * raw)
+{
+	reply->number = raw->number;
+	reply->change = (uint32_t)raw->change;
+	reply->version = raw->version;
+	reply->name = span_from(raw->name);
+	return reply->name.size > 0 && name_fault(reply->name) ? -EPROTO : 0;
+}
+
 static int read_value(struct reply *reply, const PB(Value) * raw)
 {
 	if (raw->data_key.len != ENCLAVE_KEY_SIZE || raw->size == 0 ||
@@ -181,6 +191,14 @@ static int read_body(struct reply *reply, const PB(Reply) * raw, struct workbenc
 	case BODY_CASE(VERDICT):
 		reply->body = BODY_VERDICT;
 		return read_verdict(&reply->verdict, raw->verdict);
+	case BODY_CASE(EVENT):
+		reply->body = BODY_EVENT;
+		return read_event(reply, raw->event);
+	case BODY_CASE(MARK):
+		reply->body = BODY_MARK;
+		reply->number = raw->mark->number;
+		reply->lost = raw->mark->lost;
+		return 0;
 	default:
 		return 0;
 	}

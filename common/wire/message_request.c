@@ -313,6 +313,15 @@ static int read_explain(struct request *request, const PB(Request) * raw, struct
 	return 0;
 }
 
+static int read_watch(struct request *request, const PB(Request) * raw, struct workbench *bench)
+{
+	(void)bench;
+	request->name = span_from(raw->watch->prefix);
+	fail(request, STATUS_INVALID, name_prefix_fault(request->name));
+	request->since = raw->watch->since;
+	return 0;
+}
+
 static int read_commit(struct request *request, const PB(Request) * raw, struct workbench *bench)
 {
 	(void)bench;
@@ -352,6 +361,7 @@ static const struct {
 	[VERB_STAGE] = { VERB_CASE(STAGE), read_stage, false, true },
 	[VERB_COMMIT] = { VERB_CASE(COMMIT), read_commit, true, false },
 	[VERB_EXPLAIN] = { VERB_CASE(EXPLAIN), read_explain, false, false },
+	[VERB_WATCH] = { VERB_CASE(WATCH), read_watch, false, false },
 };
 
 bool verb_goes_on(enum verb verb)

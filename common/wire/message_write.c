@@ -44,6 +44,7 @@ struct raw_request {
 		PB(Move) move;
 		PB(Export) export;
 		PB(Commit) commit;
+		PB(Watch) watch;
 		struct {
 			PB(Explain) explain;
 			ProtobufCBinaryData as[MESSAGE_AS_MAX];
@@ -303,6 +304,12 @@ static void write_explain(struct raw_request *raw, const struct request *request
 	raw->request.explain = &raw->explain;
 }
 
+static void write_watch(struct raw_request *raw, const struct request *request)
+{
+	message_pack_watch(&raw->watch, request);
+	raw->request.watch = &raw->watch;
+}
+
 static const struct {
 	Memguard__V1__Request__VerbCase verb_case;
 	void (*write)(struct raw_request *, const struct request *);
@@ -332,6 +339,7 @@ static const struct {
 	[VERB_STAGE] = { MEMGUARD__V1__REQUEST__VERB_STAGE, write_stage },
 	[VERB_COMMIT] = { MEMGUARD__V1__REQUEST__VERB_COMMIT, write_commit },
 	[VERB_EXPLAIN] = { MEMGUARD__V1__REQUEST__VERB_EXPLAIN, write_explain },
+	[VERB_WATCH] = { MEMGUARD__V1__REQUEST__VERB_WATCH, write_watch },
 };
 
 int message_append_request(uint8_t *out, size_t *used, size_t room, const struct request *request)
@@ -381,6 +389,8 @@ struct raw_reply {
 		PB(Part) part;
 		PB(Restored) restored;
 		PB(Verdict) verdict;
+		PB(Event) event;
+		PB(Mark) mark;
 		struct raw_record record;
 	};
 };
@@ -530,6 +540,18 @@ static void write_verdict(struct raw_reply *raw, const struct reply *reply)
 	raw->reply.verdict = &raw->verdict;
 }
 
+static void write_event(struct raw_reply *raw, const struct reply *reply)
+{
+	message_pack_event(&raw->event, reply);
+	raw->reply.event = &raw->event;
+}
+
+static void write_mark(struct raw_reply *raw, const struct reply *reply)
+{
+	message_pack_mark(&raw->mark, reply);
+	raw->reply.mark = &raw->mark;
+}
+
 static const struct {
 	Memguard__V1__Reply__BodyCase body_case;
 	void (*write)(struct raw_reply *, const struct reply *);
@@ -546,6 +568,8 @@ static const struct {
 	[BODY_RECORD] = { MEMGUARD__V1__REPLY__BODY_RECORD, write_record },
 	[BODY_RESTORED] = { MEMGUARD__V1__REPLY__BODY_RESTORED, write_restored },
 	[BODY_VERDICT] = { MEMGUARD__V1__REPLY__BODY_VERDICT, write_verdict },
+	[BODY_EVENT] = { MEMGUARD__V1__REPLY__BODY_EVENT, write_event },
+	[BODY_MARK] = { MEMGUARD__V1__REPLY__BODY_MARK, write_mark },
 };
 
 int message_append_reply(uint8_t *out, size_t *used, size_t room, const struct reply *reply)

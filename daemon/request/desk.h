@@ -85,6 +85,9 @@ bool scope_skip(const struct desk *desk, enum right right, struct scope *scope,
 int serve_stream_write(struct desk *desk);
 int serve_stream_read(struct desk *desk);
 
+/* request_watch.c: what changes. */
+int serve_watch(struct desk *desk);
+
 /* request_self.c: the daemon itself, and the caller. */
 int serve_ping(struct desk *desk);
 int serve_status(struct desk *desk);

@@ -48,6 +48,7 @@ static const struct {
 	[VERB_STAGE] = { RIGHT_SET, serve_stage },
 	[VERB_COMMIT] = { RIGHT_NONE, serve_commit },   /* of what it was allowed to stage */
 	[VERB_EXPLAIN] = { RIGHT_NONE, serve_explain }, /* for others: RIGHT_RULE */
+	[VERB_WATCH] = { RIGHT_NONE, serve_watch },     /* of each name: RIGHT_WATCH */
 };
 
 static const char *words_for(int status)

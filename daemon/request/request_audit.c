@@ -26,6 +26,7 @@ static const struct {
 	[VERB_MOVE] = { "mv", true },
 	[VERB_STAGE] = { "restore", true },
 	[VERB_COMMIT] = { "restore-commit", true },
+	[VERB_WATCH] = { "watch", false },
 };
 
 /* As `policy explain` has them. */

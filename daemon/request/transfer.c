@@ -17,6 +17,7 @@
 #include "daemon/request/upload.h"
 #include "daemon/request/waiter.h"
 #include "daemon/request/walk.h"
+#include "daemon/request/watch.h"
 
 /* A get whose chunks are still leaving. */
 struct download {
@@ -257,7 +258,7 @@ bool transfers_has(const struct transfers *transfers, uint64_t id)
 		waiter_find(transfers, id) || sweep_find(transfers, id) ||
 		walk_find(transfers, id) || trial_find(transfers, id) ||
 		flows_have(transfers, id) || petition_find(transfers, id) ||
-		restore_has(transfers, id);
+		watch_find(transfers, id) || restore_has(transfers, id);
 }
 
 int transfers_cancel(
@@ -270,11 +271,12 @@ int transfers_cancel(
 	struct walk *walk = walk_find(transfers, id);
 	struct trial *trial = trial_find(transfers, id);
 	struct petition *petition = petition_find(transfers, id);
+	struct watch *watch = watch_find(transfers, id);
 	bool flow = flows_have(transfers, id);
 	bool restore = restore_has(transfers, id);
 	bool answered = upload ? upload_answered(upload)
 			       : !download && !waiter && !sweep && !walk && !trial && !flow &&
-			!petition && !restore;
+			!petition && !watch && !restore;
 
 	if (upload)
 		upload_end(transfers, daemon, upload);
@@ -292,6 +294,8 @@ int transfers_cancel(
 		flows_forget(transfers, id);
 	else if (petition)
 		petition_end(transfers, petition);
+	else if (watch)
+		watch_end(transfers, watch);
 	else if (restore)
 		restore_end(transfers, daemon);
 	if (answered)
@@ -315,6 +319,8 @@ void transfers_finish(struct transfers *transfers, struct daemon *daemon)
 		trial_end(transfers, daemon, transfers->trials);
 	while (transfers->petitions)
 		petition_end(transfers, transfers->petitions);
+	while (transfers->watches)
+		watch_end(transfers, transfers->watches);
 	flows_finish(transfers);
 	restore_end(transfers, daemon);
 	wait_party_end(&transfers->party);

@@ -12,8 +12,8 @@
 /*
  * What one session has under way: values coming in (upload.h), values going out, gets that wait for
  * a name (waiter.h), purges (sweep.h), lists (walk.h), comparisons (trial.h), ends of streams
- * (flow.h), reloads (petition.h), a restore (restore.h). It ends with the session. Nothing here
- * holds plaintext or a bare key between two calls.
+ * (flow.h), reloads (petition.h), watches (watch.h), a restore (restore.h). It ends with the
+ * session. Nothing here holds plaintext or a bare key between two calls.
  */
 
 /* More than a client that pipelines needs; few enough to keep what a session can hold small. */
@@ -27,6 +27,7 @@ struct walk;
 struct trial;
 struct flow;
 struct petition;
+struct watch;
 struct restore;
 
 struct transfers {
@@ -39,6 +40,7 @@ struct transfers {
 	struct trial *trials;       /* candidates that are compared with secrets; oldest first */
 	struct flow *flows;         /* streams that it writes and reads */
 	struct petition *petitions; /* for the configuration to be read anew */
+	struct watch *watches;      /* over what changes; oldest first */
 	struct restore *restore;    /* what is staged to appear together; may be NULL */
 	struct holder
 		*session; /* what the secrets hang on that end with the session; may be NULL */

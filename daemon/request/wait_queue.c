@@ -52,6 +52,38 @@ void wait_queue_call(struct wait_queue *queue, struct span name)
 			call(queue, wait->party);
 }
 
+void wait_queue_follow(struct wait_queue *queue, struct follow *follow, struct wait_party *party,
+	struct span prefix)
+{
+	*follow = (struct follow){ .next = queue->follows,
+		.at = &queue->follows,
+		.party = party,
+		.prefix = prefix,
+		.latest = UINT64_MAX };
+	if (follow->next)
+		follow->next->at = &follow->next;
+	queue->follows = follow;
+}
+
+void wait_queue_unfollow(struct follow *follow)
+{
+	*follow->at = follow->next;
+	if (follow->next)
+		follow->next->at = follow->at;
+}
+
+void wait_queue_tell(struct wait_queue *queue, struct span name, uint64_t from, uint64_t to)
+{
+	for (struct follow *follow = queue->follows; follow; follow = follow->next) {
+		bool concerned = name.size == 0 || span_starts_with(name, follow->prefix);
+
+		if (!concerned && follow->place == from)
+			follow->place = to;
+		if (concerned || follow->place >= follow->latest)
+			call(queue, follow->party);
+	}
+}
+
 void wait_queue_call_all(struct wait_queue *queue)
 {
 	for (size_t i = 0; i < WAIT_QUEUE_CHAINS; i++)

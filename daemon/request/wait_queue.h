@@ -29,9 +29,21 @@ struct wait {
 	struct span name; /* filed; the owner's */
 };
 
+/* All names with a prefix, which a party follows. It belongs to its owner, and stays where it is.
+ */
+struct follow {
+	struct follow *next;
+	struct follow **at; /* what points here */
+	struct wait_party *party;
+	struct span prefix; /* filed; the owner's */
+	uint64_t place;     /* up to there it has looked at what happened */
+	uint64_t latest;    /* it is called there, whatever happened; UINT64_MAX: nowhere */
+};
+
 struct wait_queue {
 	uint8_t key[crypto_shorthash_KEYBYTES]; /* nobody chooses names that share a chain */
 	struct wait *chain[WAIT_QUEUE_CHAINS];
+	struct follow *follows;
 	struct wait_party called; /* the ring's own link: behind it stands who was called first */
 };
 
@@ -45,6 +57,18 @@ void wait_queue_leave(struct wait *wait);
 
 /* Calls everybody who waits for the name; they go on waiting until they leave. */
 void wait_queue_call(struct wait_queue *queue, struct span name);
+
+/* Lets a party follow a prefix; wait_queue_unfollow must come before either ends. */
+void wait_queue_follow(struct wait_queue *queue, struct follow *follow, struct wait_party *party,
+	struct span prefix);
+void wait_queue_unfollow(struct follow *follow);
+
+/*
+ * Something happened to a name (to all of them, if it is empty), between two places: calls those
+ * who follow it. Whoever follows other names, and has looked at everything before, has looked at
+ * that, too: what happens costs those nothing whom it does not concern.
+ */
+void wait_queue_tell(struct wait_queue *queue, struct span name, uint64_t from, uint64_t to);
 
 /* Calls everybody who waits for any name. */
 void wait_queue_call_all(struct wait_queue *queue);

@@ -41,7 +41,7 @@ struct event_entry {
 
 _Static_assert(sizeof(struct event_entry) == 37, "an entry has no holes");
 _Static_assert(
-	sizeof(struct event_ring) + EVENT_CELL * EVENT_CELLS <= LEDGER_BLOCK_MAX, "it is a block");
+	sizeof(struct event_ring) + EVENT_CELL * VAULT_EVENTS <= LEDGER_BLOCK_MAX, "it is a block");
 
 /* An entry that was copied out of the ring, and its name. */
 struct event_copy {
@@ -211,7 +211,7 @@ int events_make(struct vault *vault, uint64_t cells)
 
 int vault_remember_events(struct vault *vault)
 {
-	return events_make(vault, EVENT_CELLS);
+	return events_make(vault, VAULT_EVENTS);
 }
 
 /* -- writing ------------------------------------------------------------------------------- */

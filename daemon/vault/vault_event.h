@@ -11,6 +11,8 @@
  *
  * Streams are not told of, nor is what changes neither a name nor its value.
  */
+#define VAULT_EVENTS 16384 /* that many are remembered, and less where names are long: a MiB */
+
 struct vault_event {
 	enum event_kind kind;
 	uint64_t version; /* that was stored, or was there; 0: none, or it was damaged */

@@ -13,8 +13,7 @@
 
 struct vault;
 
-#define EVENT_CELL 64     /* bytes */
-#define EVENT_CELLS 16384 /* a MiB of them: an event of a short name takes one */
+#define EVENT_CELL 64 /* bytes */
 
 /* A change has so many at most: another name is the end of the old one, too. */
 #define EVENT_DOUBTS 2

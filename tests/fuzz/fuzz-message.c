@@ -41,6 +41,9 @@ static void check_request(const struct request *request)
 	case VERB_STREAM_READ:
 		MUST(!name_fault(request->name));
 		break;
+	case VERB_WATCH:
+		MUST(!name_prefix_fault(request->name));
+		break;
 	default:
 		break;
 	}

@@ -24,6 +24,9 @@ struct note_of_reply {
 	bool more;
 	char next[300];
 	uint64_t secrets;
+	uint64_t number;
+	uint32_t change;
+	bool lost;
 	struct state state;
 	struct caller caller;
 	struct verdict verdict; /* its texts are below */
@@ -68,7 +71,11 @@ static inline int notebook_append(
 		memcpy(note->key, reply->key, sizeof(note->key));
 	note->chunked = reply->chunked;
 	note->chunks = reply->chunks;
-	notebook_text(note->name, sizeof(note->name), reply->info.name);
+	notebook_text(note->name, sizeof(note->name),
+		reply->body == BODY_EVENT ? reply->name : reply->info.name);
+	note->number = reply->number;
+	note->change = reply->change;
+	note->lost = reply->lost;
 	note->info_size = reply->info.size;
 	notebook_text(note->detail, sizeof(note->detail), reply->detail);
 	notebook_text(note->next, sizeof(note->next), reply->next);

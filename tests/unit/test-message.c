@@ -163,6 +163,7 @@ START_TEST(every_other_verb_comes_back_as_it_was_written)
 			.verb = VERB_EXPLAIN,
 			.operation = span_text("get"),
 			.name = span_text("x") },
+		{ .id = 1, .verb = VERB_WATCH, .name = span_text("w/"), .since = UINT64_MAX },
 		{ .id = 1, .verb = VERB_COMMIT, .secrets = 1ull << 40, .numbered = true },
 		{ .id = 1,
 			.verb = VERB_STAGE,
@@ -188,6 +189,7 @@ START_TEST(every_other_verb_comes_back_as_it_was_written)
 		ck_assert_uint_eq(back.version, requests[i].version);
 		ck_assert_uint_eq(back.wait_ms, requests[i].wait_ms);
 		ck_assert_uint_eq(back.target, requests[i].target);
+		ck_assert_uint_eq(back.since, requests[i].since);
 		ck_assert_uint_eq(back.secrets, requests[i].secrets);
 		ck_assert_uint_eq(back.owner, requests[i].owner);
 		ck_assert_int_eq(back.created_ms, requests[i].created_ms);
@@ -639,6 +641,41 @@ START_TEST(the_largest_answer_fits_a_frame_of_answers)
 }
 END_TEST
 
+START_TEST(what_is_told_of_changes_comes_back)
+{
+	struct reply replies[] = {
+		{ .id = 1, .body = BODY_MARK, .number = 1ull << 60, .lost = true },
+		{ .id = 2, .body = BODY_EVENT, .number = 1, .change = EVENT_PURGE },
+		{ .id = 3,
+			.body = BODY_EVENT,
+			.number = UINT64_MAX,
+			.change = EVENT_EXPIRE,
+			.name = span_text("~/e"),
+			.version = 7 },
+		{ .id = 4, .body = BODY_EVENT, .number = 2, .name = span_text("a//b") },
+	};
+	struct messages messages = { 0 };
+	struct reply back;
+	size_t used = 0;
+
+	for (size_t i = 0; i < 4; i++)
+		ck_assert_int_eq(message_append_reply(plain, &used, sizeof(plain), &replies[i]), 0);
+	messages.plain = span_of(plain, used);
+	for (size_t i = 0; i < 3; i++) {
+		ck_assert_int_eq(message_next_reply(&back, &messages, &rig.bench), 1);
+		ck_assert_uint_eq(back.id, i + 1);
+		ck_assert_int_eq(back.body, replies[i].body);
+		ck_assert_uint_eq(back.number, replies[i].number);
+		ck_assert_uint_eq(back.change, replies[i].change);
+		ck_assert_uint_eq(back.version, replies[i].version);
+		ck_assert(back.lost == replies[i].lost);
+		ck_assert(span_equal(back.name, replies[i].name));
+	}
+	/* A name that is none is no message. */
+	ck_assert_int_eq(message_next_reply(&back, &messages, &rig.bench), -EPROTO);
+}
+END_TEST
+
 START_TEST(replies_come_back_as_they_were_written)
 {
 	static const uint32_t groups[] = { 4, 27 };
@@ -779,6 +816,7 @@ int main(void)
 	tcase_add_test(claims, the_same_tag_twice_is_answered);
 	tcase_add_test(claims, the_largest_set_leaves_room_for_a_chunk_on_the_bench);
 	tcase_add_test(claims, the_largest_answer_fits_a_frame_of_answers);
+	tcase_add_test(claims, what_is_told_of_changes_comes_back);
 	tcase_add_test(claims, replies_come_back_as_they_were_written);
 	tcase_add_loop_test(claims, a_state_whose_words_steer_is_no_message, 0, 5);
 	tcase_add_test(claims, what_does_not_fit_is_not_written_at_all);

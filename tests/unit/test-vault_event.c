@@ -92,7 +92,7 @@ START_TEST(every_change_of_a_name_is_told_in_order)
 
 	clock_ms = 1000000;
 	vault->now = by_hand;
-	watch_in(EVENT_CELLS);
+	watch_in(VAULT_EVENTS);
 	put("a");
 	put("a");
 	put_for("b", &(struct lifetime){ .reads = 2 });
@@ -182,7 +182,7 @@ START_TEST(without_memory_for_it_nothing_is_remembered)
 	ration = -1;
 	put("a");
 	ck_assert_int_eq(vault_remember_events(vault), 0);
-	ck_assert_uint_eq(vault->events.cells, EVENT_CELLS);
+	ck_assert_uint_eq(vault->events.cells, VAULT_EVENTS);
 }
 END_TEST
 

@@ -94,6 +94,55 @@ START_TEST(who_has_left_is_not_called)
 }
 END_TEST
 
+/* -- what is followed ---------------------------------------------------------------------- */
+
+START_TEST(what_happens_calls_those_who_follow_it_and_nobody_else)
+{
+	struct follow all, some, others;
+
+	wait_queue_follow(&queue, &all, &parties[0], span_of(NULL, 0));
+	wait_queue_follow(&queue, &some, &parties[1], span_text("web/"));
+	wait_queue_follow(&queue, &others, &parties[2], span_text("web/x"));
+	wait_queue_tell(&queue, span_text("web/a"), 0, 1);
+	ck_assert_ptr_eq(wait_queue_next(&queue), &parties[1]);
+	ck_assert_ptr_eq(wait_queue_next(&queue), &parties[0]);
+	ck_assert_ptr_null(wait_queue_next(&queue));
+	/* Whom it does not concern has seen it; the others are to look. */
+	ck_assert_uint_eq(others.place, 1);
+	ck_assert_uint_eq(some.place, 0);
+	/* Who is behind stays there until it looks by itself. */
+	wait_queue_tell(&queue, span_text("b"), 1, 2);
+	ck_assert_uint_eq(others.place, 2);
+	ck_assert_uint_eq(some.place, 0);
+	wait_queue_unfollow(&some);
+	wait_queue_unfollow(&all);
+	while (wait_queue_next(&queue))
+		;
+	/* What happens to all names happens to each. */
+	wait_queue_tell(&queue, span_of(NULL, 0), 2, 3);
+	ck_assert_ptr_eq(wait_queue_next(&queue), &parties[2]);
+	ck_assert_ptr_null(wait_queue_next(&queue));
+	ck_assert_uint_eq(others.place, 2);
+	wait_queue_unfollow(&others);
+	wait_queue_tell(&queue, span_of(NULL, 0), 3, 4);
+	ck_assert_ptr_null(wait_queue_next(&queue));
+}
+END_TEST
+
+START_TEST(who_is_not_concerned_for_long_is_called_all_the_same)
+{
+	struct follow follow;
+
+	wait_queue_follow(&queue, &follow, &parties[0], span_text("web/"));
+	follow.latest = 2;
+	wait_queue_tell(&queue, span_text("a"), 0, 1);
+	ck_assert_ptr_null(wait_queue_next(&queue));
+	wait_queue_tell(&queue, span_text("a"), 1, 2);
+	ck_assert_ptr_eq(wait_queue_next(&queue), &parties[0]);
+	wait_queue_unfollow(&follow);
+}
+END_TEST
+
 START_TEST(a_party_may_end_while_it_is_called)
 {
 	for (int i = 0; i < 3; i++)
@@ -120,6 +169,8 @@ int main(void)
 	tcase_add_test(claims, who_calls_one_another_without_end_pass_nobody_by);
 	tcase_add_test(claims, everybody_is_called_once);
 	tcase_add_test(claims, who_has_left_is_not_called);
+	tcase_add_test(claims, what_happens_calls_those_who_follow_it_and_nobody_else);
+	tcase_add_test(claims, who_is_not_concerned_for_long_is_called_all_the_same);
 	tcase_add_test(claims, a_party_may_end_while_it_is_called);
 	return claims_run(claims, "wait_queue");
 }

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/request/watch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/status.h"
+#include "daemon/vault/vault_event.h"
+
+/* Events that one step looks at, whoever they are for: a fraction of a millisecond. */
+#define WATCH_LOOKS 64
+
+/* What an answer takes in a frame at most. */
+#define WATCH_ANSWER (NAME_FILED_MAX + 64)
+
+/*
+ * Who was not told of anything for so long is told how far it was: a number that is forgotten is of
+ * no use to come back with.
+ */
+#define WATCH_SILENCE (VAULT_EVENTS / 2)
+
+struct watch {
+	struct watch *next;
+	struct follow follow;
+	uint64_t id;
+	bool due;
+	char prefix[NAME_FILED_MAX]; /* filed; of follow.prefix.size bytes */
+};
+
+/* -- its life ------------------------------------------------------------------------------ */
+
+struct watch *watch_find(const struct transfers *transfers, uint64_t id)
+{
+	struct watch *watch = transfers->watches;
+
+	while (watch && watch->id != id)
+		watch = watch->next;
+	return watch;
+}
+
+void watch_end(struct transfers *transfers, struct watch *watch)
+{
+	struct watch **at = &transfers->watches;
+
+	while (*at != watch)
+		at = &(*at)->next;
+	*at = watch->next;
+	transfers_end(transfers);
+	wait_queue_unfollow(&watch->follow);
+	free(watch);
+}
+
+static void park(
+	struct transfers *transfers, struct daemon *daemon, struct watch *watch, struct span prefix)
+{
+	struct watch **at = &transfers->watches;
+
+	while (*at)
+		at = &(*at)->next;
+	*at = watch;
+	if (prefix.size > 0)
+		memcpy(watch->prefix, prefix.data, prefix.size);
+	wait_queue_follow(&daemon->waits, &watch->follow, &transfers->party,
+		span_of(watch->prefix, prefix.size));
+	transfers_begin(transfers);
+}
+
+/* -- what it is told ----------------------------------------------------------------------- */
+
+/* Whoever has a number has one for a while. */
+static void note_number(struct watch *watch)
+{
+	watch->follow.latest = watch->follow.place + WATCH_SILENCE;
+}
+
+/* From here on everything is told. */
+static int tell_mark(struct watch *watch, uint64_t number, bool lost, struct answers *answers)
+{
+	struct reply reply = { .id = watch->id, .body = BODY_MARK, .number = number, .lost = lost };
+
+	note_number(watch);
+	return answers_append(answers, &reply);
+}
+
+static int tell_lost(struct watch *watch, struct vault *vault, struct answers *answers)
+{
+	watch->follow.place = vault_event_place(vault);
+	return tell_mark(watch, vault_event_now(vault), true, answers);
+}
+
+/* Whether it is one for this watch, by the name and by what policy says now. */
+static bool is_for(const struct watch *watch, const struct transfers *transfers,
+	const struct daemon *daemon, const struct vault_event *event)
+{
+	struct span name = span_of(event->name, event->name_size);
+
+	if (name.size == 0)
+		return true;
+	return span_starts_with(name, watch->follow.prefix) &&
+		transfers_may(transfers, daemon, RIGHT_WATCH, name);
+}
+
+static int tell_event(struct watch *watch, const struct transfers *transfers,
+	const struct vault_event *event, struct answers *answers)
+{
+	char shown[NAME_FILED_MAX];
+	struct span name = span_of(event->name, event->name_size);
+	struct reply reply = { .id = watch->id,
+		.body = BODY_EVENT,
+		.number = event->number,
+		.change = event->kind,
+		.version = event->version };
+
+	if (name.size > 0)
+		reply.name = span_of(shown, name_show(shown, name, (uint32_t)transfers->peer->uid));
+	note_number(watch);
+	return answers_append(answers, &reply);
+}
+
+/* Looks at the next event. Returns 1, 0 when there is none, or a negative errno. */
+static int tell_next(struct watch *watch, const struct transfers *transfers, struct daemon *daemon,
+	struct answers *answers)
+{
+	struct vault_event event;
+	int found = vault_event_next(daemon->vault, &watch->follow.place, &event);
+	int r = 0;
+
+	if (found == 0)
+		return 0;
+	if (found != 1)
+		r = tell_lost(watch, daemon->vault, answers);
+	else if (is_for(watch, transfers, daemon, &event))
+		r = tell_event(watch, transfers, &event, answers);
+	return r < 0 ? r : 1;
+}
+
+/* It has looked at everything up to now. */
+static int tell_silence(struct watch *watch, struct vault *vault, struct answers *answers)
+{
+	if (watch->follow.place < watch->follow.latest)
+		return 0;
+	return tell_mark(watch, vault_event_now(vault), false, answers);
+}
+
+static int go_on(struct watch *watch, const struct transfers *transfers, struct daemon *daemon,
+	struct answers *answers)
+{
+	int r = 1;
+
+	for (unsigned i = 0; i < WATCH_LOOKS && r == 1; i++) {
+		if (answers->room(answers) < WATCH_ANSWER)
+			break;
+		r = tell_next(watch, transfers, daemon, answers);
+	}
+	watch->due = r == 1;
+	if (r == 0)
+		r = tell_silence(watch, daemon->vault, answers);
+	return r < 0 ? r : 0;
+}
+
+int watches_go_on(struct transfers *transfers, struct daemon *daemon, struct answers *answers)
+{
+	int r = 0;
+
+	for (struct watch *watch = transfers->watches; watch && r == 0; watch = watch->next)
+		r = go_on(watch, transfers, daemon, answers);
+	return r;
+}
+
+bool watches_due(const struct transfers *transfers)
+{
+	const struct watch *watch = transfers->watches;
+
+	while (watch && !watch->due)
+		watch = watch->next;
+	return watch != NULL;
+}
+
+/* -- the beginning ------------------------------------------------------------------------- */
+
+/* The first answer: from where on it is told, which is where it was unless that is forgotten. */
+static int begin(struct watch *watch, struct vault *vault, uint64_t since, struct answers *answers)
+{
+	if (since == 0) {
+		watch->follow.place = vault_event_place(vault);
+		return tell_mark(watch, vault_event_now(vault), false, answers);
+	}
+	if (!vault_event_find(vault, since, &watch->follow.place))
+		return tell_lost(watch, vault, answers);
+	return tell_mark(watch, since, false, answers);
+}
+
+int watch_begin(struct transfers *transfers, struct daemon *daemon, const struct request *request,
+	struct span prefix, struct answers *answers)
+{
+	struct watch *watch;
+	int r = transfers_full(transfers) ? STATUS_LIMIT : vault_remember_events(daemon->vault);
+
+	if (r != 0)
+		return r;
+	watch = calloc(1, sizeof(*watch));
+	if (!watch)
+		return STATUS_LIMIT;
+	watch->id = request->id;
+	park(transfers, daemon, watch, prefix);
+	return begin(watch, daemon->vault, request->since, answers);
+}
