@@ -34,7 +34,7 @@ static int ensure_connected(struct mg_client *client, const struct call *call)
 static int reconnect(struct mg_client *client, const struct call *call)
 {
 	struct timespec pause = { .tv_nsec = RETURN_PAUSE_MS * 1000000L };
-	uint64_t give_up_ms = connection_now_ms() + RETURN_MS;
+	uint64_t give_up_ms = call->patient ? call->deadline_ms : connection_now_ms() + RETURN_MS;
 	int r = ensure_connected(client, call);
 
 	while (r == MG_UNREACHABLE && connection_now_ms() < give_up_ms &&

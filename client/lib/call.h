@@ -17,6 +17,7 @@ struct call {
 	 */
 	int (*attempt)(struct mg_client *client, struct call *call);
 	bool repeatable;
+	bool patient;         /* a daemon that has gone has the time limit to come back */
 	bool progressed;      /* since the last attempt began: call_progress */
 	unsigned wait_ms;     /* milliseconds beside the handle's time limit */
 	uint64_t until_ms;    /* of CLOCK_MONOTONIC: no later than this; 0: the limits alone */

@@ -254,6 +254,45 @@ int mg_list(struct mg_client *client, const char *prefix, const struct mg_list_o
 /* Everything about a secret but its value, handed to `each` once. */
 int mg_stat(struct mg_client *client, const char *name, mg_each each, void *context);
 
+/* -- being told what changes --------------------------------------------------------------- */
+
+/* What became of a name. A newer daemon may have others: then the name is to be looked at anew. */
+enum mg_change {
+	MG_CHANGE_LOST = -1, /* there were changes that are not known any more: list anew */
+	MG_CHANGE_NONE = 0,  /* all up to `number` has been told, and everything after it will be */
+	MG_CHANGE_SET = 1,   /* a version was stored */
+	MG_CHANGE_REMOVE = 2, /* also by mg_move; the new name has an MG_CHANGE_SET then */
+	MG_CHANGE_EXPIRE = 3, /* its lifetime has ended: time, fetches, connection or process */
+	MG_CHANGE_PURGE = 4,  /* `name` is "" when it was everybody's, of all names */
+};
+
+/* Belongs to the library; valid only where it is handed over. */
+struct mg_event {
+	enum mg_change change;
+	const char *name; /* as the caller says it: its own space is ~/ */
+	uint64_t version; /* that was stored, or was there; 0: it was damaged */
+	uint64_t number;  /* microseconds since 1970, but always greater than those before */
+};
+
+/* A result other than 0 ends the watch, as with mg_sink. */
+typedef int (*mg_on_event)(void *context, const struct mg_event *event);
+
+/* All zero: what happens from now on, for ever. */
+struct mg_watch_options {
+	uint64_t since;   /* only what came after the event, or mark, of this number; 0: now */
+	unsigned wait_ms; /* MG_TIMEOUT when nothing is told for so long; 0: it may be for ever */
+};
+
+/*
+ * Hands over what changes under names that begin with `prefix` and that the caller may watch, in
+ * order, and nothing twice. The first one is an MG_CHANGE_NONE: the watch is on. When the
+ * connection breaks, another one goes on after the last number, and the daemon has the time limit
+ * to come back. Streams are not told of. `options` may be NULL. Returns only when it is ended; the
+ * handle is in use until then. MG_LIMIT when too much is under way.
+ */
+int mg_watch(struct mg_client *client, const char *prefix, const struct mg_watch_options *options,
+	mg_on_event on_event, void *context);
+
 /* -- the daemon ---------------------------------------------------------------------------- */
 
 enum mg_backend { MG_BACKEND_PLAIN = 0, MG_BACKEND_LOCKED = 1, MG_BACKEND_SECRET = 2 };
