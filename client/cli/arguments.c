@@ -18,6 +18,7 @@ void arguments_init(struct arguments *arguments)
 {
 	memset(arguments, 0, sizeof(*arguments));
 	arguments->fd = arguments->passphrase_fd = arguments->key_fd = -1;
+	arguments->dashes = SIZE_MAX;
 }
 
 void arguments_finish(struct arguments *arguments)

@@ -99,9 +99,12 @@ struct arguments {
 	const char *name;  /* a pattern */
 	bool denied;
 
+	struct given since_number; /* of an event */
+
 	/* what is neither an option nor the command */
 	const char **operands;
 	size_t operand_count;
+	size_t dashes; /* so many of them stand before "--"; SIZE_MAX: it was not there */
 };
 
 void arguments_init(struct arguments *arguments);

@@ -21,6 +21,7 @@ int command_touch(const struct arguments *arguments);
 int command_freeze(const struct arguments *arguments);
 int command_melt(const struct arguments *arguments);
 int command_stream(const struct arguments *arguments);
+int command_watch(const struct arguments *arguments);
 int command_status(const struct arguments *arguments);
 int command_ping(const struct arguments *arguments);
 int command_whoami(const struct arguments *arguments);

@@ -113,6 +113,13 @@ static const struct option ls_options[] = {
 	{ 0 },
 };
 
+static const struct option watch_options[] = {
+	{ "since", 0, "V", arguments_number, FIELD(since_number),
+		"begin after the event of this number; 0: now" },
+	{ "once", 0, NULL, arguments_flag, FIELD(once), "end with the first event" },
+	{ 0 },
+};
+
 static const struct option touch_options[] = {
 	{ "ttl", 0, "D", arguments_lifetime, FIELD(ttl),
 		"it ends so long after now: 90s, 15m, 7d" },
@@ -270,6 +277,21 @@ const struct command commands[] = {
 		"a value is never an argument, where everybody can read it: pipe it, "
 		"'... | mgctl stream write NAME'",
 		command_stream },
+	{ "watch", "[PREFIX] [-- CMD...]", OPERAND_NAME, 0, SIZE_MAX, watch_options,
+		"tell what changes",
+		"One line for each change of a name that begins with PREFIX and that you may\n"
+		"watch: what it was (set, rm, expire, purge), its number, the version and the\n"
+		"name. A move is an rm and a set. lost: there was more than the daemon\n"
+		"remembers; list anew. It goes on when the daemon was away; a later watch goes\n"
+		"on with --since. A --timeout that is given ends it with status 9 when nothing\n"
+		"happens for so long.\n"
+		"With CMD, that runs for each of them instead of a line, one after the other,\n"
+		"with MG_EVENT, MG_NUMBER, MG_VERSION and MG_NAME in its environment.\n"
+		"\n"
+		"  mgctl watch 'web/'\n"
+		"  mgctl watch web/key -- systemctl reload nginx\n"
+		"  mgctl --timeout 1h watch --once '~/ready'\n",
+		NULL, command_watch },
 	{ "backup", "[FILE]", OPERAND_FILE, 0, 1, backup_options, "write secrets to a sealed file",
 		"All secrets that you may get, but those that end with a process, a connection or\n"
 		"a number of fetches, as they rest: FILE can be read with the passphrase alone,\n"

@@ -124,9 +124,10 @@ static int read_words(struct words *words)
 	while (*words->next && r == 0) {
 		const char *word = *words->next++;
 
-		if (options && strcmp(word, "--") == 0)
+		if (options && strcmp(word, "--") == 0) {
 			options = false;
-		else if (options && strncmp(word, "--", 2) == 0)
+			words->arguments->dashes = words->arguments->operand_count;
+		} else if (options && strncmp(word, "--", 2) == 0)
 			r = read_long(words, word);
 		else if (options && word[0] == '-' && word[1] != '\0')
 			r = read_short(words, word);

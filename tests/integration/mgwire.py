@@ -327,6 +327,23 @@ class Client(Wire):
                 return found
             after = reply.listing.next
 
+    def watch(self, prefix=b"", since=0):
+        """Begins to be told what changes. Gives the request and the first mark."""
+        request = self.request(watch=pb.Watch(prefix=prefix, since=since))
+        mark = self.ask(request)
+        if not mark.HasField("mark"):
+            raise Broken("a watch that does not begin with a mark")
+        return request, mark.mark
+
+    def told(self, request):
+        """The next event or mark."""
+        reply = self.answer(request)[0]
+        if reply.HasField("event"):
+            return reply.event
+        if not reply.HasField("mark"):
+            raise Broken("an answer to a watch that is none")
+        return reply.mark
+
     def set_request(self, name, value, data_key, number=None, tags=(), size=None, lifetime=None,
                     freeze=False, rotation=None, **conditions):
         return self.change(number=number, **level(rotation, lifetime or freeze), set=pb.Set(
