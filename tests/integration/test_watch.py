@@ -208,6 +208,40 @@ class Told(unittest.TestCase):
         self.assertGreater(again.number, mark.number)
 
 
+    def test_a_watch_of_mgctl_ends_when_the_daemon_does_not_come_back(self):
+        path = f"unix:{self.daemon.path}"
+        watch = subprocess.Popen(
+            [os.environ["MGCTL"], "--socket", path, "--timeout", "1s", "-v", "watch"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(watch.wait)
+        self.addCleanup(watch.kill)
+        self.addCleanup(watch.stderr.close)
+        while "watching from" not in watch.stderr.readline():
+            pass
+        self.daemon.end()
+        self.assertEqual(watch.wait(60), 6)
+
+    def test_a_reload_ends_what_may_be_told(self):
+        folder = self.daemon.folder / "policy.d"
+        folder.mkdir(mode=0o700)
+        with open(folder / "a.conf", "w") as rules:
+            rules.write("[namespace web]\ndeny = watch secret/** anybody\n")
+        daemon = Daemon("--policy-dir", str(folder))
+        self.addCleanup(daemon.end)
+        with Client(daemon.path) as client, Client(daemon.path) as watcher:
+            request, _ = watcher.watch(b"web/")
+            client.set(b"web/secret/a", b"1")
+            client.set(b"web/a", b"1")
+            self.assertEqual(watcher.told(request).name, b"web/a")
+            with open(folder / "a.conf", "w") as rules:
+                rules.write("[namespace web]\ndeny = watch a anybody\n")
+            client.ask(client.request(reload=pb.Reload()))
+            client.set(b"web/a", b"2")
+            client.set(b"web/secret/a", b"2")
+            told = watcher.told(request)
+            self.assertEqual((told.name, told.version), (b"web/secret/a", 2))
+
+
 class Kept(KeeperTest):
     def test_every_acknowledged_change_is_told_over_crashes(self):
         watchers = [Watcher(self.daemon.path, b"k/") for _ in range(3)]
