@@ -158,6 +158,20 @@ static void run_store(void)
 	ck_assert_uint_eq(vault_count(door.daemon.vault), 2);
 }
 
+/* What is behind it is told of from here on, in the midst of whatever it is. */
+static void run_watch(void)
+{
+	struct request request = { .verb = VERB_WATCH };
+
+	serve_one(request, span_of(NULL, 0));
+	store(0, limited);
+	request.since = vault_event_now(door.daemon.vault);
+	store(0, limited);
+	serve_one(request, span_of(NULL, 0));
+	ck_assert(!watches_due(&door.served.transfers));
+	ck_assert_ptr_nonnull(door.served.transfers.watches);
+}
+
 static void run_get(void)
 {
 	for (int i = 0; i < 4; i++)
@@ -329,6 +343,7 @@ static const struct path {
 	void (*run)(void);
 } paths[] = {
 	{ "set", run_store },
+	{ "watch, and set", run_watch },
 	{ "get", run_get },
 	{ "list", run_list },
 	{ "stat, wait, status, whoami, explain", run_look },
