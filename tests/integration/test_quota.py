@@ -13,7 +13,7 @@ import unittest
 from daemon import Daemon, wait_for
 from mgctl_case import LIMIT, ROOT, StrangerTest
 from mgwire import LIMIT as CODE_LIMIT
-from mgwire import TIMEOUT, Client, TurnedAway, Wire, pb
+from mgwire import TIMEOUT, Client, Refused, TurnedAway, Wire, pb
 from strangers import NOBODY
 
 SESSIONS, HANDSHAKES = 1, 2
@@ -146,6 +146,25 @@ class Quotas(unittest.TestCase):
 
         words = "as many requests of this user are under way as quota-inflight allows"
         self.assertEqual(as_uid(NOBODY, act), [[CODE_LIMIT, words], [CODE_LIMIT, words], True])
+
+    def test_a_watch_is_under_way_until_its_connection_ends(self):
+        daemon = self.daemon("--quota-inflight=2")
+
+        def act():
+            clients, _ = come(daemon.path, 3)
+
+            def may_watch(client):
+                try:
+                    client.watch(b"~/")
+                except Refused as refused:
+                    return refused.code
+                return 0
+
+            codes = [may_watch(client) for client in clients]
+            clients[0].close()
+            return [codes, wait_for(lambda: may_watch(clients[2]) == 0, 10)]
+
+        self.assertEqual(as_uid(NOBODY, act), [[0, 0, CODE_LIMIT], True])
 
     def test_a_reload_brings_other_quotas(self):
         holder = tempfile.TemporaryDirectory(prefix="memguardd-")
