@@ -42,7 +42,9 @@ static int hand_over(struct mg_client *client, struct watching *watching, const 
 		.number = reply->number };
 	int r;
 
-	if (reply->name.size > NAME_FILED_MAX)
+	/* Nothing comes twice. After a loss numbers may begin anew. */
+	if (reply->name.size > NAME_FILED_MAX ||
+		(reply->body == BODY_EVENT && event.number <= watching->request.since))
 		return -EPROTO;
 	if (reply->name.size > 0)
 		memcpy(watching->name, reply->name.data, reply->name.size);

@@ -142,6 +142,18 @@ def record(size=100, chunks=WHOLE, key=KEY, name=b"n", again=False, left=None):
     return lie
 
 
+def told(*said):
+    """Answers a watch."""
+    return lambda wire, request: wire.say(*[
+        pb.Reply(id=request.id, event=one) if isinstance(one, pb.Event) else
+        pb.Reply(id=request.id, mark=one) for one in said])
+
+
+def event(number, name=b"n", change=1):
+    return pb.Event(number=number, name=name, change=change, version=1)
+
+
+MARK = pb.Mark(number=1)
 BACKUP = "backup --recipient %s -" % sodium.crypto_scalarmult_base(b"k" * 32).hex()
 STORED = pb.Stored(version=1)
 TAGS = [pb.Tag(key=b"k%d" % i, value=b"v") for i in range(17)]
@@ -220,6 +232,19 @@ LIES = [
     ("a part for a write", "stream write x", part(), PROTOCOL),
     ("nothing but success for a write", "stream write x", answer(), PROTOCOL),
     ("silence after a write", "--timeout 1s stream write x", nothing, TIMEOUT),
+    ("a change", "watch --once", told(MARK, event(2)), OK),
+    ("a change that is none yet", "watch --once", told(MARK, event(2, change=77)), OK),
+    ("a change of a name that steers", "watch --once", told(MARK, event(2, CONTROLS)), PROTOCOL),
+    ("a change of a name without end", "watch --once", told(MARK, event(2, b"n" * 3000)),
+     PROTOCOL),
+    ("a change before anything is watched", "watch --once", told(event(2)), PROTOCOL),
+    ("a change once more", "--timeout 1s watch none",
+     told(MARK, pb.Mark(number=5), event(5)), PROTOCOL),
+    ("a change for a name", "get x", told(event(2)), PROTOCOL),
+    ("a value for a change", "watch --once", value(), PROTOCOL),
+    ("nothing but success for a watch", "watch --once", answer(), PROTOCOL),
+    ("silence for a watch", "--timeout 1s watch", nothing, TIMEOUT),
+    ("silence once it is on", "--timeout 1s watch", told(MARK), TIMEOUT),
     ("a record as it is", BACKUP, record(), OK),
     ("a record under another key", BACKUP, record(key=bytes(31) + b"\1"), INTEGRITY),
     ("a record with a short key", BACKUP, record(key=bytes(31)), PROTOCOL),
