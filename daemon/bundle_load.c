@@ -461,7 +461,7 @@ int bundle_load(struct daemon *daemon, struct bundle_setting *setting, uid_t uid
 	int r = load_all(&load);
 
 	bundle_reader_finish(&load.reader);
-	batch_free(daemon->vault, load.batch);
+	batch_leave(load.batch);
 	locked_stack_call(&daemon->stack, wipe_bench, &daemon->bench);
 	daemon_forget(daemon);
 	bundle_setting_drop(setting);

@@ -165,7 +165,7 @@ int serve_commit(struct desk *desk)
 		return answer_restored(desk, &first);
 	if (r == STATUS_CONFLICT)
 		return desk_answer_code(desk, STATUS_CONFLICT, NUMBER_REUSED);
-	r = restore_commit(desk->transfers, desk->daemon, request, uid, digest);
+	r = restore_commit(desk->transfers, request, uid, digest);
 	if (r > 0)
 		desk->words = commit_words(r);
 	return r;

@@ -30,7 +30,7 @@ static struct restore *restore_new(struct daemon *daemon)
 	return restore;
 }
 
-void restore_end(struct transfers *transfers, struct daemon *daemon)
+void restore_end(struct transfers *transfers)
 {
 	struct restore *restore = transfers->restore;
 
@@ -39,10 +39,7 @@ void restore_end(struct transfers *transfers, struct daemon *daemon)
 		return;
 	if (restore->running)
 		transfers_end(transfers);
-	if (restore->committed)
-		batch_leave(restore->batch);
-	else
-		batch_free(daemon->vault, restore->batch);
+	batch_leave(restore->batch);
 	free(restore);
 }
 
@@ -59,8 +56,7 @@ int restore_open(struct transfers *transfers, struct daemon *daemon, struct batc
 	return 0;
 }
 
-int restore_commit(struct transfers *transfers, struct daemon *daemon,
-	const struct request *request, uint32_t uid,
+int restore_commit(struct transfers *transfers, const struct request *request, uint32_t uid,
 	const uint8_t digest[static REPEAT_DIGEST_SIZE])
 {
 	struct restore *restore = transfers->restore;
@@ -70,7 +66,7 @@ int restore_commit(struct transfers *transfers, struct daemon *daemon,
 	if (restore->running)
 		return STATUS_CONFLICT;
 	if (batch_count(restore->batch) != request->secrets) {
-		restore_end(transfers, daemon);
+		restore_end(transfers);
 		return STATUS_INTEGRITY;
 	}
 	if (transfers_full(transfers))
@@ -105,7 +101,7 @@ uint64_t restore_deadline(const struct transfers *transfers)
 
 /* -- the commit ---------------------------------------------------------------------------- */
 
-static const char *words_for(int status)
+static const char *words_for(int status, bool named)
 {
 	switch (status) {
 	case STATUS_DENIED:
@@ -115,7 +111,8 @@ static const char *words_for(int status)
 	case STATUS_INVALID:
 		return "the name is a stream's; nothing is restored";
 	case STATUS_INTEGRITY:
-		return "the record there is damaged: remove it; nothing is restored";
+		return named ? "the record there is damaged: remove it; nothing is restored"
+			     : "what was staged is damaged; nothing is restored";
 	case STATUS_CONFLICT:
 		return "what is there was changed again and again; nothing is restored";
 	case STATUS_GONE:
@@ -146,14 +143,12 @@ static int finish(struct transfers *transfers, struct daemon *daemon, int code, 
 	if (code == 0)
 		reply.secrets = restore->count;
 	else
-		reply.detail = span_text(words_for(code));
+		reply.detail = span_text(words_for(code, name.size > 0));
 	if (name.size > 0)
 		reply.name = span_of(shown, name_show(shown, name, restore->uid));
 	if (code != 0)
 		(void)keep(daemon, restore, code, 0);
-	/* Of what was published nothing is left in the batch. */
-	restore->committed = false;
-	restore_end(transfers, daemon);
+	restore_end(transfers);
 	return answers_append(answers, &reply);
 }
 
@@ -217,7 +212,7 @@ int restore_go_on(struct transfers *transfers, struct daemon *daemon, struct ans
 	int r;
 
 	if (deadline_ms > 0 && daemon_now_ms() >= deadline_ms)
-		restore_end(transfers, daemon);
+		restore_end(transfers);
 	if (!restore_running(transfers))
 		return 0;
 	r = step(transfers, daemon, restore, &name);

@@ -24,8 +24,7 @@ int restore_open(struct transfers *transfers, struct daemon *daemon, struct batc
  * STATUS_NOT_FOUND when nothing was staged, STATUS_INTEGRITY when it was another number of secrets,
  * and nothing is staged any more then; STATUS_CONFLICT while another one is under way.
  */
-int restore_commit(struct transfers *transfers, struct daemon *daemon,
-	const struct request *request, uint32_t uid,
+int restore_commit(struct transfers *transfers, const struct request *request, uint32_t uid,
 	const uint8_t digest[static REPEAT_DIGEST_SIZE]);
 
 /* Whether the commit with this id is under way. */
@@ -37,8 +36,8 @@ bool restore_running(const struct transfers *transfers);
 /* A step of it, and the answer when it is done. Returns 0 or a negative errno. */
 int restore_go_on(struct transfers *transfers, struct daemon *daemon, struct answers *answers);
 
-/* What was not committed is wiped; what was is published without its session. */
-void restore_end(struct transfers *transfers, struct daemon *daemon);
+/* What was not committed is wiped, and what was is published, without its session. */
+void restore_end(struct transfers *transfers);
 
 /* By when the next secret, or the commit, must come, in ms of CLOCK_BOOTTIME; 0: nothing is staged.
  */

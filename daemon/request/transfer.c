@@ -297,7 +297,7 @@ int transfers_cancel(
 	else if (watch)
 		watch_end(transfers, watch);
 	else if (restore)
-		restore_end(transfers, daemon);
+		restore_end(transfers);
 	if (answered)
 		return 0;
 	return answers_code(answers, id, STATUS_TIMEOUT, "cancelled");
@@ -322,7 +322,7 @@ void transfers_finish(struct transfers *transfers, struct daemon *daemon)
 	while (transfers->watches)
 		watch_end(transfers, transfers->watches);
 	flows_finish(transfers);
-	restore_end(transfers, daemon);
+	restore_end(transfers);
 	wait_party_end(&transfers->party);
 	if (transfers->session)
 		vault_end_holder(daemon->vault, transfers->session);

@@ -314,7 +314,8 @@ void record_retire(struct vault *vault, uint64_t offset, bool intact);
 
 /*
  * A record that is not what was written keeps its name, but neither key nor term. One that is
- * staged will not be published any more.
+ * apart, and what was written, will not be published any more and has no value. Touches the ledger
+ * key.
  */
 void record_lose(struct vault *vault, uint64_t offset);
 
@@ -527,9 +528,8 @@ void batches_hurry(struct vault *vault, struct span name);
 /* What stands under a name is another now: batches that hold it make its record ready again. */
 void batches_disturb(struct vault *vault, struct span name);
 
-/* Wipes all of them: nothing more can be added. And frees them. */
+/* Wipes all of them: nothing more can be added. */
 void batches_purge(struct vault *vault);
-void batches_free(struct vault *vault);
 
 /* Frees them; what is committed stays so, for who adopts the file. */
 void batches_leave(struct vault *vault);

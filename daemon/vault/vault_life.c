@@ -97,7 +97,6 @@ void vault_free(struct vault *vault)
 		return;
 	while (vault->values)
 		value_free(vault, vault->values);
-	batches_free(vault);
 	streams_free(vault);
 	ledger_free(vault->ledger);
 	vault->ledger = NULL;

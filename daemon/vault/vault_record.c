@@ -339,14 +339,28 @@ static void forget_term(struct vault *vault, uint64_t offset)
 	terms_drop(vault->terms, offset);
 }
 
+/* It has no value any more, and says so: its batch goes on to know it by its tag. */
+static void hollow(struct vault *vault, uint64_t offset)
+{
+	struct header *header = record_header(vault, offset);
+
+	give_chunks(vault, record_place(header), get_number(header->size));
+	put_number(header->size, 0);
+	bytes_put32(header->place, 0);
+	(void)record_tag(vault, header, header->block.tag);
+}
+
 void record_lose(struct vault *vault, uint64_t offset)
 {
 	struct header *header = record_header(vault, offset);
+	bool apart = block_kind(header) != BLOCK_RECORD && record_proved(vault, offset);
 
 	if (block_kind(header) == BLOCK_STAGED)
 		block_set_kind(header, BLOCK_NOTHING);
 	wipe_key(vault, offset);
 	forget_term(vault, offset);
+	if (apart)
+		hollow(vault, offset);
 }
 
 /*

@@ -20,7 +20,9 @@
 
 struct batch {
 	struct batch *next;
+	struct vault *vault;
 	struct index *index; /* of its records; those that are ready are staged */
+	uint64_t looked;     /* records that were looked at since the beginning */
 	uint64_t commit;     /* the block that lists them; 0: it is not committed */
 	bool left;           /* nobody waits for it */
 	bool purged;
@@ -40,25 +42,42 @@ _Static_assert(BATCH_MAX < COMMIT_MAX, "a list has room for more than a batch");
 
 static struct span apart_name(void *context, uint64_t reference)
 {
-	const struct vault *vault = context;
+	const struct vault *vault = ((const struct batch *)context)->vault;
 
 	if (!record_fits(vault, reference))
 		return span_of(NULL, 0);
 	return record_name(record_header(vault, reference));
 }
 
+/* Where its record of a name is, or 0. */
+static uint64_t find_in(const struct batch *batch, struct span name)
+{
+	uint64_t suspect;
+
+	return index_find(batch->index, name, &suspect);
+}
+
+/*
+ * What was overwritten meanwhile is passed over. Once it is committed it has its turn as long as
+ * its name is what it was: whoever asks for it is told that it is damaged.
+ */
 static bool apart_sound(void *context, uint64_t reference)
 {
-	return record_fits(context, reference);
+	const struct batch *batch = context;
+
+	return record_proved(batch->vault, reference) ||
+		(batch->commit != 0 && find_in(batch, apart_name(context, reference)) == reference);
 }
 
 int batch_new(struct vault *vault, struct batch **batchp)
 {
-	struct index_source source = { .name = apart_name, .sound = apart_sound, .context = vault };
+	struct index_source source = { .name = apart_name, .sound = apart_sound };
 	struct batch *batch = calloc(1, sizeof(*batch));
 
 	if (!batch)
 		return STATUS_LIMIT;
+	batch->vault = vault;
+	source.context = batch;
 	if (index_new(&batch->index, &source) < 0) {
 		free(batch);
 		return STATUS_LIMIT;
@@ -71,6 +90,12 @@ int batch_new(struct vault *vault, struct batch **batchp)
 
 static void wipe_apart(void *context, uint64_t offset)
 {
+	record_retire(context, offset, record_proved(context, offset));
+}
+
+/* Without a ledger key: blocks are held against the ledger's maps. */
+static void purge_apart(void *context, uint64_t offset)
+{
 	record_retire(context, offset, record_fits(context, offset));
 }
 
@@ -81,16 +106,24 @@ static void forget_list(struct batch *batch)
 	batch->listed_count = batch->listed_capacity = 0;
 }
 
-/* Without its commit none of it counts. */
-static void empty_batch(struct vault *vault, struct batch *batch)
+/* All records that are left. */
+static void wipe_rest(
+	struct vault *vault, struct batch *batch, void (*wipe)(void *context, uint64_t offset))
 {
-	if (batch->commit != 0) {
+	if (batch->commit != 0)
 		index_withdraw(vault->index, index_count(batch->index));
-		vault_give(vault, batch->commit);
-	}
-	batch->commit = 0;
-	index_each(batch->index, wipe_apart, vault);
+	index_each(batch->index, wipe, vault);
 	index_clear(batch->index);
+}
+
+/* Without its commit none of it counts. */
+static void empty_batch(
+	struct vault *vault, struct batch *batch, void (*wipe)(void *context, uint64_t offset))
+{
+	wipe_rest(vault, batch, wipe);
+	if (batch->commit != 0)
+		vault_give(vault, batch->commit);
+	batch->commit = 0;
 	batch->again.count = 0;
 	forget_list(batch);
 }
@@ -112,7 +145,7 @@ void batch_free(struct vault *vault, struct batch *batch)
 {
 	if (!batch)
 		return;
-	empty_batch(vault, batch);
+	empty_batch(vault, batch, wipe_apart);
 	forget_batch(vault, batch);
 }
 
@@ -124,15 +157,9 @@ uint64_t batch_count(const struct batch *batch)
 void batches_purge(struct vault *vault)
 {
 	for (struct batch *batch = vault->batches; batch; batch = batch->next) {
-		empty_batch(vault, batch);
+		empty_batch(vault, batch, purge_apart);
 		batch->purged = true;
 	}
-}
-
-void batches_free(struct vault *vault)
-{
-	while (vault->batches)
-		batch_free(vault, vault->batches);
 }
 
 void batches_leave(struct vault *vault)
@@ -142,14 +169,6 @@ void batches_leave(struct vault *vault)
 }
 
 /* -- gathering ----------------------------------------------------------------------------- */
-
-/* Where its record of a name is, or 0. */
-static uint64_t find_in(const struct batch *batch, struct span name)
-{
-	uint64_t suspect;
-
-	return index_find(batch->index, name, &suspect);
-}
 
 int batch_add(struct vault *vault, struct batch *batch, struct value **valuep,
 	const struct vault_put *put, const struct batch_times *times)
@@ -170,11 +189,13 @@ int batch_add(struct vault *vault, struct batch *batch, struct value **valuep,
 	header = record_header(vault, offset);
 	put_number(header->created, times->created_ms);
 	put_number(header->changed, times->changed_ms);
-	if (index_insert(batch->index, put->name, offset) < 0) {
+	/* What is overwritten from now on is found before the record counts. */
+	r = record_tag(vault, header, header->block.tag);
+	if (r == 0 && index_insert(batch->index, put->name, offset) < 0)
+		r = STATUS_LIMIT;
+	if (r != 0)
 		record_retire(vault, offset, true);
-		return STATUS_LIMIT;
-	}
-	return 0;
+	return r;
 }
 
 /* -- looking ------------------------------------------------------------------------------- */
@@ -273,6 +294,13 @@ static int stage(struct vault *vault, struct batch *batch, uint64_t offset)
 	return 0;
 }
 
+/* A record of the batch is not what was added: what it is called is not known any more. */
+static int damaged(struct span *namep)
+{
+	*namep = span_of(NULL, 0);
+	return STATUS_INTEGRITY;
+}
+
 /*
  * Makes a record ready to follow what is under its name now: nothing has to be changed in it later
  * but its kind. 0, a status or a negative errno.
@@ -284,6 +312,8 @@ static int make_ready(struct vault *vault, struct batch *batch, uint64_t offset,
 	uint64_t version;
 	int r;
 
+	if (!record_proved(vault, offset))
+		return damaged(namep);
 	block_set_kind(header, BLOCK_NOTHING);
 	*namep = record_name(header);
 	r = judge && !judge->may(judge->context, *namep) ? STATUS_DENIED
@@ -318,6 +348,7 @@ static int begin_again(struct batch *batch)
 	batch->disturbed = false;
 	batch->again.count = 0;
 	batch->listed_count = 0;
+	batch->looked = 0;
 	return ++batch->checks < CHECKS_MAX ? 0 : STATUS_CONFLICT;
 }
 
@@ -358,11 +389,14 @@ int batch_check(struct vault *vault, struct batch *batch, const struct batch_jud
 	for (unsigned i = 0; i < STEP_LOOKS && r == 0; i++) {
 		uint64_t offset = index_next(batch->index, span_of(NULL, 0), batch->after);
 
+		if (offset == 0 && batch->looked < index_count(batch->index))
+			return damaged(namep);
 		if (offset == 0)
 			return is_ready(vault, batch);
 		r = make_ready(vault, batch, offset, judge, namep);
 		if (r != 0)
 			return r;
+		batch->looked++;
 		memcpy(batch->last, namep->data, namep->size);
 		batch->after = span_of(batch->last, namep->size);
 	}
@@ -382,7 +416,7 @@ static void disturb(struct vault *vault, struct batch *batch, uint64_t offset)
 void batches_disturb(struct vault *vault, struct span name)
 {
 	for (struct batch *batch = vault->batches; batch; batch = batch->next) {
-		uint64_t offset = batch->commit == 0 ? find_in(batch, name) : 0;
+		uint64_t offset = batch->commit == 0 && !batch->left ? find_in(batch, name) : 0;
 
 		if (offset != 0)
 			disturb(vault, batch, offset);
@@ -443,11 +477,14 @@ static void publish_apart(struct vault *vault, struct batch *batch, uint64_t off
 
 	/* It is none of the batch's now: its name is not looked for there again. */
 	index_remove(batch->index, name, offset);
-	/* Its life may have ended since. Without a ledger key the daemon is at its end. */
+	/* Its life may have ended since: it is nothing then. Another kind was overwritten. */
+	if (block_kind(header) != BLOCK_NOTHING)
+		block_set_kind(header, BLOCK_STAGED);
+	/* Without a ledger key the daemon is at its end. */
 	found = record_staged(vault, offset) ? vault_look_up(vault, name, &old) : -ESTALE;
 	if (found < 0) {
 		index_withdraw(vault->index, 1);
-		record_retire(vault, offset, true);
+		record_retire(vault, offset, record_proved(vault, offset));
 		return;
 	}
 	event_write(vault, EVENT_SET, name, get_number(header->version),
@@ -468,19 +505,33 @@ static void finish_batch(struct vault *vault, struct batch *batch)
 	batch->commit = 0;
 }
 
-bool batch_publish(struct vault *vault, struct batch *batch)
+/* Lets so many records go their way. What is left without an order was overwritten. */
+static bool take_step(struct vault *vault, struct batch *batch,
+	void (*take)(struct vault *vault, struct batch *batch, uint64_t offset))
 {
-	for (unsigned i = 0; i < STEP_LOOKS; i++) {
+	for (unsigned i = 0; i < STEP_LOOKS && index_count(batch->index) > 0; i++) {
 		uint64_t offset = index_next(batch->index, span_of(NULL, 0), span_of(NULL, 0));
 
 		if (offset == 0)
-			break;
-		publish_apart(vault, batch, offset);
+			wipe_rest(vault, batch, wipe_apart);
+		else
+			take(vault, batch, offset);
 	}
 	if (index_count(batch->index) > 0)
 		return false;
 	finish_batch(vault, batch);
 	return true;
+}
+
+bool batch_publish(struct vault *vault, struct batch *batch)
+{
+	return take_step(vault, batch, publish_apart);
+}
+
+static void take_back(struct vault *vault, struct batch *batch, uint64_t offset)
+{
+	index_remove(batch->index, record_name(record_header(vault, offset)), offset);
+	record_retire(vault, offset, true);
 }
 
 void batches_hurry(struct vault *vault, struct span name)
@@ -495,7 +546,8 @@ void batches_hurry(struct vault *vault, struct span name)
 
 void batch_leave(struct batch *batch)
 {
-	batch->left = true;
+	if (batch)
+		batch->left = true;
 }
 
 bool batches_left(const struct vault *vault)
@@ -514,7 +566,7 @@ bool batches_go_on(struct vault *vault)
 		batch = batch->next;
 	if (!batch)
 		return false;
-	if (batch_publish(vault, batch))
+	if (take_step(vault, batch, batch->commit != 0 ? publish_apart : take_back))
 		batch_free(vault, batch);
 	return true;
 }

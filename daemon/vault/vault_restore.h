@@ -22,7 +22,7 @@ struct batch;
 /* An empty one. Returns 0 or STATUS_LIMIT. */
 int batch_new(struct vault *vault, struct batch **batchp);
 
-/* Wipes what was not published, and frees; takes NULL. */
+/* Wipes what was not published, all at once, and frees; takes NULL. Touches the ledger key. */
 void batch_free(struct vault *vault, struct batch *batch);
 
 /*
@@ -54,7 +54,8 @@ struct batch_judge {
  * Returns 1 when all are ready; 0 when there is more to look at, or another batch is being
  * published; STATUS_DENIED, STATUS_FROZEN, STATUS_INVALID (a stream), STATUS_INTEGRITY or
  * STATUS_LIMIT (there are no further versions, or no memory) and the name, which lives as long as
- * the batch is not changed; STATUS_CONFLICT when the names were changed again and again meanwhile;
+ * the batch is not changed; STATUS_INTEGRITY and no name when a record of the batch itself is not
+ * what was added any more; STATUS_CONFLICT when the names were changed again and again meanwhile;
  * STATUS_GONE when the batch was purged; or a negative errno. Touches keys.
  */
 int batch_check(struct vault *vault, struct batch *batch, const struct batch_judge *judge,
@@ -71,6 +72,8 @@ int batch_commit(struct vault *vault, struct batch *batch);
 /* A step of the publishing. Returns whether that was all. Touches keys. */
 bool batch_publish(struct vault *vault, struct batch *batch);
 
-/* Nobody waits for a committed batch any more: vault_expire publishes what is left, and frees it.
+/*
+ * Nobody waits for a batch any more: step by step vault_expire publishes what is left of one that
+ * is committed, or wipes one that is not, and frees it. Takes NULL.
  */
 void batch_leave(struct batch *batch);

@@ -739,7 +739,7 @@ START_TEST(a_name_has_one_place_in_it)
 }
 END_TEST
 
-/* It has not the kind of one before its turn, and not even the tag before the look. */
+/* It has not the kind of one before its turn; the tag is there to show what is overwritten. */
 START_TEST(what_is_not_published_is_no_record)
 {
 	struct batch *batch = new_batch();
@@ -747,7 +747,8 @@ START_TEST(what_is_not_published_is_no_record)
 	uint64_t offset = staged_at(batch, "a");
 
 	ck_assert(!record_intact(vault, offset));
-	ck_assert(!record_proved(vault, offset));
+	ck_assert(!record_staged(vault, offset));
+	ck_assert(record_proved(vault, offset));
 	commit(batch);
 	ck_assert(!record_intact(vault, offset));
 	ck_assert(record_proved(vault, offset));
