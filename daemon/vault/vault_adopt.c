@@ -39,6 +39,7 @@ static void finish(struct adoption *adoption)
 	free(adoption->older.at);
 	free(adoption->over.at);
 	free(adoption->broken.at);
+	free(adoption->astray.at);
 	free(adoption->tombstones.at);
 	free(adoption->segments.at);
 	free(adoption->chunks.at);
@@ -75,16 +76,39 @@ static bool are_same(const struct header *a, const struct header *b)
 		get_number(a->version) == get_number(b->version);
 }
 
-/* Where the secret still is that has another name since the last change of all; 0: nowhere. */
+/* Whether its name leads to a record that is adopted. */
+static bool is_indexed(const struct vault *vault, uint64_t offset)
+{
+	uint64_t suspect;
+
+	return index_find(vault->index, record_name(record_header(vault, offset)), &suspect) ==
+		offset;
+}
+
+static void take_off_index(struct vault *vault, uint64_t offset)
+{
+	if (is_indexed(vault, offset))
+		index_remove(vault->index, record_name(record_header(vault, offset)), offset);
+}
+
+/*
+ * Where the secret still is that has another name since the last change of all; 0: nowhere. Of a
+ * copy under the same name one counts already.
+ */
 static uint64_t find_left_behind(const struct adoption *adoption, uint64_t moved)
 {
+	const struct vault *vault = adoption->vault;
 	const struct offsets *records = &adoption->records;
-	const struct header *header = record_header(adoption->vault, moved);
+	const struct header *header = record_header(vault, moved);
 
-	for (size_t i = 0; i < records->count; i++)
-		if (records->at[i] != moved &&
-			are_same(record_header(adoption->vault, records->at[i]), header))
+	for (size_t i = 0; i < records->count; i++) {
+		const struct header *other = record_header(vault, records->at[i]);
+
+		if (are_same(other, header) &&
+			!span_equal(record_name(other), record_name(header)) &&
+			is_indexed(vault, records->at[i]))
 			return records->at[i];
+	}
 	return 0;
 }
 
@@ -99,7 +123,7 @@ static int leave_old_name(struct adoption *adoption)
 		behind = find_left_behind(adoption, last);
 	if (behind == 0)
 		return 0;
-	index_remove(vault->index, record_name(record_header(vault, behind)), behind);
+	take_off_index(vault, behind);
 	return offsets_add(&adoption->older, behind);
 }
 
@@ -195,14 +219,20 @@ static int sort_in(struct adoption *adoption, uint64_t offset)
 	return lifetime_adopt(adoption->vault, offset);
 }
 
+/* It lies in what another record has a better right to: nothing is to lead there. */
+static int leave_astray(struct adoption *adoption, uint64_t offset)
+{
+	take_off_index(adoption->vault, offset);
+	return offsets_add(&adoption->astray, offset);
+}
+
 static int claim_record(struct adoption *adoption, uint64_t offset)
 {
 	struct vault *vault = adoption->vault;
 	const struct header *header = record_header(vault, offset);
 
 	if (ledger_claim(vault->ledger, offset, record_block_size(header)) < 0)
-		/* It lies in what another record has a better right to: no name leads there. */
-		return adoption_suspect_record(adoption, offset);
+		return leave_astray(adoption, offset);
 	if (claim_extents(vault, header) < 0)
 		return offsets_add(&adoption->broken, offset);
 	return sort_in(adoption, offset);
@@ -237,8 +267,13 @@ static int adopt_formers(struct adoption *adoption)
 {
 	struct vault *vault = adoption->vault;
 	int r = formers_adopt(vault, &adoption->formers, &adoption->records, &adoption->older);
+	size_t i = adoption->astray.count;
 
-	return r == 0 ? formers_each(vault, claim_former, adoption) : r;
+	if (r == 0)
+		r = formers_each(vault, claim_former, adoption);
+	for (; i < adoption->astray.count && r == 0; i++)
+		former_drop(vault, adoption->astray.at[i]);
+	return r;
 }
 
 /* -- the end ------------------------------------------------------------------------------- */

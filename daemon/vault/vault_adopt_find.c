@@ -327,4 +327,6 @@ void adoption_count_losses(struct adoption *adoption)
 	vault->lost[LOSS_STREAM] += count_pieces(adoption);
 	for (size_t i = 0; i < adoption->broken.count; i++)
 		vault->lost[loss_of(vault, adoption->broken.at[i])]++;
+	for (size_t i = 0; i < adoption->astray.count; i++)
+		vault->lost[loss_of(vault, adoption->astray.at[i])]++;
 }

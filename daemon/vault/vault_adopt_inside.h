@@ -19,6 +19,7 @@ struct adoption {
 	struct offsets older;      /* records whose names have later ones */
 	struct offsets over;       /* records that end here */
 	struct offsets broken;     /* records that lead to what is not theirs */
+	struct offsets astray;     /* records that lie in what is not theirs */
 	struct offsets tombstones; /* to be told in their order */
 	struct offsets segments;
 	struct offsets chunks;

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/unit/crash.h"
+
+/*
+ * Whoever may write to a ledger can copy whole blocks, whose tags are right wherever they lie.
+ * The next process takes one of them, and goes on.
+ */
+
+/* Copies a block of the ledger that is left over, then adopts it. */
+static void adopt_with_copy(uint64_t from, size_t size, uint64_t to)
+{
+	static uint8_t block[4096];
+
+	ck_assert_ptr_null(past.remains);
+	past.remains = remains_of_now();
+	ck_assert_uint_le(size, sizeof(block));
+	ck_assert_int_eq(pread(past.remains->fd, block, size, (off_t)from), (ssize_t)size);
+	ck_assert_int_eq(pwrite(past.remains->fd, block, size, (off_t)to), (ssize_t)size);
+	past.vault = vault;
+	vault = NULL;
+	ck_assert_int_eq(adopt_remains(past.remains, &vault), 0);
+}
+
+static void adopt_with_copy_of(uint64_t from, uint64_t to)
+{
+	adopt_with_copy(from, ledger_block(vault->ledger, from), to);
+}
+
+static void remove_both(void)
+{
+	ck_assert(remove_name("small") == 0 || remove_name("large") == 0);
+	ck_assert_uint_eq(vault_count(vault), 0);
+}
+
+static void purge(void)
+{
+	vault_purge(vault);
+	ck_assert_uint_eq(vault_count(vault), 0);
+}
+
+static void (*const ends[])(void) = { remove_both, purge };
+
+static struct span record_bytes(const char *name)
+{
+	uint64_t offset = offset_of(name);
+	size_t size = ledger_block(vault->ledger, offset);
+
+	return span_of(ledger_at(vault->ledger, offset, size), size);
+}
+
+/*
+ * Of what was removed there is a copy in the chunks of another, whose header lies behind it or
+ * before it.
+ */
+START_TEST(a_record_that_lies_in_another_is_lost_or_the_other_one_is)
+{
+	static const struct conditions none;
+	struct kept *hole = store_new("hole", 100);
+	struct kept *large = store_new("large", 10000);
+	struct kept *small = store_new("small", 100);
+	uint64_t place = record_place(record_header(vault, offset_of("large")));
+	uint8_t copy[512];
+	struct span bytes = record_bytes("small");
+	bool first = _i & 1;
+	uint64_t version;
+
+	memcpy(copy, bytes.data, bytes.size);
+	ck_assert_int_eq(remove_name("small"), 0);
+	ck_assert_int_eq(remove_name("hole"), 0);
+	if (first)
+		ck_assert_int_eq(vault_freeze(vault, span_text("large"), true, &none, &version), 0);
+	ck_assert_int_eq(offset_of("large") < place, first);
+	memcpy(ledger_at(vault->ledger, place + 4096, bytes.size), copy, bytes.size);
+	crash();
+	ck_assert_int_eq(find_status("small"), first ? STATUS_NOT_FOUND : 0);
+	ck_assert_int_eq(find_status("large"), first ? 0 : STATUS_NOT_FOUND);
+	ck_assert_uint_eq(vault_broken(vault), 1);
+	ck_assert_uint_eq(vault_count(vault), 1);
+	if (first)
+		ck_assert_int_eq(
+			vault_freeze(vault, span_text("large"), false, &none, &version), 0);
+	ends[_i / 2]();
+	forget(store_new("small", 50));
+	rise();
+	forget(hole);
+	forget(large);
+	forget(small);
+}
+END_TEST
+
+/* A secret that was given another name last of all. */
+START_TEST(a_copy_of_a_moved_record_changes_nothing)
+{
+	struct kept *kept = store_new("from", 100);
+	struct vault_move move = {
+		.name = span_text("from"), .to = span_text("to"), .owner = 1000
+	};
+	uint64_t low;
+	uint64_t high;
+	uint64_t version;
+
+	ck_assert_int_eq(ledger_take(vault->ledger, 1024, &low), 0);
+	ck_assert_int_eq(vault_move(vault, &move, &version), 0);
+	ck_assert_int_eq(ledger_take(vault->ledger, 1024, &high), 0);
+	ck_assert_uint_lt(low, offset_of("to"));
+	ck_assert_uint_gt(high, offset_of("to"));
+	adopt_with_copy_of(offset_of("to"), _i == 0 ? low : high);
+	check_stored("to", kept);
+	ck_assert_int_eq(find_status("from"), STATUS_NOT_FOUND);
+	ck_assert_uint_eq(vault_count(vault), 1);
+	ck_assert_int_eq(remove_name("to"), 0);
+	ck_assert_uint_eq(vault_bytes(vault), 0);
+	rise();
+	forget(kept);
+}
+END_TEST
+
+/* While it is under both names; and one of them is there twice. */
+START_TEST(a_copy_of_what_was_left_behind_changes_nothing)
+{
+	struct kept *kept = store_new("from", 100);
+	struct vault_move move = {
+		.name = span_text("from"), .to = span_text("to"), .owner = 1000
+	};
+	uint64_t from = offset_of("from");
+	size_t size = ledger_block(vault->ledger, from);
+	uint64_t places[3];
+	uint8_t header[512];
+	uint64_t version;
+
+	for (size_t i = 0; i < COUNT_OF(places); i++)
+		ck_assert_int_eq(ledger_take(vault->ledger, 1024, &places[i]), 0);
+	memcpy(header, ledger_at(vault->ledger, from, size), size);
+	ck_assert_int_eq(vault_move(vault, &move, &version), 0);
+	for (size_t i = 0; i < COUNT_OF(places); i++)
+		memcpy(ledger_at(vault->ledger, places[i], size), header, size);
+	crash();
+	check_stored("to", kept);
+	ck_assert_int_eq(find_status("from"), STATUS_NOT_FOUND);
+	ck_assert_uint_eq(vault_count(vault), 1);
+	rise();
+	forget(kept);
+}
+END_TEST
+
+START_TEST(a_copy_of_a_commit_commits_nothing_twice)
+{
+	static const struct batch_times times = { .version = 3 };
+	struct kept *kept = draw(100);
+	struct vault_put put = put_of("staged", kept);
+	struct value *value = new_value(kept);
+	struct batch *batch = NULL;
+	struct span name;
+	uint64_t place;
+
+	kept->version = times.version;
+	ck_assert_int_eq(batch_new(vault, &batch), 0);
+	ck_assert_int_eq(batch_add(vault, batch, &value, &put, &times), 0);
+	ck_assert_int_eq(batch_check(vault, batch, NULL, &name), 1);
+	ck_assert_int_eq(batch_commit(vault, batch), 0);
+	ck_assert_int_eq(ledger_take(vault->ledger, 1024, &place), 0);
+	adopt_with_copy_of(batch->commit, place);
+	check_stored("staged", kept);
+	ck_assert_int_eq(remove_name("staged"), 0);
+	ck_assert_uint_eq(vault_bytes(vault), 0);
+	rise();
+	forget(kept);
+}
+END_TEST
+
+int main(void)
+{
+	TCase *claims = tcase_create("hostile-ledger");
+
+	tcase_add_checked_fixture(claims, set_up_in_file, tear_down_in_file);
+	tcase_add_loop_test(
+		claims, a_record_that_lies_in_another_is_lost_or_the_other_one_is, 0, 4);
+	tcase_add_loop_test(claims, a_copy_of_a_moved_record_changes_nothing, 0, 2);
+	tcase_add_test(claims, a_copy_of_what_was_left_behind_changes_nothing);
+	tcase_add_test(claims, a_copy_of_a_commit_commits_nothing_twice);
+	return claims_run(claims, "a ledger that somebody has written to");
+}
