@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sodium.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -12,11 +13,14 @@
 #include "common/bytes.h"
 #include "common/memory/os_memory.h"
 
-/* The file's first unit, which is nobody's. */
+/*
+ * The file's first unit, which is nobody's. Each byte behind the format is another one in each
+ * format: of two formats five bytes differ, and one that was overwritten does not matter.
+ */
 struct head {
 	char magic[8];
 	uint8_t format[sizeof(uint32_t)];
-	uint8_t reserved[sizeof(uint32_t)];
+	uint8_t again[sizeof(uint32_t)];
 };
 
 static const char head_magic[8] = { 'm', 'g', 'l', 'e', 'd', 'g', 'e', 'r' };
@@ -28,10 +32,33 @@ bool ledger_is_adopted(const struct ledger *ledger)
 	return ledger->adopted;
 }
 
+_Static_assert(LEDGER_FORMAT <= UINT8_MAX, "each byte behind it tells the format");
+
+static struct head our_head(void)
+{
+	static const uint8_t masks[sizeof(uint32_t)] = { 0xff, 0x5a, 0xa5, 0x3c };
+	struct head head = { 0 };
+
+	memcpy(head.magic, head_magic, sizeof(head_magic));
+	bytes_put32(head.format, LEDGER_FORMAT);
+	for (size_t i = 0; i < sizeof(masks); i++)
+		head.again[i] = (uint8_t)(LEDGER_FORMAT ^ masks[i]);
+	return head;
+}
+
+/* A head from before had zeros behind the format. */
 static bool head_is_ours(const struct head *head)
 {
-	return memcmp(head->magic, head_magic, sizeof(head_magic)) == 0 &&
-		bytes_get32(head->format) == LEDGER_FORMAT;
+	const struct head ours = our_head();
+	const uint8_t *bytes = (const uint8_t *)head;
+	unsigned others = 0;
+
+	if (memcmp(head, &ours, offsetof(struct head, again)) == 0 &&
+		sodium_is_zero(head->again, sizeof(head->again)))
+		return true;
+	for (size_t i = 0; i < sizeof(ours); i++)
+		others += bytes[i] != ((const uint8_t *)&ours)[i];
+	return others <= 1;
 }
 
 static bool is_ours(const struct ledger *ledger)
@@ -53,11 +80,12 @@ int ledger_check(int fd)
 /* The name comes last, in one step: without it nothing was ever written. */
 void ledger_write_head(struct ledger *ledger)
 {
+	const struct head ours = our_head();
 	struct head *head = (struct head *)(void *)ledger->base;
 	uint64_t magic;
 
-	memcpy(&magic, head_magic, sizeof(magic));
-	bytes_put32(head->format, LEDGER_FORMAT);
+	memcpy(&magic, ours.magic, sizeof(magic));
+	memcpy(head->format, ours.format, sizeof(*head) - offsetof(struct head, format));
 	atomic_store_explicit((_Atomic uint64_t *)(void *)head->magic, magic, memory_order_release);
 }
 
@@ -183,6 +211,7 @@ void ledger_settle(struct ledger *ledger)
 	uint64_t end;
 
 	ledger->adopted = false;
+	ledger_write_head(ledger);
 	for (uint64_t unit = ledger_keep_first(ledger); unit < ledger->units; unit = end) {
 		if (bitmap_get(&ledger->claimed, unit)) {
 			end = bitmap_gap(&ledger->claimed, unit, ledger->units);

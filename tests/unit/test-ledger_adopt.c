@@ -289,6 +289,61 @@ START_TEST(a_file_that_is_no_ledger_is_refused_and_left_alone)
 }
 END_TEST
 
+static void change_head(size_t at, uint8_t change)
+{
+	uint8_t byte;
+
+	ck_assert_int_eq(pread(ledger_fd, &byte, 1, (off_t)at), 1);
+	byte ^= change;
+	write_at((off_t)at, &byte, 1);
+}
+
+START_TEST(a_head_of_which_one_byte_was_overwritten_is_taken_and_made_whole)
+{
+	uint8_t before[16];
+	uint8_t after[16];
+	struct ledger *ledger;
+
+	ledger_leave(new_ledger());
+	ck_assert_int_eq(pread(ledger_fd, before, sizeof(before), 0), sizeof(before));
+	for (size_t i = 0; i < sizeof(before); i++) {
+		for (unsigned bit = 0; bit < 8; bit++) {
+			change_head(i, (uint8_t)(1u << bit));
+			ck_assert_int_eq(ledger_check(ledger_fd), 0);
+			change_head(i, (uint8_t)(1u << bit));
+		}
+		change_head(i, 0xff);
+		ledger = new_ledger();
+		settle(ledger);
+		ledger_leave(ledger);
+		ck_assert_int_eq(pread(ledger_fd, after, sizeof(after), 0), sizeof(after));
+		ck_assert_mem_eq(before, after, sizeof(after));
+		change_head(i, 1);
+		change_head((i + 1) % sizeof(before), 1);
+		ck_assert_int_eq(ledger_check(ledger_fd), -EBADMSG);
+		refused();
+		change_head(i, 1);
+		change_head((i + 1) % sizeof(before), 1);
+	}
+}
+END_TEST
+
+/* Not even when one byte of it was overwritten. */
+START_TEST(a_head_of_another_format_is_refused)
+{
+	ledger_leave(new_ledger());
+	for (size_t i = 8; i < 16; i++)
+		if (i == 8 || i >= 12)
+			change_head(i, 1);
+	for (size_t i = 0; i < 16; i++) {
+		change_head(i, 1);
+		ck_assert_int_eq(ledger_check(ledger_fd), -EBADMSG);
+		change_head(i, 1);
+	}
+	refused();
+}
+END_TEST
+
 /* Whoever made it has ended before its head was written. */
 START_TEST(a_file_of_zeros_is_an_empty_ledger)
 {
@@ -330,6 +385,8 @@ int main(void)
 	tcase_add_test_raise_signal(claims, what_is_not_adopted_yet_cannot_be_written, SIGSEGV);
 	tcase_add_test(claims, what_is_adopted_can_be_written);
 	tcase_add_test(claims, a_file_that_is_no_ledger_is_refused_and_left_alone);
+	tcase_add_test(claims, a_head_of_which_one_byte_was_overwritten_is_taken_and_made_whole);
+	tcase_add_test(claims, a_head_of_another_format_is_refused);
 	tcase_add_loop_test(claims, a_file_of_zeros_is_an_empty_ledger, 0, 2);
 	return claims_run(claims, "a ledger in a file");
 }

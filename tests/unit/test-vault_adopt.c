@@ -579,14 +579,14 @@ START_TEST(another_format_is_refused_and_left_alone)
 {
 	struct remains *remains = remains_of_now();
 	struct vault *none = NULL;
-	uint8_t format = 99;
-	uint8_t seen = 0;
+	uint8_t format[8] = { 99 };
+	uint8_t seen[sizeof(format)];
 
-	ck_assert_int_eq(pwrite(remains->fd, &format, 1, 8), 1);
+	ck_assert_int_eq(pwrite(remains->fd, format, sizeof(format), 8), sizeof(format));
 	ck_assert_int_eq(adopt_remains(remains, &none), -EBADMSG);
 	ck_assert_ptr_null(none);
-	ck_assert_int_eq(pread(remains->fd, &seen, 1, 8), 1);
-	ck_assert_uint_eq(seen, format);
+	ck_assert_int_eq(pread(remains->fd, seen, sizeof(seen), 8), sizeof(seen));
+	ck_assert_mem_eq(seen, format, sizeof(seen));
 	forget_remains(remains);
 }
 END_TEST
