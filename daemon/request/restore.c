@@ -91,6 +91,11 @@ bool restore_has(const struct transfers *transfers, uint64_t id)
 	return restore_running(transfers) && transfers->restore->id == id;
 }
 
+bool restore_is_open(const struct transfers *transfers, uint64_t id)
+{
+	return restore_has(transfers, id) && !transfers->restore->committed;
+}
+
 uint64_t restore_deadline(const struct transfers *transfers)
 {
 	const struct restore *restore = transfers->restore;

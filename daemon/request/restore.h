@@ -27,8 +27,12 @@ int restore_open(struct transfers *transfers, struct daemon *daemon, struct batc
 int restore_commit(struct transfers *transfers, const struct request *request, uint32_t uid,
 	const uint8_t digest[static REPEAT_DIGEST_SIZE]);
 
-/* Whether the commit with this id is under way. */
+/*
+ * Whether the commit with this id is under way; and whether it can still be called off, because
+ * nothing was committed.
+ */
 bool restore_has(const struct transfers *transfers, uint64_t id);
+bool restore_is_open(const struct transfers *transfers, uint64_t id);
 
 /* Whether there is a commit under way, and so something to do. */
 bool restore_running(const struct transfers *transfers);

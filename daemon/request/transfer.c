@@ -273,7 +273,7 @@ int transfers_cancel(
 	struct petition *petition = petition_find(transfers, id);
 	struct watch *watch = watch_find(transfers, id);
 	bool flow = flows_have(transfers, id);
-	bool restore = restore_has(transfers, id);
+	bool restore = restore_is_open(transfers, id);
 	bool answered = upload ? upload_answered(upload)
 			       : !download && !waiter && !sweep && !walk && !trial && !flow &&
 			!petition && !watch && !restore;

@@ -143,6 +143,32 @@ START_TEST(nothing_is_staged_while_a_commit_is_under_way)
 }
 END_TEST
 
+/* Whoever is told that it was cancelled finds nothing of it. */
+START_TEST(a_commit_that_has_begun_is_not_cancelled)
+{
+	struct request request = committing(200);
+	char name[16];
+
+	for (unsigned i = 0; i < 200; i++) {
+		snprintf(name, sizeof(name), "%u", i);
+		ck_assert_int_eq(stage(&root, name, 10), 0);
+	}
+	ck_assert_ptr_null(ask(&root, request));
+	while (vault_count(house.vault) == 0)
+		ck_assert_int_eq(restore_go_on(&transfers, &house, &book.answers), 0);
+	ck_assert_uint_lt(vault_count(house.vault), 200);
+	book.count = 0;
+	(void)ask(&root, (struct request){ .verb = VERB_CANCEL, .target = request.id });
+	for (size_t i = 0; i < book.count; i++)
+		ck_assert_uint_ne(book.notes[i].id, request.id);
+	ck_assert(restore_has(&transfers, request.id));
+	go_on();
+	ck_assert_uint_eq(notebook_last(&book)->id, request.id);
+	ck_assert_int_eq(notebook_last(&book)->code, 0);
+	ck_assert_uint_eq(vault_count(house.vault), 200);
+}
+END_TEST
+
 START_TEST(a_commit_that_has_not_begun_is_cancelled)
 {
 	struct request request = committing(1);
@@ -248,6 +274,7 @@ int main(void)
 	tcase_add_test(claims, an_owner_is_taken_from_who_may_do_everything);
 	tcase_add_test(claims, what_is_not_gone_on_with_is_dropped);
 	tcase_add_test(claims, nothing_is_staged_while_a_commit_is_under_way);
+	tcase_add_test(claims, a_commit_that_has_begun_is_not_cancelled);
 	tcase_add_test(claims, a_commit_that_has_not_begun_is_cancelled);
 	tcase_add_loop_test(claims, a_session_that_ends_leaves_what_was_committed, 0, 2);
 	tcase_add_test(claims, a_session_has_only_so_much_under_way);
