@@ -96,15 +96,14 @@ void vault_drop_answer(struct vault *vault, uint64_t place)
 	vault_give(vault, place);
 }
 
-/* Called when little else is left: this process remembers them by itself. */
-void answers_purge(struct vault *vault)
+/* This process remembers them by itself. */
+bool answer_purge(struct vault *vault, uint64_t offset)
 {
-	struct ledger *ledger = vault->ledger;
-
-	for (uint64_t at = ledger_next(ledger, 0); at != 0; at = ledger_next(ledger, at))
-		if (ledger_block(ledger, at) == ANSWER_BLOCK &&
-			block_kind(answer_at(vault, at)) == BLOCK_ANSWER)
-			block_set_kind(answer_at(vault, at), BLOCK_NOTHING);
+	if (ledger_block(vault->ledger, offset) != ANSWER_BLOCK ||
+		block_kind(answer_at(vault, offset)) != BLOCK_ANSWER)
+		return false;
+	block_set_kind(answer_at(vault, offset), BLOCK_NOTHING);
+	return true;
 }
 
 /* -- moving one ---------------------------------------------------------------------------- */

@@ -500,8 +500,8 @@ void tombstones_settle(struct vault *vault);
  */
 void promise_write(struct vault *vault, uint64_t version, uint64_t sequence, uint64_t target);
 
-/* Under another master none is to be believed: to who adopts the ledger they are nothing. */
-void answers_purge(struct vault *vault);
+/* If an answer lies there it is nothing any more to who adopts the ledger. Whether one does. */
+bool answer_purge(struct vault *vault, uint64_t offset);
 
 /*
  * If what lies there is an answer, and behind the ledger's line, it is moved, and who keeps it is

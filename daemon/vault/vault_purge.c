@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "daemon/vault/vault_inside.h"
+#include <stdlib.h>
 
-static void purge_record(void *context, uint64_t offset)
-{
-	record_retire(context, offset, record_well_formed(context, offset));
-}
+#include "daemon/vault/vault_adopt_inside.h"
+
+/*
+ * Once the master is another one no header can be checked any more. So none is believed that says
+ * where chunks are: all goes that nobody is known to need.
+ */
 
 void vault_purge_record(struct vault *vault, struct record *record)
 {
@@ -15,6 +17,11 @@ void vault_purge_record(struct vault *vault, struct record *record)
 	vault_take_out(vault, offset, true, EVENT_PURGE);
 }
 
+static void purge_record(void *context, uint64_t offset)
+{
+	record_retire(context, offset, false);
+}
+
 static void mark_pinned(struct vault *vault)
 {
 	for (size_t i = 0; i < PIN_CHAINS; i++)
@@ -22,6 +29,55 @@ static void mark_pinned(struct vault *vault)
 			at->purged = true;
 	if (vault->spare)
 		vault->spare->purged = true;
+}
+
+/* -- what is left -------------------------------------------------------------------------- */
+
+/* Of a pinned record: what the last pin gives back. */
+static int keep_record(const struct vault *vault, const struct record *record, struct offsets *kept)
+{
+	struct span table = record_table(vault, record->place, record->size);
+	int r = offsets_add(kept, record->offset);
+
+	if (r == 0)
+		r = offsets_add(kept, record->place);
+	for (size_t at = 0; at < table.size && r == 0; at += sizeof(uint64_t))
+		r = offsets_add(kept, bytes_get64(table.data + at));
+	return r;
+}
+
+/* And what was told of changes, as far as it is remembered. */
+static int keep_needed(const struct vault *vault, struct offsets *kept)
+{
+	int r = offsets_add(kept, vault->events.ring);
+
+	for (size_t i = 0; i < PIN_CHAINS; i++)
+		for (const struct record *at = vault->pinned[i]; at && r == 0; at = at->next)
+			r = keep_record(vault, at, kept);
+	offsets_sort(kept);
+	return r;
+}
+
+/*
+ * Who remembers answers knows where they are: to who adopts the ledger they are nothing. Without
+ * memory the rest stays where it is, without a key.
+ */
+static void give_rest(struct vault *vault)
+{
+	struct ledger *ledger = vault->ledger;
+	struct offsets kept = { 0 };
+	bool known = keep_needed(vault, &kept) == 0;
+	uint64_t next;
+	size_t i = 0;
+
+	for (uint64_t at = ledger_next(ledger, 0); at != 0; at = next) {
+		next = ledger_next(ledger, at);
+		while (i < kept.count && kept.at[i] < at)
+			i++;
+		if (!answer_purge(vault, at) && known && (i == kept.count || kept.at[i] != at))
+			ledger_give(ledger, at);
+	}
+	free(kept.at);
 }
 
 void vault_purge(struct vault *vault)
@@ -38,11 +94,10 @@ void vault_purge(struct vault *vault)
 		value->purged = true;
 	}
 	batches_purge(vault);
-	/* The headers cannot be checked any more: blocks are held against the ledger's maps. */
 	index_each(vault->index, purge_record, vault);
 	index_clear(vault->index);
 	formers_purge(vault);
-	answers_purge(vault);
+	give_rest(vault);
 	events_purge(vault);
 	if (notes)
 		atomic_store(&notes->purging, 0);

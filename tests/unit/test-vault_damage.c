@@ -238,6 +238,46 @@ START_TEST(a_pinned_record_keeps_its_memory_over_a_purge_and_gives_nothing)
 }
 END_TEST
 
+/* Values whose extents are as large as the headers of their records. */
+#define HEADER_LIKE 128
+
+/* Each record in turn says that another's block is its own; one of those is being read. */
+START_TEST(after_a_purge_nothing_is_left_whatever_an_overwritten_record_says)
+{
+	static const char *const names[] = { "a", "b", "c", "d", "e", "f" };
+	struct kept *kept[COUNT_OF(names)];
+	struct kept *fresh;
+	struct record *pinned;
+	uint64_t places[2];
+	size_t hit = (size_t)_i % COUNT_OF(names);
+
+	for (size_t i = 0; i < COUNT_OF(names); i++)
+		kept[i] = store_new(names[i], HEADER_LIKE);
+	pinned = record_pin(find("a"));
+	places[0] = offset_of(_i < (int)COUNT_OF(names) ? "b" : "a");
+	places[1] = _i < (int)COUNT_OF(names) ? pinned->place : offset_of("b");
+	for (size_t i = 0; i < COUNT_OF(places); i++, hit = (hit + 1) % COUNT_OF(names)) {
+		ck_assert_uint_eq(ledger_block(vault->ledger, places[i]),
+			ledger_block(vault->ledger, pinned->place));
+		bytes_put32(record_header(vault, offset_of(names[hit]))->place,
+			(uint32_t)(places[i] / LEDGER_UNIT));
+	}
+	vault_purge(vault);
+	ck_assert_uint_eq(vault_count(vault), 0);
+	/* Whatever is stored from then on is nobody else's. */
+	fresh = store_new("x", HEADER_LIKE);
+	record_unpin(vault, pinned);
+	check_stored("x", fresh);
+	ck_assert_int_eq(remove_name("x"), 0);
+	ck_assert_uint_eq(vault_bytes(vault), 0);
+	for (size_t i = 0; i < COUNT_OF(names); i++) {
+		ck_assert(!is_value_anywhere(kept[i]));
+		forget(kept[i]);
+	}
+	forget(fresh);
+}
+END_TEST
+
 /* A purge before each chunk, and behind the last. */
 START_TEST(a_purge_ends_a_value_under_way_at_every_chunk)
 {
@@ -510,6 +550,8 @@ int main(void)
 	tcase_add_test(
 		claims, an_overwritten_place_of_a_pinned_record_gives_back_nothing_of_others);
 	tcase_add_test(claims, after_a_purge_nothing_is_left);
+	tcase_add_loop_test(
+		claims, after_a_purge_nothing_is_left_whatever_an_overwritten_record_says, 0, 12);
 	tcase_add_test(claims, a_pinned_record_keeps_its_memory_over_a_purge_and_gives_nothing);
 	tcase_add_test(claims, a_purge_ends_a_value_under_way_at_every_chunk);
 	tcase_add_test(claims, without_the_masters_nothing_is_served);
