@@ -34,7 +34,7 @@ int ledger_file(void);
  * others keep in them. A test builds a program with another one.
  */
 #ifndef LEDGER_FORMAT
-#define LEDGER_FORMAT 3
+#define LEDGER_FORMAT 4
 #endif
 
 /*

@@ -285,7 +285,7 @@ static int seal_header(struct vault *vault, const struct draft *draft)
 	int r = enclave_wrap(header->wrapped, draft->put->key, ENCLAVE_KEY_SIZE,
 		record_binding(header), vault->coffer, COFFER_VAULT);
 
-	return r < 0 ? r : record_tag(vault, header, header->block.tag);
+	return r < 0 ? r : record_seal(vault, header);
 }
 
 int vault_make_way(struct vault *vault, uint64_t offset, uint64_t tombstone)
@@ -517,7 +517,7 @@ static int write_stream(
 	bytes_put32(header->owner, owner);
 	bytes_put16(header->name_size, (uint16_t)name.size);
 	memcpy((uint8_t *)header + record_name_start(header), name.data, name.size);
-	return record_tag(vault, header, header->block.tag);
+	return record_seal(vault, header);
 }
 
 int vault_put_stream(

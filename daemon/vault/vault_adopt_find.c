@@ -16,6 +16,9 @@
 /* Of each kind that are not what was written, remembered until it is known what they lie in. */
 #define SUSPECTS_MAX 65536
 
+/* The same of pieces of streams: each may have to be held against all streams there are. */
+#define PIECES_MAX 4096
+
 /* -- finding ------------------------------------------------------------------------------- */
 
 int adoption_add_record(struct adoption *adoption, uint64_t offset)
@@ -31,9 +34,10 @@ int adoption_add_record(struct adoption *adoption, uint64_t offset)
 	return offsets_add(&adoption->records, offset);
 }
 
-static int remember(const struct adoption *adoption, struct offsets *suspects, uint64_t offset)
+static int remember(
+	const struct adoption *adoption, struct offsets *suspects, size_t most, uint64_t offset)
 {
-	if (suspects->count >= SUSPECTS_MAX ||
+	if (suspects->count >= most ||
 		ledger_is_link(adoption->vault->ledger, offset + LEDGER_UNIT))
 		return 0;
 	return offsets_add(suspects, offset);
@@ -41,7 +45,7 @@ static int remember(const struct adoption *adoption, struct offsets *suspects, u
 
 int adoption_suspect(struct adoption *adoption, enum vault_loss loss, uint64_t offset)
 {
-	return remember(adoption, &adoption->suspects[loss], offset);
+	return remember(adoption, &adoption->suspects[loss], SUSPECTS_MAX, offset);
 }
 
 /* What a record was, whether it is to be believed or not. */
@@ -86,7 +90,9 @@ static int look_at_record(struct adoption *adoption, uint64_t offset, uint64_t *
 	struct vault *vault = adoption->vault;
 	bool counted = is_counted(adoption, offset);
 
-	if (counted && record_intact(vault, offset)) {
+	if (counted && record_well_formed(vault, offset) &&
+		record_likely(vault, record_header(vault, offset)) &&
+		record_proved(vault, offset)) {
 		*sizep = record_block_size(record_header(vault, offset));
 		return adoption_add_record(adoption, offset);
 	}
@@ -103,7 +109,8 @@ static bool was_record(struct adoption *adoption, uint64_t offset, unsigned kind
 	if (!block_kind_almost(kind, BLOCK_RECORD) || !record_fits(vault, offset))
 		return false;
 	adoption->looked++;
-	return record_tag(vault, record_header(vault, offset), tag) == 0 &&
+	return record_likely(vault, record_header(vault, offset)) &&
+		record_tag(vault, record_header(vault, offset), tag) == 0 &&
 		memcmp(tag, record_header(vault, offset)->block.tag, sizeof(tag)) == 0;
 }
 
@@ -147,7 +154,7 @@ static int look_at_other(struct adoption *adoption, uint64_t offset, unsigned ki
 		return adoption_suspect(adoption, LOSS_SECRET, offset);
 	if (was_nameless(adoption, offset, kind, &any_segment) ||
 		was_nameless(adoption, offset, kind, &any_chunk))
-		return remember(adoption, &adoption->pieces, offset);
+		return remember(adoption, &adoption->pieces, PIECES_MAX, offset);
 	return was_nameless(adoption, offset, kind, &any_answer)
 		? adoption_suspect(adoption, LOSS_ANSWER, offset)
 		: 0;
@@ -177,7 +184,7 @@ static int look_at_segment(struct adoption *adoption, uint64_t offset)
 	if (segment_adoptable(adoption->vault, offset))
 		return offsets_add(&adoption->segments, offset);
 	return segment_suspicious(adoption->vault, offset, adoption->given + 1)
-		? remember(adoption, &adoption->pieces, offset)
+		? remember(adoption, &adoption->pieces, PIECES_MAX, offset)
 		: 0;
 }
 
@@ -186,7 +193,7 @@ static int look_at_chunk_block(struct adoption *adoption, uint64_t offset)
 	if (chunk_adoptable(adoption->vault, offset))
 		return offsets_add(&adoption->chunks, offset);
 	return chunk_suspicious(adoption->vault, offset, adoption->given + 1)
-		? remember(adoption, &adoption->pieces, offset)
+		? remember(adoption, &adoption->pieces, PIECES_MAX, offset)
 		: 0;
 }
 

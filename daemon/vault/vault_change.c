@@ -60,7 +60,7 @@ static int seal_copy(struct vault *vault, uint64_t copy)
 	int r;
 
 	put_number(header->sequence, vault->sequence + 1);
-	r = record_tag(vault, header, header->block.tag);
+	r = record_seal(vault, header);
 	if (r < 0)
 		vault_give(vault, copy);
 	return r;
@@ -228,7 +228,7 @@ int rotation_begin(struct vault *vault, uint64_t offset, uint64_t grace_ms, uint
 	header = record_header(vault, copy);
 	header->flags |= RECORD_FORMER;
 	lifetime_shorten(vault, header, grace_ms);
-	r = record_tag(vault, header, header->block.tag);
+	r = record_seal(vault, header);
 	if (r == 0 && former_add(vault, copy) < 0)
 		r = STATUS_LIMIT;
 	if (r != 0) {

@@ -13,6 +13,13 @@
 
 #define RECORD_TAG_SIZE BLOCK_TAG_SIZE
 
+/*
+ * Whoever chooses ciphertext can make it look like headers at every place, each with as many words
+ * as there may be. What is adopted is full of it: only where a few bytes of a tag over the header
+ * alone are right the words are hashed.
+ */
+#define RECORD_PROOF_SIZE 4
+
 /* Chunks that lie side by side. A value of more has a table of where its extents begin. */
 #define EXTENT_CHUNKS 16
 #define EXTENT_SIZE ((size_t)EXTENT_CHUNKS * ENCLAVE_CHUNK_SIZE)
@@ -44,6 +51,7 @@ struct header {
 	uint8_t tags_size[sizeof(uint16_t)]; /* bytes */
 	uint8_t flags;
 	uint8_t lifetime_size; /* bytes; 0: until it is deleted, and no reads are counted */
+	uint8_t proof[RECORD_PROOF_SIZE];
 };
 
 /* Where the extents of a value begin that has more than one: an offset each, behind this. */
@@ -91,7 +99,7 @@ static inline struct lifetime_bytes *lifetime_bytes(const struct header *header)
 #define TAGS_SIZE_MAX \
 	(MESSAGE_TAGS_MAX * (TAG_PREFIX + MESSAGE_TAG_KEY_MAX + MESSAGE_TAG_VALUE_MAX))
 
-_Static_assert(sizeof(struct header) == 132, "the header has no holes");
+_Static_assert(sizeof(struct header) == 136, "the header has no holes");
 _Static_assert(sizeof(struct lifetime_bytes) == 34, "nor has the lifetime");
 _Static_assert(TAGS_SIZE_MAX <= UINT16_MAX, "the size of the tags has 16 bits");
 _Static_assert(MESSAGE_TAG_KEY_MAX <= UINT8_MAX, "the size of a tag's key has 8 bits");
@@ -269,6 +277,12 @@ int record_tag(
 	const struct vault *vault, const struct header *header, uint8_t tag[static BLOCK_TAG_SIZE]);
 int table_tag(const struct vault *vault, const struct table *table, uint64_t extents,
 	uint8_t tag[static BLOCK_TAG_SIZE]);
+
+/* Makes a record whole: proof and tag. Returns 0, or -EKEYEXPIRED. Touches the ledger key. */
+int record_seal(const struct vault *vault, struct header *header);
+
+/* Whether the proof in a header is right. Touches the ledger key. */
+bool record_likely(const struct vault *vault, const struct header *header);
 
 /* Makes the table of a well-formed header, if there is one, that of its secret and version. */
 int table_seal(const struct vault *vault, const struct header *header);

@@ -261,7 +261,7 @@ static int write_tombstone(
 	put_number(header->sequence, vault->sequence + 1);
 	bytes_put16(header->name_size, (uint16_t)name.size);
 	memcpy((uint8_t *)header + record_name_start(header), name.data, name.size);
-	r = record_tag(vault, header, header->block.tag);
+	r = record_seal(vault, header);
 	if (r < 0)
 		vault_give(vault, *offsetp);
 	else

@@ -61,6 +61,7 @@ bool record_fits(const struct vault *vault, uint64_t offset)
 		return false;
 	header = record_header(vault, offset);
 	return record_end(header) <= block && bytes_get16(header->name_size) <= NAME_FILED_MAX &&
+		bytes_get16(header->tags_size) <= TAGS_SIZE_MAX &&
 		(header->lifetime_size == 0 ||
 			header->lifetime_size == sizeof(struct lifetime_bytes));
 }
@@ -113,6 +114,33 @@ int record_tag(
 	const struct span rest = block_rest(header, record_end(header));
 
 	return vault_tag(vault, BLOCK_RECORD, &rest, 1, tag);
+}
+
+static int header_tag(
+	const struct vault *vault, const struct header *header, uint8_t tag[static BLOCK_TAG_SIZE])
+{
+	const struct span rest = block_rest(header, offsetof(struct header, proof));
+
+	return vault_tag(vault, BLOCK_RECORD, &rest, 1, tag);
+}
+
+bool record_likely(const struct vault *vault, const struct header *header)
+{
+	uint8_t tag[BLOCK_TAG_SIZE];
+
+	return header_tag(vault, header, tag) == 0 &&
+		sodium_memcmp(tag, header->proof, sizeof(header->proof)) == 0;
+}
+
+int record_seal(const struct vault *vault, struct header *header)
+{
+	uint8_t tag[BLOCK_TAG_SIZE];
+	int r = header_tag(vault, header, tag);
+
+	if (r < 0)
+		return r;
+	memcpy(header->proof, tag, sizeof(header->proof));
+	return record_tag(vault, header, header->block.tag);
 }
 
 int table_tag(const struct vault *vault, const struct table *table, uint64_t extents,
@@ -347,7 +375,7 @@ static void hollow(struct vault *vault, uint64_t offset)
 	give_chunks(vault, record_place(header), get_number(header->size));
 	put_number(header->size, 0);
 	bytes_put32(header->place, 0);
-	(void)record_tag(vault, header, header->block.tag);
+	(void)record_seal(vault, header);
 }
 
 void record_lose(struct vault *vault, uint64_t offset)

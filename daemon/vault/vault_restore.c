@@ -190,7 +190,7 @@ int batch_add(struct vault *vault, struct batch *batch, struct value **valuep,
 	put_number(header->created, times->created_ms);
 	put_number(header->changed, times->changed_ms);
 	/* What is overwritten from now on is found before the record counts. */
-	r = record_tag(vault, header, header->block.tag);
+	r = record_seal(vault, header);
 	if (r == 0 && index_insert(batch->index, put->name, offset) < 0)
 		r = STATUS_LIMIT;
 	if (r != 0)
@@ -285,7 +285,7 @@ static int stage(struct vault *vault, struct batch *batch, uint64_t offset)
 	put_number(header->sequence, vault->sequence + 1);
 	r = table_seal(vault, header);
 	if (r == 0)
-		r = record_tag(vault, header, header->block.tag);
+		r = record_seal(vault, header);
 	if (r < 0)
 		return r;
 	block_set_kind(header, BLOCK_STAGED);

@@ -18,7 +18,7 @@ INTEGRITY, GONE, NOT_FOUND = 11, 12, 3
 # Blocks as they lie in the ledger: a tag, then the kind; of a record some fields (vault_inside.h).
 UNIT = 16
 RECORD, SEGMENT, CHUNK, ANSWER = 0xe1c9, 0xe2ca, 0xe3cb, 0xe5cd
-PLACE, NAME_SIZE, FLAGS, LIFETIME_SIZE, HEADER = 118, 126, 130, 131, 132
+PLACE, NAME_SIZE, FLAGS, LIFETIME_SIZE, HEADER = 118, 126, 130, 131, 136
 FORMER, CONSUMED = 16, 2
 
 # Where each kind has a number of 48 bits that is small: in ciphertext that looks like one it is not.

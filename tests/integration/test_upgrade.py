@@ -230,7 +230,7 @@ class OtherFormat(UpgradeTest):
         client = self.client()
         client.set(b"a", b"value")
         self.replace(pathlib.Path(OTHER_FORMAT).read_bytes())
-        worker = self.fails("does not read keys of format 1 and a ledger of format 3")
+        worker = self.fails("does not read keys of format 1 and a ledger of format 4")
         self.assertIn("the daemon goes on as before", self.mgctl("upgrade").stderr)
         # Nothing has moved: the same worker, the same connection.
         self.assertEqual(client.status().pid, worker)

@@ -1,4 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <sodium.h>
+
+/* Bytes that went into tags. */
+static uint64_t hashed;
+
+static int counted_update(crypto_generichash_state *state, const uint8_t *in, uint64_t size)
+{
+	hashed += size;
+	return crypto_generichash_update(state, in, size);
+}
+
+#define crypto_generichash_update counted_update
 #include "tests/unit/crash.h"
 
 /*
@@ -168,6 +180,53 @@ START_TEST(a_copy_of_a_commit_commits_nothing_twice)
 }
 END_TEST
 
+/* -- ciphertext that a client has chosen --------------------------------------------------- */
+
+/* A client knows the key of its value, and so makes a tag for whatever it likes to be ciphertext.
+ */
+static const enum block_kind kinds[] = { BLOCK_RECORD, BLOCK_SEGMENT, BLOCK_CHUNK, BLOCK_ANSWER,
+	BLOCK_COMMIT };
+
+/* Headers side by side, each with numbers that were given away, and as many words as fit. */
+#define PERIOD 48
+
+static void fill_with_headers(
+	uint8_t chunk[static ENCLAVE_CHUNK_SIZE], enum block_kind kind, uint16_t tags)
+{
+	memset(chunk, 0, ENCLAVE_CHUNK_SIZE);
+	for (size_t at = 0; at + PERIOD <= ENCLAVE_CHUNK_SIZE; at += PERIOD) {
+		bytes_put16(chunk + at + offsetof(struct block, kind), (uint16_t)kind);
+		if (kind != BLOCK_RECORD)
+			continue;
+		chunk[at + offsetof(struct header, sequence) % PERIOD] = 1;
+		bytes_put16(chunk + at + offsetof(struct header, name_size) % PERIOD, 1);
+		bytes_put16(chunk + at + offsetof(struct header, tags_size) % PERIOD, tags);
+	}
+}
+
+START_TEST(ciphertext_that_looks_like_blocks_costs_little_to_adopt)
+{
+	static const uint16_t tags[] = { UINT16_MAX, TAGS_SIZE_MAX };
+	static uint8_t chunk[ENCLAVE_CHUNK_SIZE];
+	struct kept kept = { .version = 0 };
+	struct vault_put put = put_of("x", &kept);
+	struct value *value = NULL;
+
+	fill_with_headers(chunk, kinds[_i / 2], tags[_i % 2]);
+	ck_assert_int_eq(value_new(vault, &value), 0);
+	for (unsigned i = 0; i < 64; i++)
+		ck_assert_int_eq(value_append(vault, value, span_of(chunk, sizeof(chunk))), 0);
+	ck_assert_int_eq(vault_put(vault, &value, &put, &kept.version), 0);
+	hashed = 0;
+	crash();
+	ck_assert_uint_eq(vault_broken(vault), 0);
+	ck_assert_int_eq(find_status("x"), 0);
+	/* A header's bytes at each, at most. */
+	ck_assert_uint_le(hashed, 64 * ENCLAVE_CHUNK_SIZE / PERIOD * sizeof(struct header) + 65536);
+	rise();
+}
+END_TEST
+
 int main(void)
 {
 	TCase *claims = tcase_create("hostile-ledger");
@@ -178,5 +237,7 @@ int main(void)
 	tcase_add_loop_test(claims, a_copy_of_a_moved_record_changes_nothing, 0, 2);
 	tcase_add_test(claims, a_copy_of_what_was_left_behind_changes_nothing);
 	tcase_add_test(claims, a_copy_of_a_commit_commits_nothing_twice);
+	tcase_add_loop_test(claims, ciphertext_that_looks_like_blocks_costs_little_to_adopt, 0,
+		2 * COUNT_OF(kinds));
 	return claims_run(claims, "a ledger that somebody has written to");
 }

@@ -109,7 +109,7 @@ static struct kept *leave_twin(const char *name, size_t size, uint64_t sequence)
 		put_number(header->secret, sequence);
 		put_number(header->sequence, sequence);
 	}
-	ck_assert_int_eq(record_tag(vault, header, header->block.tag), 0);
+	ck_assert_int_eq(record_seal(vault, header), 0);
 	block_set_kind(header, BLOCK_RECORD);
 	return kept;
 }
