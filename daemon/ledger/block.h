@@ -35,6 +35,7 @@ enum block_kind {
 	BLOCK_STAGED = 0xe6ce, /* a record once it is published, and listed by a commit before */
 	BLOCK_COMMIT = 0xe7cf,
 	BLOCK_EVENTS = 0xedd5, /* what was told of changes */
+	BLOCK_SPENT = 0xeed6,  /* an answer that nobody who adopts the ledger is to find */
 };
 
 static inline enum block_kind block_kind(const void *bytes)

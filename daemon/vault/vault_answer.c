@@ -86,23 +86,31 @@ uint64_t vault_promise_end(struct vault *vault, bool made)
 	return place;
 }
 
+/* What is no answer may be somebody else's. */
+static bool is_answer(const struct vault *vault, uint64_t offset)
+{
+	enum block_kind kind;
+
+	if (ledger_block(vault->ledger, offset) != ANSWER_BLOCK)
+		return false;
+	kind = block_kind(answer_at(vault, offset));
+	return kind == BLOCK_ANSWER || kind == BLOCK_SPENT;
+}
+
 void vault_drop_answer(struct vault *vault, uint64_t place)
 {
-	size_t size = ledger_block(vault->ledger, place);
-
-	if (size < sizeof(struct answer_block))
+	if (!is_answer(vault, place))
 		return;
-	vault->held -= size;
+	vault->held -= ANSWER_BLOCK;
 	vault_give(vault, place);
 }
 
 /* This process remembers them by itself. */
 bool answer_purge(struct vault *vault, uint64_t offset)
 {
-	if (ledger_block(vault->ledger, offset) != ANSWER_BLOCK ||
-		block_kind(answer_at(vault, offset)) != BLOCK_ANSWER)
+	if (!is_answer(vault, offset))
 		return false;
-	block_set_kind(answer_at(vault, offset), BLOCK_NOTHING);
+	block_set_kind(answer_at(vault, offset), BLOCK_SPENT);
 	return true;
 }
 

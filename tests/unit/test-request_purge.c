@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/request/repeat.h"
 #include "daemon/request/sweep.h"
 #include "tests/unit/request_rig.h"
 
@@ -65,6 +66,41 @@ START_TEST(a_purge_of_everything_leaves_nothing_and_new_secrets_work)
 	ck_assert_int_eq(code_of(&root, "shared"), 0);
 	/* Once more, by the daemon's own user. */
 	purges(&own, purging(true), 1);
+}
+END_TEST
+
+/* Their blocks are theirs until they make room, however often everything was purged since. */
+START_TEST(answers_from_before_purges_give_back_nothing_of_anybodys)
+{
+	for (size_t i = 0; i < 20; i++)
+		keeps(&root, "first");
+	purges(&root, purging(true), 1);
+	purges(&root, purging(true), 0);
+	ck_assert_uint_eq(vault_bytes(house.vault), 0);
+	for (size_t i = 0; i < 20; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "~/then-%zu", i);
+		keeps(&user, name);
+	}
+	/* As many as make all of the first ones give way. */
+	for (size_t i = 0; i < REPEAT_KEPT; i++) {
+		(void)ask(&root, changing(VERB_REMOVE, "none"));
+		keeps(&root, "last");
+		book.count = 0;
+	}
+	for (size_t i = 0; i < 20; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "~/then-%zu", i);
+		(void)ask(&user, getting(name));
+		ck_assert_int_eq(downloads_go_on(&transfers, &house, &book.answers), 0);
+		ck_assert_int_eq(notebook_last(&book)->code, 0);
+		ck_assert_uint_eq(notebook_last(&book)->bytes_size, enclave_sealed_size(20000));
+		ck_assert_mem_eq(
+			notebook_last(&book)->bytes, sealed, notebook_last(&book)->bytes_size);
+		book.count = 0;
+	}
 }
 END_TEST
 
@@ -229,6 +265,7 @@ int main(void)
 	tcase_add_checked_fixture(claims, set_up, tear_down);
 	tcase_set_timeout(claims, 60);
 	tcase_add_test(claims, a_purge_of_everything_leaves_nothing_and_new_secrets_work);
+	tcase_add_test(claims, answers_from_before_purges_give_back_nothing_of_anybodys);
 	tcase_add_test(claims, only_who_may_do_everything_purges_everything);
 	tcase_add_test(claims, a_users_own_is_its_space_and_nothing_else);
 	tcase_add_test(claims, who_stores_everywhere_owns_what_it_stored_first);
