@@ -46,16 +46,12 @@ static struct head our_head(void)
 	return head;
 }
 
-/* A head from before had zeros behind the format. */
 static bool head_is_ours(const struct head *head)
 {
 	const struct head ours = our_head();
 	const uint8_t *bytes = (const uint8_t *)head;
 	unsigned others = 0;
 
-	if (memcmp(head, &ours, offsetof(struct head, again)) == 0 &&
-		sodium_is_zero(head->again, sizeof(head->again)))
-		return true;
 	for (size_t i = 0; i < sizeof(ours); i++)
 		others += bytes[i] != ((const uint8_t *)&ours)[i];
 	return others <= 1;

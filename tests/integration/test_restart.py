@@ -140,7 +140,7 @@ class Restart(RestartTest):
         self.client().set(b"a", b"value")
         self.manager.stop()
         ledger = next(fd for name, fd in self.manager.store if "-ledger-" in name)
-        os.pwrite(ledger, b"\x63", 8)
+        os.pwrite(ledger, b"\x63\0\0\0\x9c\x39\xc6\x5f", 8)
         self.manager.start()
         self.assertIn("is of another version, or was overwritten", self.manager.log())
         self.assertEqual(self.client().list(), [])

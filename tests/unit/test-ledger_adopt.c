@@ -268,6 +268,10 @@ START_TEST(a_file_that_is_no_ledger_is_refused_and_left_alone)
 	uint8_t other[16];
 
 	head[8] = LEDGER_FORMAT;
+	head[12] = LEDGER_FORMAT ^ 0xff;
+	head[13] = LEDGER_FORMAT ^ 0x5a;
+	head[14] = LEDGER_FORMAT ^ 0xa5;
+	head[15] = LEDGER_FORMAT ^ 0x3c;
 	write_at(0, text, sizeof(text));
 	refused();
 	/* The head has been overwritten, and not what is behind it. */
@@ -275,9 +279,10 @@ START_TEST(a_file_that_is_no_ledger_is_refused_and_left_alone)
 	write_at(0, other, sizeof(other));
 	write_at(4000, "x", 1);
 	refused();
-	for (size_t i = 0; i < 12; i++) {
+	for (size_t i = 0; i < sizeof(head); i++) {
 		memcpy(other, head, sizeof(other));
 		other[i] ^= 4;
+		other[(i + 5) % sizeof(head)] ^= 4;
 		write_at(0, other, sizeof(other));
 		refused();
 	}
