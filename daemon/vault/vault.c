@@ -8,7 +8,7 @@
 #include <time.h>
 
 #include "common/status.h"
-#include "daemon/vault/vault_inside.h"
+#include "daemon/vault/vault_quota.h"
 
 /* -- reading ------------------------------------------------------------------------------- */
 
@@ -123,13 +123,20 @@ struct draft {
 	size_t tags_size;
 };
 
-static size_t size_of_tags(const struct tags *tags)
+size_t vault_tags_size(const struct tags *tags)
 {
 	size_t size = 0;
 
 	for (size_t i = 0; i < tags->count; i++)
 		size += TAG_PREFIX + tags->tag[i].key.size + tags->tag[i].value.size;
 	return size;
+}
+
+/* Bytes of the tags: a rotation has those that were. */
+static size_t tags_size(const struct draft *draft)
+{
+	return draft->put->rotation.asked ? record_tags(draft->old).size
+					  : vault_tags_size(&draft->put->tags);
 }
 
 /* Whether there is room in a record for what it is to say. */
@@ -182,11 +189,36 @@ static int look_up_old(struct vault *vault, struct draft *draft, uint64_t *versi
 	return check_change(&put->conditions, draft->old, versionp);
 }
 
+/* Whose it will be. */
+static uint32_t owner_of(const struct draft *draft)
+{
+	return draft->old ? bytes_get32(draft->old->owner) : draft->put->owner;
+}
+
+/* Whether there may be the new version, of a value that may be counted for somebody already. */
+static int check_quotas(
+	struct vault *vault, const struct draft *draft, uint64_t size, const struct value *value)
+{
+	const struct vault_put *put = draft->put;
+	struct growth growth = { .names = !draft->old,
+		.bytes = quota_of_version(put->name.size, tags_size(draft), size) };
+
+	if (!put->limited)
+		return 0;
+	if (value)
+		growth.held = quota_held(value, owner_of(draft));
+	/* A version that has a grace stays. */
+	if (draft->old && put->rotation.grace_ms == 0)
+		growth.less = quota_of_record(draft->old).bytes;
+	return quota_check(vault, owner_of(draft), &growth);
+}
+
 int vault_may_put(struct vault *vault, const struct vault_put *put, uint64_t *versionp)
 {
 	struct draft draft = { .put = put };
+	int r = look_up_old(vault, &draft, versionp);
 
-	return look_up_old(vault, &draft, versionp);
+	return r == 0 ? check_quotas(vault, &draft, put->size, NULL) : r;
 }
 
 /* Takes the blocks that the record needs. Returns 0 or STATUS_LIMIT; `abandon` gives them back. */
@@ -312,6 +344,7 @@ static int publish(struct vault *vault, const struct draft *draft)
 		return STATUS_LIMIT;
 	vault_count_on(vault);
 	events_count(vault);
+	quota_take(vault, draft->offset);
 	formers_follow(vault, draft->offset);
 	lifetime_begin(vault, draft->offset, draft->put, draft->old_offset);
 	batches_disturb(vault, draft->put->name);
@@ -358,8 +391,7 @@ static int begin_draft(struct vault *vault, struct draft *draft, uint64_t *versi
 	if (r != 0)
 		return r;
 	draft->version = draft->old ? get_number(draft->old->version) + 1 : 1;
-	draft->tags_size = draft->put->rotation.asked ? record_tags(draft->old).size
-						      : size_of_tags(&draft->put->tags);
+	draft->tags_size = tags_size(draft);
 	return draft->version > NUMBER_MAX || vault->sequence >= NUMBER_MAX ? STATUS_LIMIT : 0;
 }
 
@@ -392,6 +424,10 @@ int vault_put(
 	if (value->chunks == 0 || !fits(put))
 		return STATUS_INVALID;
 	r = begin_draft(vault, &draft, versionp);
+	if (r == 0)
+		r = check_quotas(vault, &draft, value->size, value);
+	if (r == 0 && quota_reserve(vault, owner_of(&draft)) < 0)
+		r = STATUS_LIMIT;
 	if (r != 0)
 		return r;
 	r = make_record(vault, value, &draft);
@@ -411,7 +447,7 @@ int vault_write_apart(struct vault *vault, struct value **valuep, const struct v
 	uint64_t version, uint64_t *offsetp)
 {
 	struct draft draft = {
-		.put = put, .version = version, .tags_size = size_of_tags(&put->tags)
+		.put = put, .version = version, .tags_size = vault_tags_size(&put->tags)
 	};
 	struct value *value = *valuep;
 	int r;
@@ -420,13 +456,16 @@ int vault_write_apart(struct vault *vault, struct value **valuep, const struct v
 		return STATUS_GONE;
 	if (value->chunks == 0 || !fits(put))
 		return STATUS_INVALID;
-	r = vault->sequence >= NUMBER_MAX ? STATUS_LIMIT : write_record(vault, value, &draft);
+	r = vault->sequence >= NUMBER_MAX || quota_reserve(vault, put->owner) < 0
+		? STATUS_LIMIT
+		: write_record(vault, value, &draft);
 	if (r != 0) {
 		abandon(vault, &draft);
 		return r;
 	}
 	/* The number is this secret's from now on. The tag is still to come. */
 	vault_count_on(vault);
+	quota_take(vault, draft.offset);
 	sodium_memzero(record_header(vault, draft.offset)->block.tag, BLOCK_TAG_SIZE);
 	lifetime_begin(vault, draft.offset, put, 0);
 	trim_value(vault, value);

@@ -5,6 +5,7 @@
 #include "common/memory/enclave.h"
 #include "common/wire/message.h"
 #include "common/wire/name.h"
+#include "daemon/vault/tally.h"
 #include "daemon/vault/term.h"
 
 #include <stdbool.h>
@@ -78,6 +79,40 @@ uint64_t vault_broken(const struct vault *vault);
 /* Secrets held, and bytes of ledger that they and the names of consumed ones take. */
 uint64_t vault_count(const struct vault *vault);
 uint64_t vault_bytes(const struct vault *vault);
+
+/* -- quotas -------------------------------------------------------------------------------- */
+
+/*
+ * Whose a secret is, and a stream, that is who stored the name first; each counts as a name. Bytes
+ * are those of its name, its tags and its value, of the versions that are in their grace, too, and
+ * of what waits in a stream; and so many beside for each version, each stream and each segment of
+ * one, which is about what those take by themselves.
+ */
+#define VAULT_BESIDE 256
+
+/* What one owner may have; 0: as much as there is room for. Root and `own` may have anything. */
+struct vault_quotas {
+	uint64_t names;
+	uint64_t bytes;
+	uint32_t own; /* uid */
+};
+
+/* From now on; nothing of what is there goes. */
+void vault_set_quotas(struct vault *vault, const struct vault_quotas *quotas);
+
+/* What a uid has: with values that are on their way, and what is staged. Touches the ledger key. */
+struct tally_sum vault_usage(struct vault *vault, uint32_t uid);
+
+/* Which quota the last STATUS_LIMIT was for, if it was for one; told once. */
+enum vault_quota { QUOTA_NONE, QUOTA_COUNT, QUOTA_BYTES };
+struct vault_refusal {
+	enum vault_quota quota;
+	uint32_t owner; /* whose quota */
+	uint64_t most;
+	uint64_t used;
+	uint64_t more; /* that was to come */
+};
+struct vault_refusal vault_refusal(struct vault *vault);
 
 /* -- reading ------------------------------------------------------------------------------- */
 
@@ -157,6 +192,24 @@ int value_new(struct vault *vault, struct value **valuep);
  */
 int value_append(struct vault *vault, struct value *value, struct span chunk);
 
+/*
+ * What is appended counts as the uid's until it is published or freed. To be said before anything
+ * is. Returns 0 or STATUS_LIMIT.
+ */
+int value_count_for(struct vault *vault, struct value *value, uint32_t owner);
+
+/*
+ * Whether so many bytes in all may come, on a way that began: 0, or STATUS_LIMIT and vault_refusal
+ * tells of it. What has the name already, and would go or is only compared with, makes room for as
+ * much. Touches the ledger key.
+ */
+struct value_plan {
+	struct span name; /* filed */
+	uint64_t size;    /* bytes of plaintext */
+	bool stored;      /* under that name; else it is compared with what is there */
+};
+int value_may_have(struct vault *vault, const struct value *value, const struct value_plan *plan);
+
 /* Bytes of plaintext appended so far, and chunks. */
 uint64_t value_size(const struct value *value);
 uint64_t value_chunks(const struct value *value);
@@ -179,6 +232,8 @@ struct vault_put {
 	struct tags tags;
 	bool frozen;
 	struct rotation rotation; /* then there are no tags, and no lifetime, but those that were */
+	bool limited;             /* its owner's quotas hold */
+	uint64_t size;            /* bytes of plaintext, for vault_may_put */
 	struct lifetime lifetime;
 	struct holder *session; /* with lifetime.session: what stands for the connection */
 	struct holder *process; /* with lifetime.pid: what stands for the process */
@@ -186,8 +241,8 @@ struct vault_put {
 };
 
 /*
- * Whether name, conditions and rotation of a put hold now: 0, or what vault_put would answer. For
- * what is dear to make. Touches the ledger key.
+ * Whether name, conditions, rotation and quotas of a put hold now: 0, or what vault_put would
+ * answer. For what is dear to make. Touches the ledger key.
  */
 int vault_may_put(struct vault *vault, const struct vault_put *put, uint64_t *versionp);
 
@@ -231,6 +286,7 @@ struct vault_move {
 	struct span name; /* both are filed */
 	struct span to;
 	uint32_t owner; /* uid */
+	bool limited;   /* the owner's quotas hold */
 	struct conditions conditions;
 };
 int vault_move(struct vault *vault, const struct vault_move *move, uint64_t *versionp);

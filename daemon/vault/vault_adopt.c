@@ -5,6 +5,7 @@
 
 #include "common/status.h"
 #include "daemon/vault/vault_adopt_inside.h"
+#include "daemon/vault/vault_quota.h"
 
 /*
  * What another process has left in the ledger becomes ours. The bytes are gone through once for
@@ -210,6 +211,9 @@ static int sort_in(struct adoption *adoption, uint64_t offset)
 {
 	const struct header *header = record_header(adoption->vault, offset);
 
+	if (quota_reserve(adoption->vault, bytes_get32(header->owner)) < 0)
+		return -ENOMEM;
+	quota_take(adoption->vault, offset);
 	if (header->flags & RECORD_SESSION)
 		return offsets_add(&adoption->over, offset);
 	if (header->flags & RECORD_CONSUMED)
@@ -369,6 +373,8 @@ static int adopt(struct adoption *adoption, struct coffer_notes *notes)
 	take_out(vault, &adoption->over, true, EVENT_EXPIRE);
 	streams_settle(vault);
 	tombstones_settle(vault);
+	/* What was broken was counted for nobody. */
+	vault->doubtful = false;
 	return 0;
 }
 

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "common/status.h"
-#include "daemon/vault/vault_inside.h"
+#include "daemon/vault/vault_quota.h"
 
 /*
  * A change of what a record says of its value is a new header before the same chunks. For a moment
@@ -164,6 +164,21 @@ static int begin_move(struct vault *vault, const struct vault_move *move, uint64
 	return r == 0 ? look_for_room(vault, move->to, tombstonep, versionp) : r;
 }
 
+/* It is the owner's from then on, under another name; versions in their grace are whose they were.
+ */
+static int check_owner(struct vault *vault, const struct vault_move *move, uint64_t offset)
+{
+	const struct header *header = record_header(vault, offset);
+	bool another = move->owner != bytes_get32(header->owner);
+	struct growth growth = { .names = another,
+		.bytes = quota_of_version(
+			move->to.size, record_tags(header).size, get_number(header->size)),
+		.less = another ? 0 : quota_of_record(header).bytes };
+	int r = move->limited ? quota_check(vault, move->owner, &growth) : 0;
+
+	return r == 0 && quota_reserve(vault, move->owner) < 0 ? STATUS_LIMIT : r;
+}
+
 /* The secret is under both names then, until the old record is wiped. */
 static int publish_under(
 	struct vault *vault, const struct vault_move *move, uint64_t offset, uint64_t tombstone)
@@ -193,6 +208,8 @@ int vault_move(struct vault *vault, const struct vault_move *move, uint64_t *ver
 	int r = begin_move(vault, move, &offset, &tombstone, versionp);
 
 	if (r == 0)
+		r = check_owner(vault, move, offset);
+	if (r == 0)
 		r = record_copy(vault, offset, &(struct copy){ .name = move->to }, &copy);
 	if (r != 0)
 		return r;
@@ -204,6 +221,8 @@ int vault_move(struct vault *vault, const struct vault_move *move, uint64_t *ver
 	if (r != 0)
 		return r;
 	index_remove(vault->index, move->name, offset);
+	quota_give(vault, offset);
+	quota_take(vault, copy);
 	formers_follow(vault, copy);
 	batches_disturb(vault, move->name);
 	batches_disturb(vault, move->to);
@@ -248,6 +267,8 @@ void rotation_undo(struct vault *vault, uint64_t former)
 
 void rotation_end(struct vault *vault, uint64_t offset, uint64_t former)
 {
+	quota_give(vault, offset);
+	quota_take(vault, former);
 	record_move(vault, offset, former);
 	lifetime_renew(vault, former);
 	vault_give(vault, offset);

@@ -130,7 +130,10 @@ struct value {
 	size_t count;
 	size_t capacity;
 	size_t room; /* chunks that the last extent holds */
-	bool ended;  /* the last chunk was a short one */
+	uint32_t owner;
+	bool owned;       /* by that uid; else it counts for nobody */
+	uint64_t counted; /* bytes */
+	bool ended;       /* the last chunk was a short one */
 	bool purged;
 };
 
@@ -183,6 +186,10 @@ struct vault {
 	struct batch *batches;
 	struct progress progress; /* of compacting */
 	struct events events;
+	struct tally tally; /* what each uid has */
+	bool doubtful;      /* it is to be made anew before it is used */
+	struct vault_quotas quotas;
+	struct vault_refusal refusal; /* until it is told */
 	vault_moved_fn answer_moved;
 	void *keeper; /* of the answers */
 	/* In a stream, or by a batch; may be NULL. */
@@ -584,11 +591,3 @@ bool stream_was_ended_by(
 
 /* Ends those that have nothing left to read, once the ledger is settled. */
 void streams_settle(struct vault *vault);
-
-/* -- values under way (vault_value.c) ------------------------------------------------------ */
-
-/* Wipes what was appended. */
-void value_empty(struct vault *vault, struct value *value);
-
-/* Frees a value without its extents, which are a record's now. */
-void value_drop(struct vault *vault, struct value *value);

@@ -4,7 +4,7 @@
 #include <time.h>
 
 #include "common/status.h"
-#include "daemon/vault/vault_inside.h"
+#include "daemon/vault/vault_quota.h"
 
 /* -- what the index asks for --------------------------------------------------------------- */
 
@@ -84,6 +84,7 @@ void vault_leave(struct vault *vault)
 	free_pinned(vault);
 	free(vault->spare);
 	terms_free(vault->terms);
+	tally_finish(&vault->tally);
 	index_free(vault->index);
 	free(vault->bound.at);
 	free(vault->answers.at);

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "daemon/vault/vault_adopt_inside.h"
+#include "daemon/vault/vault_quota.h"
 
 /*
  * Once the master is another one no header can be checked any more. So none is believed that says
@@ -99,6 +100,7 @@ void vault_purge(struct vault *vault)
 	formers_purge(vault);
 	give_rest(vault);
 	events_purge(vault);
+	quota_clear(vault);
 	if (notes)
 		atomic_store(&notes->purging, 0);
 }

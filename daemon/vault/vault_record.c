@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "common/status.h"
+#include "daemon/vault/vault_quota.h"
 
 /* -- headers ------------------------------------------------------------------------------- */
 
@@ -373,8 +374,10 @@ static void hollow(struct vault *vault, uint64_t offset)
 	struct header *header = record_header(vault, offset);
 
 	give_chunks(vault, record_place(header), get_number(header->size));
+	quota_give(vault, offset);
 	put_number(header->size, 0);
 	bytes_put32(header->place, 0);
+	quota_take(vault, offset);
 	(void)record_seal(vault, header);
 }
 
@@ -396,7 +399,7 @@ void record_lose(struct vault *vault, uint64_t offset)
  * the key with the last pin. The header says where the chunks are only when it is `intact`: else
  * they stay where they are, without a key.
  */
-void record_retire(struct vault *vault, uint64_t offset, bool intact)
+static void retire(struct vault *vault, uint64_t offset, bool intact)
 {
 	struct record *record = vault->pinned_count > 0 ? find_pinned(vault, offset) : NULL;
 	const struct header *header = record_header(vault, offset);
@@ -414,6 +417,20 @@ void record_retire(struct vault *vault, uint64_t offset, bool intact)
 	if (intact)
 		give_chunks(vault, record_place(header), get_number(header->size));
 	ledger_give(vault->ledger, offset);
+}
+
+void record_retire(struct vault *vault, uint64_t offset, bool intact)
+{
+	if (intact)
+		quota_give(vault, offset);
+	else
+		quota_doubt(vault);
+	retire(vault, offset, intact);
+}
+
+void record_retire_bare(struct vault *vault, uint64_t offset)
+{
+	retire(vault, offset, false);
 }
 
 /* A handle that nobody holds serves again, or is freed. */

@@ -8,6 +8,7 @@
 
 #include "common/status.h"
 #include "daemon/vault/vault_commit.h"
+#include "daemon/vault/vault_quota.h"
 
 /* Secrets that one step looks at, or publishes: a fraction of a millisecond. */
 #define STEP_LOOKS 64
@@ -162,6 +163,12 @@ void batches_purge(struct vault *vault)
 	}
 }
 
+void batches_each(struct vault *vault, void (*visit)(void *context, uint64_t offset), void *context)
+{
+	for (struct batch *batch = vault->batches; batch; batch = batch->next)
+		index_each(batch->index, visit, context);
+}
+
 void batches_leave(struct vault *vault)
 {
 	while (vault->batches)
@@ -169,6 +176,16 @@ void batches_leave(struct vault *vault)
 }
 
 /* -- gathering ----------------------------------------------------------------------------- */
+
+/* Until it is published, what is under its name stays: all of it is more. */
+static int check_staged(struct vault *vault, const struct vault_put *put, const struct value *value)
+{
+	const struct growth growth = { .names = 1,
+		.bytes = quota_of_version(put->name.size, vault_tags_size(&put->tags), value->size),
+		.held = quota_held(value, put->owner) };
+
+	return put->limited ? quota_check(vault, put->owner, &growth) : 0;
+}
 
 int batch_add(struct vault *vault, struct batch *batch, struct value **valuep,
 	const struct vault_put *put, const struct batch_times *times)
@@ -183,7 +200,9 @@ int batch_add(struct vault *vault, struct batch *batch, struct value **valuep,
 		return STATUS_CONFLICT;
 	if (index_count(batch->index) >= BATCH_MAX)
 		return STATUS_LIMIT;
-	r = vault_write_apart(vault, valuep, put, times->version, &offset);
+	r = check_staged(vault, put, *valuep);
+	if (r == 0)
+		r = vault_write_apart(vault, valuep, put, times->version, &offset);
 	if (r != 0)
 		return r;
 	header = record_header(vault, offset);

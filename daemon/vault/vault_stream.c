@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/status.h"
+#include "daemon/vault/vault_quota.h"
 #include "daemon/vault/vault_stream_inside.h"
 
 /* Chains of streams, by their records' offsets. */
@@ -29,6 +30,34 @@ static struct stream *stream_at(const struct vault *vault, uint64_t offset)
 	return stream;
 }
 
+/* -- what it counts for its owner ---------------------------------------------------------- */
+
+void stream_count(struct stream *stream, uint64_t more)
+{
+	quota_take_sum(stream->vault, stream->owner, (struct tally_sum){ .bytes = more });
+	stream->counted.bytes += more;
+}
+
+void stream_discount(struct stream *stream, uint64_t less)
+{
+	quota_give_sum(stream->vault, stream->owner, (struct tally_sum){ .bytes = less });
+	stream->counted.bytes -= less;
+}
+
+/* Its name and what goes with that; the owner's place is reserved, and stays so. */
+static void begin_counting(struct stream *stream)
+{
+	stream->counted = (struct tally_sum){ .names = 1,
+		.bytes = quota_of_version(stream->name_size, 0, 0) };
+	quota_take_sum(stream->vault, stream->owner, stream->counted);
+}
+
+static void end_counting(struct stream *stream)
+{
+	quota_give_sum(stream->vault, stream->owner, stream->counted);
+	stream->counted = (struct tally_sum){ 0 };
+}
+
 /* Whoever waits for the stream looks again. */
 void stream_changed(const struct stream *stream)
 {
@@ -46,6 +75,7 @@ void segment_drop_chunk(struct stream *stream, struct segment *segment)
 
 	stream->held -= block_size(sizeof(struct chunk_header) + chunk->size);
 	stream->size -= chunk->size - ENCLAVE_TAG_SIZE;
+	stream_discount(stream, chunk->size - ENCLAVE_TAG_SIZE);
 	vault_give(stream->vault, chunk->offset);
 	segment->head++;
 	segment->first++;
@@ -84,6 +114,7 @@ void segment_mark(struct stream *stream, struct segment *segment)
 void stream_add_segment(struct stream *stream, struct segment *segment)
 {
 	stream->held += SEGMENT_HELD;
+	stream_count(stream, VAULT_BESIDE);
 	if (stream->last)
 		stream->last->next = segment;
 	else
@@ -99,6 +130,7 @@ static void drop_segment(struct stream *stream, struct segment *segment)
 	while (segment->first < segment->due)
 		segment_drop_chunk(stream, segment);
 	stream->held -= SEGMENT_HELD;
+	stream_discount(stream, VAULT_BESIDE);
 	free(segment->chunks);
 	free(segment);
 }
@@ -143,6 +175,7 @@ static void stream_end(struct stream *stream, enum stream_fate fate)
 	take_off_chain(stream);
 	while (stream->first)
 		stream_drop_first(stream);
+	end_counting(stream);
 	stream->fate = fate;
 	stream->writer = stream->reader = NULL;
 	stream_changed(stream);
@@ -169,7 +202,7 @@ bool stream_end_if_over(struct stream *stream)
 	index_remove(vault->index, stream_name(stream), offset);
 	stream_end(stream, STREAM_OVER);
 	/* It has nothing but its record, whatever that says. */
-	record_retire(vault, offset, false);
+	record_retire_bare(vault, offset);
 	return true;
 }
 
@@ -272,7 +305,7 @@ int stream_make(struct vault *vault, struct span name, uint32_t owner, struct st
 	struct stream *stream;
 	int r;
 
-	if (streams_of(vault->streams, owner) >= STREAMS_MAX)
+	if (streams_of(vault->streams, owner) >= STREAMS_MAX || quota_reserve(vault, owner) < 0)
 		return STATUS_LIMIT;
 	stream = new_stream(vault, name, owner);
 	if (!stream)
@@ -283,6 +316,7 @@ int stream_make(struct vault *vault, struct span name, uint32_t owner, struct st
 		return r;
 	}
 	add_to_chain(stream);
+	begin_counting(stream);
 	*streamp = stream;
 	return 0;
 }
@@ -323,6 +357,14 @@ bool stream_tell(const struct vault *vault, uint64_t offset, uint64_t *sizep)
 	return stream != NULL;
 }
 
+void streams_each(struct vault *vault, void (*visit)(void *context, const struct stream *stream),
+	void *context)
+{
+	for (size_t i = 0; i < CHAINS; i++)
+		for (const struct stream *at = vault->streams->chain[i]; at; at = at->next)
+			visit(context, at);
+}
+
 /* -- adopted ------------------------------------------------------------------------------- */
 
 struct stream *stream_of_id(const struct vault *vault, uint64_t id)
@@ -353,6 +395,7 @@ int stream_adopt(struct vault *vault, uint64_t offset)
 	stream->offset = offset;
 	stream->id = get_number(header->secret);
 	add_to_chain(stream);
+	begin_counting(stream);
 	return 0;
 }
 

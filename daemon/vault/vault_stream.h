@@ -32,6 +32,15 @@ int stream_find(struct vault *vault, struct span name, struct stream **streamp);
 /* A new one, where there is none. Returns 0 or STATUS_LIMIT. Touches the ledger key. */
 int stream_make(struct vault *vault, struct span name, uint32_t owner, struct stream **streamp);
 
+/*
+ * Whether the owner's quotas have room for a new segment, of the stream or (NULL) of a new one of
+ * that name and owner; or for so many bytes of plaintext: 0, or STATUS_LIMIT and vault_refusal
+ * tells of it. Touch the ledger key.
+ */
+int stream_may_begin(
+	struct vault *vault, const struct stream *stream, struct span name, uint32_t owner);
+int stream_may_take(const struct stream *stream, uint64_t bytes);
+
 /* While it is pinned its address stays good, whatever becomes of it. */
 struct stream *stream_pin(struct stream *stream);
 void stream_unpin(struct stream *stream);
@@ -66,6 +75,9 @@ bool stream_is_writer(const struct stream *stream, const void *writer);
 /* -- of the newest segment: number of the chunk that is due, and its data key */
 uint64_t stream_due(const struct stream *stream);
 int stream_write_key(const struct stream *stream, uint8_t *key);
+
+/* Whether there is nothing in it to be read. */
+bool stream_is_empty(const struct stream *stream);
 
 /* Whether less than `most` bytes wait to be read, whatever they take beside. */
 bool stream_has_room(const struct stream *stream, uint64_t most);

@@ -64,6 +64,7 @@ struct stream {
 	uint64_t size; /* bytes of plaintext that can be read */
 	uint64_t held; /* bytes that it takes */
 	uint32_t owner;
+	struct tally_sum counted; /* for its owner */
 	unsigned pins;
 	enum stream_fate fate;
 	struct segment *first;
@@ -82,6 +83,10 @@ static inline uint64_t block_size(size_t size)
 }
 
 #define SEGMENT_HELD (block_size(sizeof(struct segment_header)) + SEGMENT_COST)
+
+/* It has so many bytes more, or less, than its owner is counted for. */
+void stream_count(struct stream *stream, uint64_t more);
+void stream_discount(struct stream *stream, uint64_t less);
 
 /* Whoever waits for the stream looks again. */
 void stream_changed(const struct stream *stream);
@@ -120,6 +125,10 @@ void segment_mark(struct stream *stream, struct segment *segment);
 
 /* The stream of that number, or NULL. */
 struct stream *stream_of_id(const struct vault *vault, uint64_t id);
+
+/* Goes through all of them. */
+void streams_each(struct vault *vault, void (*visit)(void *context, const struct stream *stream),
+	void *context);
 
 /* Whether there is a stream of which `is` is true. */
 bool stream_any(const struct vault *vault, bool (*is)(void *context, uint64_t id), void *context);

@@ -145,6 +145,11 @@ int stream_write_key(const struct stream *stream, uint8_t *key)
 	return stream->last ? segment_key(stream, stream->last, key) : STATUS_GONE;
 }
 
+bool stream_is_empty(const struct stream *stream)
+{
+	return stream->size == 0;
+}
+
 bool stream_has_room(const struct stream *stream, uint64_t most)
 {
 	return stream->held < most || stream->size == 0;
@@ -179,6 +184,7 @@ void segment_add_chunk(
 	segment->chunks[segment->head + (size_t)(segment->due - segment->first)] = *chunk;
 	segment->due++;
 	stream->size += chunk->size - ENCLAVE_TAG_SIZE;
+	stream_count(stream, chunk->size - ENCLAVE_TAG_SIZE);
 	stream->held += block_size(sizeof(struct chunk_header) + chunk->size);
 	segment->ended = chunk->final;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "daemon/vault/vault_inside.h"
+#include "daemon/vault/vault_quota.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -51,9 +51,25 @@ bool value_purged(const struct value *value)
 	return value->purged;
 }
 
+int value_count_for(struct vault *vault, struct value *value, uint32_t owner)
+{
+	value->owner = owner;
+	value->owned = true;
+	return quota_reserve(vault, owner) < 0 ? STATUS_LIMIT : 0;
+}
+
+/* It counts no more. */
+static void stop_counting(struct vault *vault, struct value *value)
+{
+	if (value->counted > 0)
+		quota_give_sum(vault, value->owner, (struct tally_sum){ .bytes = value->counted });
+	value->counted = 0;
+}
+
 /* Wipes what was appended. */
 void value_empty(struct vault *vault, struct value *value)
 {
+	stop_counting(vault, value);
 	for (size_t i = 0; i < value->count; i++)
 		ledger_give(vault->ledger, value->extents[i]);
 	value->count = 0;
@@ -62,6 +78,7 @@ void value_empty(struct vault *vault, struct value *value)
 /* Frees a value without its extents, which are a record's now. */
 void value_drop(struct vault *vault, struct value *value)
 {
+	stop_counting(vault, value);
 	if (value->next)
 		value->next->previous = value->previous;
 	if (value->previous)
@@ -127,6 +144,12 @@ static int widen_extent(struct vault *vault, struct value *value)
 	return 0;
 }
 
+static void count_chunk(struct vault *vault, struct value *value, uint64_t size)
+{
+	quota_take_sum(vault, value->owner, (struct tally_sum){ .bytes = size });
+	value->counted += size;
+}
+
 int value_append(struct vault *vault, struct value *value, struct span chunk)
 {
 	size_t place = value->chunks % EXTENT_CHUNKS;
@@ -137,7 +160,8 @@ int value_append(struct vault *vault, struct value *value, struct span chunk)
 		return STATUS_GONE;
 	if (value->ended || chunk.size <= ENCLAVE_TAG_SIZE || chunk.size > ENCLAVE_CHUNK_SIZE)
 		return STATUS_INTEGRITY;
-	if (value->size > NUMBER_MAX - ENCLAVE_CHUNK_PLAIN)
+	if (value->size > NUMBER_MAX - ENCLAVE_CHUNK_PLAIN ||
+		(value->owned && quota_reserve(vault, value->owner) < 0))
 		return STATUS_LIMIT;
 	if (place == 0)
 		r = add_extent(vault, value, chunk.size);
@@ -149,6 +173,8 @@ int value_append(struct vault *vault, struct value *value, struct span chunk)
 	memcpy(ledger_at(vault->ledger, offset, chunk.size), chunk.data, chunk.size);
 	value->size += chunk.size - ENCLAVE_TAG_SIZE;
 	value->chunks++;
+	if (value->owned)
+		count_chunk(vault, value, chunk.size - ENCLAVE_TAG_SIZE);
 	value->ended = chunk.size < ENCLAVE_CHUNK_SIZE;
 	return 0;
 }

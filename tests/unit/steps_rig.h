@@ -264,6 +264,8 @@ static inline struct picture picture_now(void)
 	ck_assert_int_eq(vault_answers(vault, say_answer, &picture), 0);
 	say_events(&picture);
 	say(&picture, "\n%d secrets, %d bytes\n", (int)vault_count(vault), (int)vault_bytes(vault));
+	say(&picture, "uid 1000 has %d and %d\n", (int)vault_usage(vault, 1000).names,
+		(int)vault_usage(vault, 1000).bytes);
 	coffer_forget(vault->coffer);
 	return picture;
 }

@@ -372,8 +372,9 @@ START_TEST(without_memory_for_what_was_changed_it_is_looked_at_again)
 		ck_assert_int_eq(offsets_add(&batch->again, 1), 0);
 		batch->again.count = batch->again.capacity;
 		ration_fails_once = true;
-		/* The record, the name's place where it is new, and then the note. */
-		ration = rounds == 0 ? 2 : 1;
+		/* The owner's place in the tally, the record, the name's place where it is new, and
+		 * then the note. */
+		ration = rounds == 0 ? 3 : 2;
 		ck_assert_int_eq(vault_put(vault, &value, &put, &kept->version), 0);
 		ck_assert_int_eq(ration, -1);
 		ck_assert_int_eq(batch_commit(vault, batch), STATUS_CONFLICT);

@@ -12,6 +12,7 @@
 
 #include "daemon/ledger/ledger.h"
 #include "daemon/vault/index.h"
+#include "daemon/vault/tally.h"
 #include "daemon/vault/term.h"
 
 static inline void *rationed_calloc(size_t count, size_t size);
@@ -21,6 +22,7 @@ static int rationed_insert(struct index *index, struct span name, uint64_t refer
 static int rationed_fill(struct index *index, const uint64_t *references, size_t count,
 	index_choose_fn choose, void *context);
 static int rationed_reserve(struct terms *terms);
+static int rationed_row(struct tally *tally, uint32_t uid);
 static int rationed_promise(struct index *index, uint64_t count);
 static int rationed_let_write(const struct ledger *ledger);
 static inline void *rationed_search(
@@ -32,6 +34,7 @@ static inline void *rationed_search(
 #define ledger_take rationed_take
 #define index_fill rationed_fill
 #define index_insert rationed_insert
+#define tally_reserve rationed_row
 #define terms_reserve rationed_reserve
 #define index_promise rationed_promise
 #define tsearch rationed_search
@@ -47,6 +50,7 @@ static inline void *rationed_search(
 #include "daemon/vault/vault_life.c"
 #include "daemon/vault/vault_lifetime.c"
 #include "daemon/vault/vault_purge.c"
+#include "daemon/vault/vault_quota.c"
 #include "daemon/vault/vault_record.c"
 #include "daemon/vault/vault_restore.c"
 #include "daemon/vault/vault_stream.c"
@@ -60,6 +64,7 @@ static inline void *rationed_search(
 #undef ledger_take
 #undef index_fill
 #undef index_insert
+#undef tally_reserve
 #undef terms_reserve
 #undef index_promise
 #undef tsearch
@@ -135,6 +140,11 @@ static inline void *rationed_search(
 	const void *key, void **root, int (*compare)(const void *, const void *))
 {
 	return use_ration() ? tsearch(key, root, compare) : NULL;
+}
+
+static int rationed_row(struct tally *tally, uint32_t uid)
+{
+	return use_ration() ? tally_reserve(tally, uid) : -ENOMEM;
 }
 
 static int rationed_reserve(struct terms *terms)

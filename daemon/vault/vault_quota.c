@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/vault/vault_quota.h"
+
+#include <errno.h>
+
+#include "common/status.h"
+#include "daemon/vault/vault_stream_inside.h"
+
+/* Records whose tags are looked at under one view of the masters: less than its 2 ms. */
+#define RECOUNT_VIEW 512
+
+int quota_reserve(struct vault *vault, uint32_t uid)
+{
+	return tally_reserve(&vault->tally, uid);
+}
+
+struct tally_sum quota_of_record(const struct header *header)
+{
+	if (header->flags & (RECORD_CONSUMED | RECORD_STREAM))
+		return (struct tally_sum){ 0 };
+	return (struct tally_sum){ .names = !(header->flags & RECORD_FORMER),
+		.bytes = quota_of_version(bytes_get16(header->name_size),
+			bytes_get16(header->tags_size), get_number(header->size)) };
+}
+
+void quota_take_sum(struct vault *vault, uint32_t uid, struct tally_sum sum)
+{
+	if (sum.names > 0 || sum.bytes > 0)
+		tally_add(&vault->tally, uid, sum);
+}
+
+void quota_give_sum(struct vault *vault, uint32_t uid, struct tally_sum sum)
+{
+	if (!tally_drop(&vault->tally, uid, sum))
+		quota_doubt(vault);
+}
+
+void quota_take(struct vault *vault, uint64_t offset)
+{
+	const struct header *header = record_header(vault, offset);
+
+	quota_take_sum(vault, bytes_get32(header->owner), quota_of_record(header));
+}
+
+void quota_give(struct vault *vault, uint64_t offset)
+{
+	const struct header *header = record_header(vault, offset);
+
+	quota_give_sum(vault, bytes_get32(header->owner), quota_of_record(header));
+}
+
+void quota_doubt(struct vault *vault)
+{
+	vault->doubtful = true;
+}
+
+void quota_clear(struct vault *vault)
+{
+	tally_clear(&vault->tally);
+	vault->doubtful = false;
+}
+
+uint64_t quota_held(const struct value *value, uint32_t owner)
+{
+	return value->owner == owner ? value->counted : 0;
+}
+
+/* -- counting anew ------------------------------------------------------------------------- */
+
+struct recount {
+	struct vault *vault;
+	unsigned looked; /* under this view */
+	bool failed;     /* there was no memory for somebody's place */
+};
+
+static void count_sum(struct recount *recount, uint32_t uid, struct tally_sum sum)
+{
+	if (quota_reserve(recount->vault, uid) < 0)
+		recount->failed = true;
+	else
+		quota_take_sum(recount->vault, uid, sum);
+}
+
+static void count_header(struct recount *recount, uint64_t offset)
+{
+	const struct header *header = record_header(recount->vault, offset);
+
+	count_sum(recount, bytes_get32(header->owner), quota_of_record(header));
+}
+
+/* What is not what was written is nobody's. */
+static void count_record(void *context, uint64_t offset)
+{
+	struct recount *recount = context;
+
+	if (record_intact(recount->vault, offset))
+		count_header(recount, offset);
+	if (++recount->looked % RECOUNT_VIEW == 0)
+		coffer_forget(recount->vault->coffer);
+}
+
+static int count_former(void *context, uint64_t offset)
+{
+	count_record(context, offset);
+	return 0;
+}
+
+/* To these no name leads, and some are of no kind yet. */
+static void count_apart(void *context, uint64_t offset)
+{
+	struct recount *recount = context;
+
+	if (record_proved(recount->vault, offset))
+		count_header(recount, offset);
+}
+
+static void count_stream(void *context, const struct stream *stream)
+{
+	count_sum(context, stream->owner, stream->counted);
+}
+
+/* The places of those who have something are there: memory is taken for none of them. */
+static void count_anew(struct vault *vault)
+{
+	struct recount recount = { .vault = vault };
+
+	tally_clear(&vault->tally);
+	index_each(vault->index, count_record, &recount);
+	(void)formers_each(vault, count_former, &recount);
+	batches_each(vault, count_apart, &recount);
+	streams_each(vault, count_stream, &recount);
+	for (const struct value *value = vault->values; value; value = value->next)
+		if (value->counted > 0)
+			count_sum(&recount, value->owner,
+				(struct tally_sum){ .bytes = value->counted });
+	coffer_forget(vault->coffer);
+	vault->doubtful = recount.failed;
+}
+
+struct tally_sum vault_usage(struct vault *vault, uint32_t uid)
+{
+	if (vault->doubtful)
+		count_anew(vault);
+	return tally_of(&vault->tally, uid);
+}
+
+/* -- whether there may be more ------------------------------------------------------------- */
+
+void vault_set_quotas(struct vault *vault, const struct vault_quotas *quotas)
+{
+	vault->quotas = *quotas;
+}
+
+struct vault_refusal vault_refusal(struct vault *vault)
+{
+	struct vault_refusal refusal = vault->refusal;
+
+	vault->refusal = (struct vault_refusal){ 0 };
+	return refusal;
+}
+
+static struct vault_refusal find_refusal(
+	const struct vault *vault, uint32_t owner, const struct growth *growth)
+{
+	const struct vault_quotas *quotas = &vault->quotas;
+	struct tally_sum sum = tally_of(&vault->tally, owner);
+	uint64_t used = sum.bytes - (growth->held < sum.bytes ? growth->held : sum.bytes);
+	uint64_t more = growth->bytes > growth->less ? growth->bytes - growth->less : 0;
+
+	if (quotas->names > 0 && growth->names > 0 && sum.names >= quotas->names)
+		return (struct vault_refusal){ QUOTA_COUNT, owner, quotas->names, sum.names,
+			growth->names };
+	if (quotas->bytes > 0 && more > 0 && (used > quotas->bytes || more > quotas->bytes - used))
+		return (struct vault_refusal){ QUOTA_BYTES, owner, quotas->bytes, used, more };
+	return (struct vault_refusal){ 0 };
+}
+
+int quota_check(struct vault *vault, uint32_t owner, const struct growth *growth)
+{
+	vault->refusal = (struct vault_refusal){ 0 };
+	if (owner == 0 || owner == vault->quotas.own)
+		return 0;
+	vault->refusal = find_refusal(vault, owner, growth);
+	/* Nobody is refused by a tally that may be wrong. */
+	if (vault->refusal.quota != QUOTA_NONE && vault->doubtful) {
+		count_anew(vault);
+		vault->refusal = find_refusal(vault, owner, growth);
+	}
+	return vault->refusal.quota != QUOTA_NONE ? STATUS_LIMIT : 0;
+}
+
+int value_may_have(struct vault *vault, const struct value *value, const struct value_plan *plan)
+{
+	struct growth growth = { .names = plan->stored && value->chunks == 0,
+		.bytes = quota_of_version(plan->name.size, 0, plan->size),
+		.held = value->counted };
+	uint64_t offset;
+	int r = value->purged ? 0 : quota_check(vault, value->owner, &growth);
+
+	/* What it may take the place of, or is compared with, goes or is no smaller. */
+	if (r != STATUS_LIMIT || vault_look_up(vault, plan->name, &offset) != 0)
+		return r;
+	growth.names = 0;
+	growth.less = quota_of_record(record_header(vault, offset)).bytes;
+	return quota_check(vault, value->owner, &growth);
+}
+
+int stream_may_begin(
+	struct vault *vault, const struct stream *stream, struct span name, uint32_t owner)
+{
+	struct growth growth = { .bytes = VAULT_BESIDE };
+
+	if (!stream) {
+		growth.names = 1;
+		growth.bytes += quota_of_version(name.size, 0, 0);
+	}
+	return quota_check(vault, stream ? stream->owner : owner, &growth);
+}
+
+int stream_may_take(const struct stream *stream, uint64_t bytes)
+{
+	const struct growth growth = { .bytes = bytes };
+
+	return quota_check(stream->vault, stream->owner, &growth);
+}
