@@ -11,6 +11,7 @@
 #include "common/span.h"
 #include "common/wire/message.h"
 #include "daemon/admin_file.h"
+#include "daemon/config_quota.h"
 #include "daemon/ini_text.h"
 #include "daemon/quantity.h"
 
@@ -18,7 +19,6 @@
 #define REKEY_DEFAULT_MS 500
 #define REKEY_LEAST_MS 10
 #define REKEY_MOST_MS 60000
-#define QUOTA_MOST 1000000000
 
 /* More than services and scripts of one user need. */
 #define QUOTA_SESSIONS_DEFAULT 256
@@ -147,32 +147,29 @@ static const char *read_audit_required(struct config *config, const char *text)
 	return config->audit_required || strcmp(text, "no") == 0 ? NULL : "is neither yes nor no";
 }
 
-/* How many there may be; `no` for as many as there are. */
-static const char *read_quota(uint64_t *quota, const char *text)
+static const char *read_quota_count(struct config *config, const char *text)
 {
-	static const struct unit units[] = { { "", 1 }, { "k", 1000 }, { "m", 1000000 } };
+	return config_read_quota_count(&config->quotas.count, text);
+}
 
-	*quota = 0;
-	if (strcmp(text, "no") == 0)
-		return NULL;
-	*quota = quantity_read(text, units, sizeof(units) / sizeof(units[0]));
-	return *quota > 0 && *quota <= QUOTA_MOST ? NULL
-						  : "is neither no nor a number from 1 to 1000m";
+static const char *read_quota_bytes(struct config *config, const char *text)
+{
+	return config_read_quota_bytes(&config->quotas.bytes, text);
 }
 
 static const char *read_quota_sessions(struct config *config, const char *text)
 {
-	return read_quota(&config->quotas.sessions, text);
+	return config_read_quota(&config->quotas.sessions, text);
 }
 
 static const char *read_quota_inflight(struct config *config, const char *text)
 {
-	return read_quota(&config->quotas.inflight, text);
+	return config_read_quota(&config->quotas.inflight, text);
 }
 
 static const char *read_quota_handshakes(struct config *config, const char *text)
 {
-	return read_quota(&config->quotas.handshakes, text);
+	return config_read_quota(&config->quotas.handshakes, text);
 }
 
 /* -- the table: one row a key, for the file and for the command line ----------------------- */
@@ -208,6 +205,10 @@ static const struct {
 		"where they are logged (stderr)", NULL },
 	[CONFIG_AUDIT_REQUIRED] = { "audit-required", read_audit_required, "",
 		"nothing is done that cannot be logged (yes or no)", "yes" },
+	[CONFIG_QUOTA_COUNT] = { "quota-count", read_quota_count, "N",
+		"secrets of one user at most (no)", NULL },
+	[CONFIG_QUOTA_BYTES] = { "quota-bytes", read_quota_bytes, "SIZE",
+		"bytes of one user's secrets at most (no)", NULL },
 	[CONFIG_QUOTA_SESSIONS] = { "quota-sessions", read_quota_sessions, "N",
 		"connections of one user at most (256)", NULL },
 	[CONFIG_QUOTA_INFLIGHT] = { "quota-inflight", read_quota_inflight, "N",

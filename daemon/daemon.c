@@ -234,6 +234,18 @@ static void bind_adopted(void *argument)
 	process_release(opening->daemon->processes, opening->process);
 }
 
+void daemon_set_quotas(struct daemon *daemon, const struct quotas *quotas)
+{
+	const struct vault_quotas stored = {
+		.names = quotas->count, .bytes = quotas->bytes, .own = (uint32_t)daemon->policy.own
+	};
+
+	daemon->users.quotas = *quotas;
+	/* Settings alone have none. */
+	if (daemon->vault)
+		vault_set_quotas(daemon->vault, &stored);
+}
+
 int daemon_init(struct daemon *daemon, const struct daemon_options *options)
 {
 	struct opening opening = { .daemon = daemon,
@@ -248,12 +260,13 @@ int daemon_init(struct daemon *daemon, const struct daemon_options *options)
 	daemon->policy.own = options->own;
 	daemon->policy.book = options->policy;
 	daemon->max_value = options->max_value;
-	daemon->users.quotas = options->quotas;
 	daemon->rekey_ms = options->rekey_ms;
 	daemon->upload_ms = UPLOAD_MS;
 	daemon->started_ms = daemon_now_ms();
 	locked_stack_call(&daemon->stack, open_vault, &opening);
 	r = opening.result;
+	if (r == 0)
+		daemon_set_quotas(daemon, &options->quotas);
 	if (r == 0)
 		r = audit_new(&daemon->audit, &daemon->coffer);
 	if (r == 0)

@@ -73,8 +73,9 @@ struct daemon {
 	uint64_t told;         /* up to this vault_event_place those who watch were called */
 	struct reloads reloads;
 	struct upgrades upgrades;
-	bool adopted; /* something was there before us, though it be empty */
-	bool ending;  /* somebody who may has asked for the end */
+	char quota_words[192]; /* request/quota.h */
+	bool adopted;          /* something was there before us, though it be empty */
+	bool ending;           /* somebody who may has asked for the end */
 };
 
 /* What a daemon is made from. */
@@ -125,6 +126,9 @@ void daemon_tell_audit_key(const struct daemon *daemon);
 
 /* Signs the audit log, if there is something to be signed. */
 void daemon_sign_audit(struct daemon *daemon);
+
+/* What one user may have, from now on; nothing of what there is goes. */
+void daemon_set_quotas(struct daemon *daemon, const struct quotas *quotas);
 
 /* Draws new parts for the masters. */
 void daemon_remask(struct daemon *daemon);

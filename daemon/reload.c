@@ -61,7 +61,7 @@ static void take_policy_dir(struct daemon *daemon, const struct config *config)
 /* Each of them takes all: they stand together. */
 static void take_quotas(struct daemon *daemon, const struct config *config)
 {
-	daemon->users.quotas = config->quotas;
+	daemon_set_quotas(daemon, &config->quotas);
 }
 
 /* The file is opened each time: it may have been moved away. The three stand together. */
@@ -92,6 +92,8 @@ static const struct {
 	[CONFIG_AUDIT] = { .take = take_audit },
 	[CONFIG_AUDIT_FILE] = { .take = take_audit },
 	[CONFIG_AUDIT_REQUIRED] = { .take = take_audit },
+	[CONFIG_QUOTA_COUNT] = { .take = take_quotas },
+	[CONFIG_QUOTA_BYTES] = { .take = take_quotas },
 	[CONFIG_QUOTA_SESSIONS] = { .take = take_quotas },
 	[CONFIG_QUOTA_INFLIGHT] = { .take = take_quotas },
 	[CONFIG_QUOTA_HANDSHAKES] = { .take = take_quotas },

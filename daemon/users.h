@@ -19,6 +19,8 @@
 
 /* What one user may have at most; 0: as much as there is. */
 struct quotas {
+	uint64_t count; /* secrets and streams that he has stored first: vault.h */
+	uint64_t bytes; /* of those */
 	uint64_t sessions;
 	uint64_t inflight;   /* requests under way, over all his connections */
 	uint64_t handshakes; /* a second; one second's worth at once */

@@ -6,6 +6,7 @@
 
 #include "common/status.h"
 #include "daemon/request/flow_inside.h"
+#include "daemon/request/quota.h"
 
 /* Nanoseconds that the requests of one session which waited may take at a time. */
 #define GO_ON_NS 1000000
@@ -38,6 +39,7 @@ struct flow *flow_new(struct transfers *transfers, const struct flow_request *as
 		return NULL;
 	flow->writes = writes;
 	flow->uid = asked->uid;
+	flow->limited = quota_holds(transfers);
 	flow->name_size = asked->name.size;
 	memcpy(flow->name, asked->name.data, asked->name.size);
 	flow->next = transfers->flows;

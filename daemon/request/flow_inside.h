@@ -28,6 +28,7 @@ struct flow {
 	bool held; /* a reader was sent what it has not acknowledged yet */
 	bool due;  /* there is something for it, and its answer has to wait for its turn */
 	uint32_t uid;
+	bool limited;          /* it is held to quotas */
 	struct stream *stream; /* pinned; NULL: a reader waits for the first writer */
 	struct stream_place sent;
 	uint8_t number[MESSAGE_NUMBER_SIZE];

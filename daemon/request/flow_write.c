@@ -4,10 +4,15 @@
 #include <string.h>
 
 #include "common/status.h"
+#include "daemon/request/quota.h"
 #include "daemon/request/upload.h"
 
-static const char *words_for_write(int status)
+static const char *words_for_write(struct daemon *daemon, uint32_t uid, int status)
 {
+	const char *words = status == STATUS_LIMIT ? quota_words(daemon, uid) : NULL;
+
+	if (words)
+		return words;
 	switch (status) {
 	case STATUS_DENIED:
 		return NOT_ALLOWED;
@@ -60,9 +65,35 @@ static int take_new(struct flow *flow, struct daemon *daemon, const struct ask *
 	return workbench_is_broken(&daemon->bench) ? -EFAULT : r;
 }
 
+/* Bytes of plaintext that come with the request and are new. */
+static uint64_t new_bytes(const struct flow *flow, const struct chunks *chunks)
+{
+	uint64_t due = stream_due(flow->stream);
+	uint64_t size = 0;
+
+	for (uint32_t i = 0; i < chunks->count; i++)
+		if (chunks->first + i >= due)
+			size += (i + 1 == chunks->count ? chunks->last : ENCLAVE_CHUNK_SIZE) -
+				ENCLAVE_TAG_SIZE;
+	return size;
+}
+
+/* What is read makes room; where nothing is, there will be none. */
+static int check_quotas(const struct flow *flow, struct daemon *daemon, const struct chunks *chunks)
+{
+	int r = flow->limited ? stream_may_take(flow->stream, new_bytes(flow, chunks)) : 0;
+
+	if (r == 0 || stream_is_empty(flow->stream))
+		return r;
+	(void)vault_refusal(daemon->vault);
+	return WAIT;
+}
+
 /* Returns 0 when the chunks are in the stream, WAIT, a status, or a negative errno. */
 int flow_try_write(struct flow *flow, struct daemon *daemon, const struct ask *ask)
 {
+	int r;
+
 	const struct chunks *chunks = &ask->chunks;
 
 	if (!stream_is_writer(flow->stream, flow))
@@ -75,7 +106,8 @@ int flow_try_write(struct flow *flow, struct daemon *daemon, const struct ask *a
 		return 0;
 	if (!stream_has_room(flow->stream, daemon->max_value))
 		return WAIT;
-	return take_new(flow, daemon, ask);
+	r = check_quotas(flow, daemon, chunks);
+	return r == 0 ? take_new(flow, daemon, ask) : r;
 }
 
 static int answer_taken(struct answers *answers, uint64_t id, uint64_t due)
@@ -86,13 +118,13 @@ static int answer_taken(struct answers *answers, uint64_t id, uint64_t due)
 }
 
 /* A segment is over before its end: so are all requests that were to write it. */
-static int refuse_all(
-	struct transfers *transfers, struct flow *flow, int status, struct answers *answers)
+static int refuse_all(struct transfers *transfers, struct flow *flow, int status, const char *words,
+	struct answers *answers)
 {
 	int r = 0;
 
 	while (r == 0 && flow->asks) {
-		r = answers_code(answers, flow->asks->id, status, words_for_write(status));
+		r = answers_code(answers, flow->asks->id, status, words);
 		flow_forget(transfers, flow, flow->asks);
 	}
 	flow_end(transfers, flow, true);
@@ -105,13 +137,15 @@ int flow_conclude_write(struct transfers *transfers, struct daemon *daemon, stru
 {
 	struct repeat_answer first = { 0 };
 	uint64_t due = stream_due(flow->stream);
+	const char *words;
 	int r;
 
 	if (outcome < 0)
 		return outcome;
 	if (outcome > 0) {
-		r = answers_code(answers, id, outcome, words_for_write(outcome));
-		return r < 0 ? r : refuse_all(transfers, flow, outcome, answers);
+		words = words_for_write(daemon, flow->uid, outcome);
+		r = answers_code(answers, id, outcome, words);
+		return r < 0 ? r : refuse_all(transfers, flow, outcome, words, answers);
 	}
 	if (!stream_is_writer(flow->stream, flow)) {
 		first.version = due;
@@ -137,7 +171,9 @@ static int begin_segment(
 		asked->words = "a segment begins with its data key";
 		return STATUS_INVALID;
 	}
-	if (!stream)
+	if (flow->limited)
+		r = stream_may_begin(daemon->vault, stream, asked->name, asked->uid);
+	if (r == 0 && !stream)
 		r = stream_make(daemon->vault, asked->name, asked->uid, &stream);
 	if (r == 0)
 		r = stream_begin(stream, request->number, request->key, flow);
@@ -241,7 +277,7 @@ int flow_write(struct transfers *transfers, struct daemon *daemon, struct flow_r
 		if (r == 0)
 			r = begin_write(transfers, daemon, asked, digest, &flow);
 		if (r > 0 && !asked->words)
-			asked->words = words_for_write(r);
+			asked->words = words_for_write(daemon, asked->uid, r);
 		if (r != 0)
 			return r;
 	}

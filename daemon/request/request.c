@@ -5,6 +5,7 @@
 
 #include "common/status.h"
 #include "daemon/request/desk.h"
+#include "daemon/request/quota.h"
 #include "daemon/request/upload.h"
 
 int desk_answer(const struct desk *desk, struct reply *reply)
@@ -73,11 +74,13 @@ static const char *words_for(int status)
 	}
 }
 
-/* Which limit, where it is one of requests under way. */
+/* Which limit, where it is a quota, or one of requests under way. */
 static const char *words_in(const struct desk *desk, int status)
 {
 	const char *words = desk->words;
 
+	if (!words && status == STATUS_LIMIT)
+		words = quota_words(desk->daemon, (uint32_t)desk->peer->uid);
 	if (!words && status == STATUS_LIMIT)
 		words = transfers_full(desk->transfers);
 	return words ? words : words_for(status);

@@ -8,6 +8,7 @@
 #include "daemon/log.h"
 #include "daemon/request/desk.h"
 #include "daemon/request/lifetime.h"
+#include "daemon/request/quota.h"
 #include "daemon/request/sweep.h"
 #include "daemon/request/upload.h"
 
@@ -132,6 +133,7 @@ static int change_move(struct desk *desk, uint64_t *versionp)
 	struct vault_move move = { .name = desk->name,
 		.to = desk_file_new_name(desk, filed),
 		.owner = (uint32_t)desk->peer->uid,
+		.limited = quota_holds(desk->transfers),
 		.conditions = desk->request->conditions };
 	int r = check_life(desk, move.to);
 
@@ -248,6 +250,8 @@ static int generate(struct desk *desk, const struct process *process, uint64_t *
 		.tags = request->tags,
 		.frozen = request->freeze,
 		.rotation = request->rotation,
+		.limited = quota_holds(desk->transfers),
+		.size = request->size,
 		.lifetime = request->lifetime };
 	struct value *value = NULL;
 	int r;

@@ -10,6 +10,7 @@
 #include "common/memory/enclave.h"
 #include "common/status.h"
 #include "daemon/request/lifetime.h"
+#include "daemon/request/quota.h"
 #include "daemon/request/restore.h"
 #include "daemon/request/trial.h"
 
@@ -22,6 +23,7 @@ struct upload {
 	bool resting;         /* `wrapped` holds the key */
 	bool verify;          /* it is a candidate */
 	bool stage;           /* it is one secret of a restore */
+	bool limited;         /* its sender is held to quotas */
 	bool failed;          /* answered already: what still comes is dropped */
 	const char *words;    /* for the answer, where the status alone does not say it */
 	uint64_t size;        /* bytes announced, 0 when not known */
@@ -190,20 +192,38 @@ int upload_drop(struct transfers *transfers, uint64_t id)
 	return 0;
 }
 
+/* Whether the value, of which nothing has come yet, may have `size` bytes in all, and what came. */
+static int check_quotas(const struct upload *upload, struct daemon *daemon, uint64_t size)
+{
+	const struct value_plan plan = {
+		.name = upload->name, .size = size, .stored = !upload->verify
+	};
+
+	return upload->limited ? value_may_have(daemon->vault, upload->value, &plan) : 0;
+}
+
+/* A value that counts for its sender until it is stored. Returns 0 or a status. */
+static int begin_value(
+	const struct transfers *transfers, struct daemon *daemon, struct upload *upload)
+{
+	int r = value_new(daemon->vault, &upload->value);
+
+	if (r == 0)
+		r = value_count_for(daemon->vault, upload->value, (uint32_t)transfers->peer->uid);
+	return r == 0 ? check_quotas(upload, daemon, upload->size) : r;
+}
+
 int upload_begin(struct transfers *transfers, struct daemon *daemon, const struct request *request,
 	struct span name, struct process *process, struct upload **uploadp)
 {
 	struct upload *upload;
+	int r;
 
 	if (request->size > daemon->max_value || transfers_full(transfers))
 		return STATUS_LIMIT;
 	upload = upload_new(transfers, request->id, words_size(request, name));
 	if (!upload)
 		return STATUS_LIMIT;
-	if (value_new(daemon->vault, &upload->value) != 0) {
-		upload_end(transfers, daemon, upload);
-		return STATUS_LIMIT;
-	}
 	upload->binding = daemon->next_upload++;
 	memcpy(upload->number, request->number, sizeof(upload->number));
 	upload->size = request->size;
@@ -218,8 +238,14 @@ int upload_begin(struct transfers *transfers, struct daemon *daemon, const struc
 	upload->times = (struct batch_times){ .version = request->version,
 		.created_ms = (uint64_t)request->created_ms,
 		.changed_ms = (uint64_t)request->changed_ms };
-	upload->process = process;
+	upload->limited = quota_holds(transfers);
 	keep_words(upload, request, name);
+	r = begin_value(transfers, daemon, upload);
+	if (r != 0) {
+		upload_end(transfers, daemon, upload);
+		return r;
+	}
+	upload->process = process;
 	digest_begin(&upload->digest, request, name);
 	*uploadp = upload;
 	return 0;
@@ -264,17 +290,20 @@ static int take_chunk(struct upload *upload, struct daemon *daemon, struct span 
 	const uint8_t *key)
 {
 	uint64_t number = value_chunks(upload->value);
+	uint64_t size = value_size(upload->value) + chunk.size - ENCLAVE_TAG_SIZE;
+	int r;
 
 	if (chunk.size < ENCLAVE_CHUNK_SIZE && !final)
 		return STATUS_INTEGRITY;
-	if (value_size(upload->value) + chunk.size - ENCLAVE_TAG_SIZE > upload->most) {
+	if (size > upload->most) {
 		upload->words = OVER_LIMIT;
 		return STATUS_LIMIT;
 	}
 	if (enclave_check_chunk(chunk.data, chunk.size, number, final, key) != 0)
 		return STATUS_INTEGRITY;
 	crypto_generichash_update(&upload->digest, chunk.data, ENCLAVE_TAG_SIZE);
-	return value_append(daemon->vault, upload->value, chunk);
+	r = check_quotas(upload, daemon, size);
+	return r == 0 ? value_append(daemon->vault, upload->value, chunk) : r;
 }
 
 static int take_chunks(struct upload *upload, struct daemon *daemon, const struct request *request,
@@ -310,6 +339,7 @@ static int publish(struct transfers *transfers, struct upload *upload, struct da
 		.tags = upload->tags,
 		.frozen = upload->freeze,
 		.rotation = upload->rotation,
+		.limited = upload->limited,
 		.lifetime = upload->lifetime };
 	struct repeat_answer answer = { 0 };
 	uint8_t digest[REPEAT_DIGEST_SIZE];
@@ -329,7 +359,9 @@ static int publish(struct transfers *transfers, struct upload *upload, struct da
 			return answer.code;
 		if (answer.code == STATUS_CONFLICT)
 			upload->words = conflict_words(&upload->conditions);
-		if (answer.code == STATUS_LIMIT && put.rotation.asked)
+		if (answer.code == STATUS_LIMIT && !upload->words)
+			upload->words = quota_words(daemon, uid);
+		if (answer.code == STATUS_LIMIT && !upload->words && put.rotation.asked)
 			upload->words = "16 versions are in their grace, or memory is used up";
 		if (answer.code == 0)
 			wait_queue_call(&daemon->waits, upload->name);
@@ -376,6 +408,7 @@ static int stage(struct transfers *transfers, struct upload *upload, struct daem
 		.key = key,
 		.tags = upload->tags,
 		.frozen = upload->freeze,
+		.limited = upload->limited,
 		.lifetime = upload->lifetime };
 	struct batch *batch;
 	int r = restore_open(transfers, daemon, &batch);
@@ -421,8 +454,12 @@ static int finish(struct transfers *transfers, struct daemon *daemon, struct upl
 	int status, uint64_t version, bool over, struct answers *answers)
 {
 	struct reply reply = { .id = upload->id, .code = status, .version = version };
-	const char *words = upload->words ? upload->words : words_for(status);
+	const char *words = upload->words;
 
+	if (!words && status == STATUS_LIMIT)
+		words = quota_words(daemon, (uint32_t)transfers->peer->uid);
+	if (!words)
+		words = words_for(status);
 	if (words)
 		reply.detail = span_text(words);
 	if (!upload->stage && (status == 0 || status == STATUS_CONFLICT))

@@ -340,6 +340,30 @@ START_TEST(a_size_is_a_number_with_a_unit_up_to_a_gibibyte)
 }
 END_TEST
 
+START_TEST(a_quota_is_a_number_or_a_size_or_none)
+{
+	struct config config;
+
+	taken(&config, setting("quota-count", "10k"));
+	ck_assert_uint_eq(config.quotas.count, 10000);
+	taken(&config, setting("quota-count", "1000m"));
+	ck_assert_uint_eq(config.quotas.count, 1000000000);
+	taken(&config, setting("quota-bytes", "64m"));
+	ck_assert_uint_eq(config.quotas.bytes, 64 * MIB);
+	taken(&config, setting("quota-bytes", "1024g"));
+	ck_assert_uint_eq(config.quotas.bytes, MIB * MIB);
+	taken(&config, "[daemon]\nquota-count = no\nquota-bytes = 0\nquota-sessions = no\n");
+	ck_assert_uint_eq(config.quotas.count, 0);
+	ck_assert_uint_eq(config.quotas.bytes, 0);
+	ck_assert_uint_eq(config.quotas.sessions, 0);
+	NONE_TAKEN("quota-count", "", "-1", "1.5", "1g", "1001m", "00", "0k", "none", "NO",
+		"18446744073709551617", "18446744073709552k");
+	NONE_TAKEN("quota-bytes", "", "-1", "1.5", "1t", "1025g", "00", "0k", "none",
+		"18446744073709551617", "17179869185g");
+	NONE_TAKEN("quota-sessions", "", "0", "-1", "1001m", "1g");
+}
+END_TEST
+
 START_TEST(a_time_is_a_number_with_a_unit_from_10_ms_to_a_minute)
 {
 	static const struct {
@@ -601,6 +625,7 @@ static void add_values(TCase *claims)
 	tcase_add_test(claims, a_mode_is_three_or_four_octal_digits);
 	tcase_add_test(claims, a_memory_is_one_of_three_words);
 	tcase_add_test(claims, a_size_is_a_number_with_a_unit_up_to_a_gibibyte);
+	tcase_add_test(claims, a_quota_is_a_number_or_a_size_or_none);
 	tcase_add_test(claims, a_time_is_a_number_with_a_unit_from_10_ms_to_a_minute);
 	tcase_add_test(claims, a_bundle_is_a_file_and_who_hands_over_its_key);
 	tcase_add_test(claims, a_folder_of_policies_is_an_absolute_path);

@@ -201,12 +201,25 @@ START_TEST(a_new_daemon_gets_what_is_in_force)
 }
 END_TEST
 
+START_TEST(all_quotas_are_taken)
+{
+	start("[daemon]\nquota-count = 7\n", NULL, NULL);
+	file_says("[daemon]\nquota-bytes = 5\nquota-inflight = 6\n");
+	is_taken(MIB, 500);
+	ck_assert_uint_eq(house.users.quotas.count, 0);
+	ck_assert_uint_eq(house.users.quotas.bytes, 5);
+	ck_assert_uint_eq(house.users.quotas.sessions, 256);
+	ck_assert_uint_eq(house.users.quotas.inflight, 6);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *claims = tcase_create("reload");
 
 	tcase_add_checked_fixture(claims, set_up, tear_down);
 	tcase_add_test(claims, what_can_change_is_taken);
+	tcase_add_test(claims, all_quotas_are_taken);
 	tcase_add_test(claims, a_broken_file_changes_nothing);
 	tcase_add_test(claims, a_file_that_is_gone_changes_nothing);
 	tcase_add_loop_test(
