@@ -259,6 +259,27 @@ int command_ping(const struct arguments *arguments)
 
 /* -- whoami -------------------------------------------------------------------------------- */
 
+/* What it has, and what it may have: "secrets", "quota_count", ... A limit that there is none of is
+ * 0. */
+static void whoami_counts(json_t *answer, const struct mg_caller *caller)
+{
+	const struct {
+		const char *key;
+		uint64_t number;
+	} members[] = {
+		{ "secrets", caller->secrets },
+		{ "bytes", caller->bytes },
+		{ "quota_count", caller->quota_count },
+		{ "quota_bytes", caller->quota_bytes },
+		{ "quota_sessions", caller->quota_sessions },
+		{ "quota_inflight", caller->quota_inflight },
+		{ "quota_handshakes", caller->quota_handshakes },
+	};
+
+	for (size_t i = 0; caller->counts && i < sizeof(members) / sizeof(members[0]); i++)
+		answer_number(answer, members[i].key, members[i].number);
+}
+
 static int whoami_object(const struct mg_caller *caller)
 {
 	json_t *answer = answer_new();
@@ -278,6 +299,7 @@ static int whoami_object(const struct mg_caller *caller)
 	answer_text(answer, "userunit", caller->userunit);
 	answer_flag(answer, "placed", caller->placed);
 	answer_text(answer, "listener", caller->listener);
+	whoami_counts(answer, caller);
 	return answer_print(answer);
 }
 
@@ -309,6 +331,23 @@ static void whoami_place(const struct mg_caller *caller)
 		answer_row("unit", "not known");
 }
 
+static void whoami_stored(const struct mg_caller *caller)
+{
+	char secrets[ANSWER_WORDS_MAX];
+	char bytes[ANSWER_WORDS_MAX];
+	char most[ANSWER_WORDS_MAX];
+
+	if (!caller->counts)
+		return;
+	answer_row("stored", "%s, %s", answer_secrets(secrets, caller->secrets),
+		answer_bytes(bytes, caller->bytes));
+	if (caller->quota_count > 0)
+		answer_row(
+			"", "at most %s (quota-count)", answer_secrets(most, caller->quota_count));
+	if (caller->quota_bytes > 0)
+		answer_row("", "at most %s (quota-bytes)", answer_bytes(most, caller->quota_bytes));
+}
+
 static void whoami_list(const struct mg_caller *caller)
 {
 	const struct passwd *user = getpwuid(caller->uid);
@@ -331,6 +370,7 @@ static void whoami_list(const struct mg_caller *caller)
 	if (caller->label[0])
 		answer_row("label", "%s", caller->label);
 	whoami_place(caller);
+	whoami_stored(caller);
 	answer_row("rights",
 		caller->privileged
 			? "all"

@@ -504,7 +504,15 @@ static int take_caller(struct question *question, const struct reply *reply)
 		.pid = from->pid,
 		.pidfd = from->pidfd,
 		.privileged = from->privileged,
-		.placed = from->placed };
+		.placed = from->placed,
+		.counts = from->counts,
+		.secrets = from->secrets,
+		.bytes = from->bytes,
+		.quota_count = from->quota_count,
+		.quota_bytes = from->quota_bytes,
+		.quota_sessions = from->quota_sessions,
+		.quota_inflight = from->quota_inflight,
+		.quota_handshakes = from->quota_handshakes };
 	while (caller->group_count < from->group_count && caller->group_count < MG_GROUPS_MAX) {
 		caller->groups[caller->group_count] = from->groups[caller->group_count];
 		caller->group_count++;

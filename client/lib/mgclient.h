@@ -343,14 +343,22 @@ struct mg_caller {
 	uint32_t pid;
 	uint32_t groups[MG_GROUPS_MAX]; /* supplementary, as many as fit */
 	size_t group_count;
-	char label[256];    /* of a security module; may be "" */
-	bool pidfd;         /* held by a descriptor, not by its number */
-	bool privileged;    /* root, or the daemon's own user */
-	char unit[256];     /* the first one of the system's service manager; may be "" */
-	char slice[256];    /* the innermost above any unit; may be "" */
-	char userunit[256]; /* the first one of the service manager of `uid`; may be "" */
-	bool placed;        /* those three are known */
-	char listener[64];  /* the name of the one it came in by; "": the daemon's own */
+	char label[256];      /* of a security module; may be "" */
+	bool pidfd;           /* held by a descriptor, not by its number */
+	bool privileged;      /* root, or the daemon's own user */
+	char unit[256];       /* the first one of the system's service manager; may be "" */
+	char slice[256];      /* the innermost above any unit; may be "" */
+	char userunit[256];   /* the first one of the service manager of `uid`; may be "" */
+	bool placed;          /* those three are known */
+	char listener[64];    /* the name of the one it came in by; "": the daemon's own */
+	bool counts;          /* the rest is told; not by daemons before this one */
+	uint64_t secrets;     /* that `uid` owns, streams among them */
+	uint64_t bytes;       /* of those, as quota-bytes counts: memguardd.conf(5) */
+	uint64_t quota_count; /* what holds for the caller, 0: no limit; and all below */
+	uint64_t quota_bytes;
+	uint64_t quota_sessions;
+	uint64_t quota_inflight;
+	uint64_t quota_handshakes;
 };
 int mg_whoami(struct mg_client *client, struct mg_caller *caller);
 

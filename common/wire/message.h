@@ -231,6 +231,14 @@ struct caller {
 	struct span userunit;
 	bool placed; /* those three are known */
 	struct span listener;
+	bool counts; /* the rest is told */
+	uint64_t secrets;
+	uint64_t bytes;
+	uint64_t quota_count; /* 0: there is no limit; and all below */
+	uint64_t quota_bytes;
+	uint64_t quota_sessions;
+	uint64_t quota_inflight;
+	uint64_t quota_handshakes;
 };
 
 /* What policy says, and why. */

@@ -83,6 +83,32 @@ void message_pack_record(
 	raw->record.data_key = data_from(span_of(bundled->key, ENCLAVE_KEY_SIZE));
 }
 
+void message_pack_caller(PB(Caller) * raw, const struct caller *caller)
+{
+	memguard__v1__caller__init(raw);
+	raw->uid = caller->uid;
+	raw->gid = caller->gid;
+	raw->pid = caller->pid;
+	raw->groups = (uint32_t *)(uintptr_t)caller->groups;
+	raw->n_groups = caller->group_count;
+	raw->label = data_from(caller->label);
+	raw->pidfd = caller->pidfd;
+	raw->privileged = caller->privileged;
+	raw->unit = data_from(caller->unit);
+	raw->slice = data_from(caller->slice);
+	raw->userunit = data_from(caller->userunit);
+	raw->placed = caller->placed;
+	raw->listener = data_from(caller->listener);
+	raw->counts = caller->counts;
+	raw->secrets = caller->secrets;
+	raw->bytes = caller->bytes;
+	raw->quota_count = caller->quota_count;
+	raw->quota_bytes = caller->quota_bytes;
+	raw->quota_sessions = caller->quota_sessions;
+	raw->quota_inflight = caller->quota_inflight;
+	raw->quota_handshakes = caller->quota_handshakes;
+}
+
 void message_pack_watch(PB(Watch) * raw, const struct request *request)
 {
 	memguard__v1__watch__init(raw);

@@ -50,6 +50,8 @@ void message_pack_info(
 void message_pack_record(
 	struct raw_record *raw, struct raw_tags *tags, const struct bundled *bundled);
 
+void message_pack_caller(PB(Caller) * raw, const struct caller *caller);
+
 /* What is asked, and told, of changes. */
 void message_pack_watch(PB(Watch) * raw, const struct request *request);
 void message_pack_event(PB(Event) * raw, const struct reply *reply);

@@ -69,7 +69,15 @@ static int read_caller(struct caller *caller, const PB(Caller) * raw)
 		.slice = span_from(raw->slice),
 		.userunit = span_from(raw->userunit),
 		.placed = raw->placed,
-		.listener = span_from(raw->listener) };
+		.listener = span_from(raw->listener),
+		.counts = raw->counts,
+		.secrets = raw->secrets,
+		.bytes = raw->bytes,
+		.quota_count = raw->quota_count,
+		.quota_bytes = raw->quota_bytes,
+		.quota_sessions = raw->quota_sessions,
+		.quota_inflight = raw->quota_inflight,
+		.quota_handshakes = raw->quota_handshakes };
 	return text_fault(caller->label) || text_fault(caller->unit) || text_fault(caller->slice) ||
 			text_fault(caller->userunit) || text_fault(caller->listener)
 		? -EPROTO

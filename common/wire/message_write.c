@@ -467,22 +467,7 @@ static void write_state(struct raw_reply *raw, const struct reply *reply)
 
 static void write_caller(struct raw_reply *raw, const struct reply *reply)
 {
-	const struct caller *caller = &reply->caller;
-
-	memguard__v1__caller__init(&raw->caller);
-	raw->caller.uid = caller->uid;
-	raw->caller.gid = caller->gid;
-	raw->caller.pid = caller->pid;
-	raw->caller.groups = (uint32_t *)(uintptr_t)caller->groups;
-	raw->caller.n_groups = caller->group_count;
-	raw->caller.label = data_from(caller->label);
-	raw->caller.pidfd = caller->pidfd;
-	raw->caller.privileged = caller->privileged;
-	raw->caller.unit = data_from(caller->unit);
-	raw->caller.slice = data_from(caller->slice);
-	raw->caller.userunit = data_from(caller->userunit);
-	raw->caller.placed = caller->placed;
-	raw->caller.listener = data_from(caller->listener);
+	message_pack_caller(&raw->caller, &reply->caller);
 	raw->reply.caller = &raw->caller;
 }
 

@@ -6,6 +6,7 @@
 #include "daemon/log.h"
 #include "daemon/request/desk.h"
 #include "daemon/request/petition.h"
+#include "daemon/request/quota.h"
 
 /* Groups told to whoami: the rest would not fit a frame. */
 #define CALLER_GROUPS 256
@@ -72,6 +73,24 @@ static void tell_place(struct caller *caller, const struct peer *peer)
 	caller->userunit = span_text(place->userunit);
 }
 
+/* What it has, and what it may have. */
+static void tell_counts(struct caller *caller, const struct desk *desk)
+{
+	const struct quotas *quotas = &desk->daemon->users.quotas;
+	struct tally_sum sum = vault_usage(desk->daemon->vault, caller->uid);
+
+	caller->counts = true;
+	caller->secrets = sum.names;
+	caller->bytes = sum.bytes;
+	if (!quota_holds(desk->transfers))
+		return;
+	caller->quota_count = quotas->count;
+	caller->quota_bytes = quotas->bytes;
+	caller->quota_sessions = quotas->sessions;
+	caller->quota_inflight = quotas->inflight;
+	caller->quota_handshakes = quotas->handshakes;
+}
+
 int serve_whoami(struct desk *desk)
 {
 	const struct peer *peer = desk->peer;
@@ -88,6 +107,7 @@ int serve_whoami(struct desk *desk)
 		.privileged = policy_privileged(&desk->daemon->policy, peer),
 		.listener = span_text(peer->listener ? peer->listener : "") };
 	tell_place(&reply.caller, peer);
+	tell_counts(&reply.caller, desk);
 	return desk_answer(desk, &reply);
 }
 

@@ -585,7 +585,9 @@ class Others(MgctlTest):
         answer, = self.json("whoami")
         self.assertEqual(list(answer), ["schema", "uid", "gid", "pid", "groups", "label", "pidfd",
                                         "privileged", "unit", "slice", "userunit", "placed",
-                                        "listener"])
+                                        "listener", "secrets", "bytes", "quota_count",
+                                        "quota_bytes", "quota_sessions", "quota_inflight",
+                                        "quota_handshakes"])
         self.assertEqual((answer["uid"], answer["gid"]), (os.geteuid(), os.getegid()))
         self.assertTrue(answer["privileged"])
         self.assertRegex(self.ok("whoami").decode(), rf"(?m)^user +{os.geteuid()}\b")

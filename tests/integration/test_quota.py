@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import signal
 import sys
 import tempfile
 import time
@@ -13,8 +14,9 @@ import unittest
 from daemon import Daemon, wait_for
 from mgctl_case import LIMIT, ROOT, StrangerTest
 from mgwire import LIMIT as CODE_LIMIT
-from mgwire import TIMEOUT, Client, Refused, TurnedAway, Wire, pb
+from mgwire import TIMEOUT, Client, Refused, TurnedAway, Wire, announce, pb, seal_value
 from strangers import NOBODY
+from upgrade_case import UpgradeTest, children
 
 SESSIONS, HANDSHAKES = 1, 2
 
@@ -53,6 +55,37 @@ def come(path, most):
     except TurnedAway as refused:
         return clients, refused.refusal
     return clients, 0
+
+
+def has(client):
+    """What its user has stored, and may have."""
+    caller = client.whoami()
+    return [caller.secrets, caller.bytes, caller.quota_count, caller.quota_bytes]
+
+
+def look(daemon):
+    with Client(daemon.path) as client:
+        return has(client)
+
+
+def try_set(client, name, size):
+    try:
+        client.set(name, bytes(size))
+    except Refused as refused:
+        return [refused.code, refused.reply.detail.decode()]
+    return [0, ""]
+
+
+def stage(client, name, size):
+    key = os.urandom(32)
+    info = pb.Info(name=name, version=1, size=size)
+    request = client.request(stage=pb.Stage(record=pb.Record(info=info, data_key=key)))
+    client.send_value(request, seal_value(bytes(size), key))
+    try:
+        client.answer(request)
+    except Refused as refused:
+        return [refused.code, refused.reply.detail.decode()]
+    return [0, ""]
 
 
 def close_all(clients):
@@ -179,6 +212,184 @@ class Quotas(unittest.TestCase):
         self.assertEqual(as_uid(NOBODY, lambda: come(daemon.path, 20)[1]), 0)
 
 
+@unittest.skipUnless(ROOT, "needs root, to be somebody else")
+class Stored(unittest.TestCase):
+    """Secrets, and bytes of them. Names are filed as ~65534/a: 8 bytes, and 256 go with each."""
+
+    def daemon(self, *options):
+        daemon = Daemon("--socket-mode=0666", *options)
+        self.addCleanup(daemon.end)
+        daemon.folder.chmod(0o755)
+        return daemon
+
+    def reloading(self, text, *options):
+        """A daemon with that file, and what reads it anew with another text."""
+        holder = tempfile.TemporaryDirectory(prefix="memguardd-")
+        self.addCleanup(holder.cleanup)
+        file = pathlib.Path(holder.name) / "memguardd.conf"
+        file.write_text(text)
+        daemon = self.daemon("--config", str(file), *options)
+
+        def other(words):
+            file.write_text(words)
+            with Client(daemon.path) as root:
+                root.ask(root.change(reload=pb.Reload()))
+
+        return daemon, other
+
+    def test_each_user_has_as_much_as_the_quotas_say(self):
+        daemon = self.daemon("--quota-count=2", "--quota-bytes=1000")
+
+        def act():
+            with Client(daemon.path) as client:
+                return [has(client), try_set(client, b"~/a", 500), try_set(client, b"~/b", 221),
+                        try_set(client, b"~/b", 1), try_set(client, b"~/b", 1),
+                        has(client)]
+
+        over = [CODE_LIMIT, "this user has 764 bytes, this would be 485 more, and quota-bytes "
+                            "allows 1000"]
+        expected = [[0, 0, 2, 1000], [0, ""], over,
+                    [CODE_LIMIT, over[1].replace("485", "265")],
+                    [CODE_LIMIT, over[1].replace("485", "265")], [1, 764, 2, 1000]]
+        self.assertEqual(as_uid(NOBODY, act), expected)
+        # Another one has its own, and root has none.
+        self.assertEqual(as_uid(NOBODY - 1, act), expected)
+        with Client(daemon.path) as root:
+            for number in range(5):
+                root.set(b"r/%d" % number, bytes(1000))
+            self.assertEqual(has(root), [5, 5 * (256 + 3 + 1000), 0, 0])
+
+    def test_what_was_is_left_and_what_goes_makes_room(self):
+        daemon = self.daemon("--quota-count=2")
+
+        def act():
+            with Client(daemon.path) as client:
+                client.set(b"~/a", b"first")
+                client.write_segment(b"~/s", b"bytes")
+                refused = try_set(client, b"~/b", 10)
+                client.set(b"~/a", b"second")
+                told = [refused, client.get(b"~/a").decode()]
+                client.move(b"~/a", b"~/c")
+                client.remove(b"~/c")
+                return [*told, try_set(client, b"~/b", 10), try_set(client, b"~/d", 10)]
+
+        over = [CODE_LIMIT, "this user has 2 secrets, and quota-count allows 2"]
+        self.assertEqual(as_uid(NOBODY, act), [over, "second", [0, ""], over])
+
+    def test_what_is_under_way_counts_and_goes_with_its_session(self):
+        daemon = self.daemon("--quota-bytes=150k")
+
+        def act():
+            with Client(daemon.path) as client:
+                with Client(daemon.path) as other:
+                    key = bytes(range(32))
+                    request = other.set_request(b"~/a", bytes(100000), key)
+                    chunks = seal_value(bytes(100000), key)[:4]
+                    request.chunks.CopyFrom(announce(0, chunks, False))
+                    other.send(request, chunks=b"".join(chunks))
+                    other.ping()
+                    told = [has(client), try_set(client, b"~/b", 100000)]
+                # The daemon hears of it a moment later.
+                gone = wait_for(lambda: has(client)[1] == 0, 10)
+                return [*told, gone, try_set(client, b"~/b", 100000)]
+
+        words = ("this user has 65536 bytes, this would be 100264 more, and quota-bytes allows "
+                 "153600")
+        self.assertEqual(as_uid(NOBODY, act),
+                         [[0, 65536, 0, 153600], [CODE_LIMIT, words], True, [0, ""]])
+
+    def test_the_next_worker_counts_the_same(self):
+        daemon = self.daemon("--keep", "--quota-count=4", "--quota-bytes=500k")
+
+        def store():
+            with Client(daemon.path) as client:
+                client.set(b"~/a", bytes(300000), tags=[(b"k", b"value")])
+                client.generate(b"~/b", 100)
+                client.generate(b"~/b", 50, rotation=3600000)
+                client.write_segment(b"~/s", bytes(1000))
+                before = has(client)
+                client.set(b"~/session", b"x", lifetime={"session": True})
+                return before
+
+        def look():
+            with Client(daemon.path) as client:
+                return has(client)
+
+        def more():
+            with Client(daemon.path) as client:
+                return [try_set(client, b"~/c", 1), try_set(client, b"~/d", 1),
+                        try_set(client, b"~/a", 510000)[0]]
+
+        before = as_uid(NOBODY, store)
+        self.assertEqual(before, [
+            3, 264 + 9 + 300000 + 264 + 50 + 264 + 100 + 264 + 256 + 1000, 4, 512000])
+        for _ in range(2):
+            worker = children(daemon.pid)[0]
+            os.kill(worker, signal.SIGKILL)
+            self.assertTrue(wait_for(lambda: children(daemon.pid) not in ([], [worker])))
+            self.assertEqual(as_uid(NOBODY, look), before)
+        words = "this user has 4 secrets, and quota-count allows 4"
+        self.assertEqual(as_uid(NOBODY, more), [[0, ""], [CODE_LIMIT, words], CODE_LIMIT])
+
+    def test_a_lower_limit_takes_nothing_and_refuses_more(self):
+        daemon, other = self.reloading("[daemon]\nquota-count = 3\n", "--keep")
+
+        def store():
+            with Client(daemon.path) as client:
+                return [try_set(client, b"~/%d" % number, 1000)[0] for number in range(4)]
+
+        def again():
+            with Client(daemon.path) as client:
+                return [has(client), len(client.get(b"~/2")), try_set(client, b"~/2", 1000)[0],
+                        try_set(client, b"~/2", 999)[0], try_set(client, b"~/2", 1000),
+                        try_set(client, b"~/3", 1)]
+
+        self.assertEqual(as_uid(NOBODY, store), [0, 0, 0, CODE_LIMIT])
+        other("[daemon]\nquota-count = 1\nquota-bytes = 500\n")
+        expected = [[3, 3 * 1264, 1, 500], 1000, 0, 0, [
+            CODE_LIMIT, "this user has 3791 bytes, this would be 1 more, and quota-bytes "
+                        "allows 500"], [
+            CODE_LIMIT, "this user has 3 secrets, and quota-count allows 1"]]
+        self.assertEqual(as_uid(NOBODY, again), expected)
+        # So it stays for the worker that follows.
+        worker = children(daemon.pid)[0]
+        os.kill(worker, signal.SIGKILL)
+        self.assertTrue(wait_for(lambda: children(daemon.pid) not in ([], [worker])))
+        self.assertEqual(as_uid(NOBODY, lambda: look(daemon)), [3, 3791, 1, 500])
+        other("[daemon]\n")
+        self.assertEqual(as_uid(NOBODY, store), [0, 0, 0, 0])
+
+    def test_a_restore_is_all_or_nothing(self):
+        daemon = self.daemon("--quota-bytes=1000")
+
+        def act():
+            with Client(daemon.path) as client:
+                client.set(b"~/a", bytes(100))
+                told = [stage(client, b"~/a", 100), stage(client, b"~/b", 100), has(client)]
+            with Client(daemon.path) as client:
+                gone = wait_for(lambda: has(client)[1] == 364, 10)
+                told += [gone, stage(client, b"~/a", 200)]
+                client.ask(client.change(commit=pb.Commit(secrets=1)))
+                return [*told, has(client)]
+
+        words = "this user has 728 bytes, this would be 364 more, and quota-bytes allows 1000"
+        self.assertEqual(as_uid(NOBODY, act), [
+            [0, ""], [CODE_LIMIT, words], [2, 728, 0, 1000], True, [0, ""], [1, 464, 0, 1000]])
+
+
+class Upgraded(UpgradeTest):
+    def test_the_next_program_counts_the_same(self):
+        client = self.client()
+        client.set(b"~/a", bytes(300000))
+        client.generate(b"~/b", 100)
+        client.generate(b"~/b", 50, rotation=3600000)
+        client.write_segment(b"~/s", bytes(1000))
+        before = has(client)
+        self.assertEqual(before[0], 3)
+        self.upgrade()
+        self.assertEqual(has(self.client()), before)
+
+
 class Holder:
     """Another process that keeps sessions open."""
 
@@ -207,7 +418,26 @@ class Holder:
 
 
 class Mgctl(StrangerTest):
-    daemon_options = ["--socket-mode", "0666", "--quota-sessions=1"]
+    daemon_options = ["--socket-mode", "0666", "--quota-sessions=1", "--quota-count=1",
+                      "--quota-bytes=4k"]
+
+    def test_mgctl_names_a_quota_of_what_is_stored_and_exits_8(self):
+        self.assertEqual(self.as_nobody("set", "~/a", input=b"value").returncode, 0)
+        refused = self.as_nobody("set", "~/b", input=b"value")
+        self.assertEqual(refused.returncode, LIMIT)
+        self.assertIn("this user has 1 secret, and quota-count allows 1", refused.stderr.decode())
+        refused = self.as_nobody("set", "~/a", input=bytes(5000))
+        self.assertEqual(refused.returncode, LIMIT)
+        self.assertIn("quota-bytes allows 4096", refused.stderr.decode())
+        self.assertEqual(self.as_nobody("get", "~/a").stdout, b"value")
+        answer = json.loads(self.as_nobody("whoami", "--json").stdout)
+        self.assertEqual([answer[key] for key in (
+            "secrets", "bytes", "quota_count", "quota_bytes", "quota_sessions")],
+            [1, 269, 1, 4096, 1])
+        words = self.as_nobody("whoami").stdout.decode()
+        self.assertRegex(words, r"(?m)^stored +1 secret, 269 bytes\n +at most 1 secret "
+                                r"\(quota-count\)\n +at most 4 KiB \(quota-bytes\)$")
+        self.assertEqual(self.as_nobody("rm", "~/a").returncode, 0)
 
     def test_mgctl_names_the_quota_and_exits_8(self):
         self.assertEqual(self.as_nobody("ping").returncode, 0)

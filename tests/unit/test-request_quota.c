@@ -205,6 +205,31 @@ START_TEST(who_may_do_everything_is_held_to_none)
 }
 END_TEST
 
+START_TEST(whoami_tells_what_one_has_and_may_have)
+{
+	struct request request = { .verb = VERB_WHOAMI };
+	const struct caller *caller;
+
+	set_quotas(10, 5000);
+	ck_assert_int_eq(store(&user, "~/a", 10)->code, 0);
+	caller = &ask(&user, request)->caller;
+	ck_assert(caller->counts);
+	ck_assert_uint_eq(caller->secrets, 1);
+	ck_assert_uint_eq(caller->bytes, BESIDE + 10);
+	ck_assert_uint_eq(caller->quota_count, 10);
+	ck_assert_uint_eq(caller->quota_bytes, 5000);
+	ck_assert_uint_eq(caller->quota_sessions, 256);
+	ck_assert_uint_eq(caller->quota_inflight, 0);
+	transfers.user = NULL;
+	caller = &ask(&root, request)->caller;
+	ck_assert(caller->counts);
+	ck_assert_uint_eq(caller->secrets, 0);
+	ck_assert_uint_eq(caller->quota_count, 0);
+	ck_assert_uint_eq(caller->quota_bytes, 0);
+	ck_assert_uint_eq(caller->quota_sessions, 0);
+}
+END_TEST
+
 /* -- streams ------------------------------------------------------------------------------- */
 
 static struct request writing(const char *name, size_t size, uint64_t first, uint32_t count)
@@ -285,6 +310,7 @@ int main(void)
 	tcase_add_test(claims, a_secret_can_be_verified_though_there_is_no_more_room);
 	tcase_add_test(claims, what_is_staged_is_held_to_it);
 	tcase_add_test(claims, who_may_do_everything_is_held_to_none);
+	tcase_add_test(claims, whoami_tells_what_one_has_and_may_have);
 	tcase_add_test(claims, a_writer_waits_for_its_reader_and_not_for_room_that_never_comes);
 	tcase_add_test(claims, a_stream_is_one_secret_more);
 	return claims_run(claims, "request_quota");
