@@ -27,7 +27,7 @@ static struct tally_row *find(const struct tally *tally, uint32_t uid)
 
 static bool is_empty(const struct tally_row *row)
 {
-	return row->sum.names == 0 && row->sum.bytes == 0;
+	return row->sum.names == 0 && row->sum.bytes == 0 && row->sum.coming == 0;
 }
 
 /* A table for those who have something, and as many again. Returns 0 or -ENOMEM. */
@@ -77,6 +77,7 @@ void tally_add(struct tally *tally, uint32_t uid, struct tally_sum more)
 		abort();
 	row->sum.names += more.names;
 	row->sum.bytes += more.bytes;
+	row->sum.coming += more.coming;
 }
 
 /* Takes away what is there, up to a number. */
@@ -91,12 +92,13 @@ static bool take(uint64_t *from, uint64_t less)
 bool tally_drop(struct tally *tally, uint32_t uid, struct tally_sum less)
 {
 	struct tally_row *row = tally->capacity > 0 ? find(tally, uid) : NULL;
-	bool names;
+	bool enough;
 
 	if (!row || !row->taken)
-		return less.names == 0 && less.bytes == 0;
-	names = take(&row->sum.names, less.names);
-	return take(&row->sum.bytes, less.bytes) && names;
+		return less.names == 0 && less.bytes == 0 && less.coming == 0;
+	enough = take(&row->sum.names, less.names);
+	enough = take(&row->sum.bytes, less.bytes) && enough;
+	return take(&row->sum.coming, less.coming) && enough;
 }
 
 struct tally_sum tally_of(const struct tally *tally, uint32_t uid)

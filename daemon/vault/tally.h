@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 /*
- * How much each uid has: so many names, so many bytes. A number a uid and nothing a secret: whoever
+ * How much each uid has: so many names, so many bytes. Numbers a uid and nothing a secret: whoever
  * has hundreds of thousands of secrets costs no more here than whoever has one.
  */
 struct tally_row;
@@ -21,6 +21,7 @@ struct tally {
 struct tally_sum {
 	uint64_t names;
 	uint64_t bytes;
+	uint64_t coming; /* of those bytes, as many are on their way */
 };
 
 /* Sees to it that something can be added for a uid, whatever comes first. Returns 0 or -ENOMEM. */

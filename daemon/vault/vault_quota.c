@@ -131,8 +131,7 @@ static void count_anew(struct vault *vault)
 	streams_each(vault, count_stream, &recount);
 	for (const struct value *value = vault->values; value; value = value->next)
 		if (value->counted > 0)
-			count_sum(&recount, value->owner,
-				(struct tally_sum){ .bytes = value->counted });
+			count_sum(&recount, value->owner, quota_of_coming(value->counted));
 	coffer_forget(vault->coffer);
 	vault->doubtful = recount.failed;
 }
@@ -189,19 +188,41 @@ int quota_check(struct vault *vault, uint32_t owner, const struct growth *growth
 	return vault->refusal.quota != QUOTA_NONE ? STATUS_LIMIT : 0;
 }
 
+/*
+ * All that is on its way may have the room that is left, and as much as that which this one is to
+ * replace, however many of them are to replace it.
+ */
+static bool fits_beside(const struct vault *vault, const struct value *value, uint64_t bytes,
+	const struct tally_sum *old)
+{
+	struct tally_sum sum = tally_of(&vault->tally, value->owner);
+	uint64_t stored = sum.bytes - (sum.coming < sum.bytes ? sum.coming : sum.bytes);
+	uint64_t most = vault->quotas.bytes;
+	uint64_t room = old->bytes + (most > stored ? most - stored : 0);
+	uint64_t others = sum.coming - (value->counted < sum.coming ? value->counted : sum.coming);
+
+	return most == 0 || (others <= room && bytes <= room - others);
+}
+
 int value_may_have(struct vault *vault, const struct value *value, const struct value_plan *plan)
 {
 	struct growth growth = { .names = plan->stored && value->chunks == 0,
 		.bytes = quota_of_version(plan->name.size, 0, plan->size),
 		.held = value->counted };
+	struct tally_sum old;
 	uint64_t offset;
 	int r = value->purged ? 0 : quota_check(vault, value->owner, &growth);
 
-	/* What it may take the place of, or is compared with, goes or is no smaller. */
 	if (r != STATUS_LIMIT || vault_look_up(vault, plan->name, &offset) != 0)
 		return r;
+	old = quota_of_record(record_header(vault, offset));
 	growth.names = 0;
-	growth.less = quota_of_record(record_header(vault, offset)).bytes;
+	growth.less = old.bytes;
+	r = quota_check(vault, value->owner, &growth);
+	if (r != 0 || fits_beside(vault, value, growth.bytes, &old))
+		return r;
+	/* Others are on their way in that room. */
+	growth.less = 0;
 	return quota_check(vault, value->owner, &growth);
 }
 

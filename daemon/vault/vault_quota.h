@@ -24,6 +24,12 @@ static inline uint64_t quota_of_version(size_t name, size_t tags, uint64_t size)
 	return VAULT_BESIDE + name + tags + size;
 }
 
+/* What a value on its way counts, of so many bytes. */
+static inline struct tally_sum quota_of_coming(uint64_t size)
+{
+	return (struct tally_sum){ .bytes = size, .coming = size };
+}
+
 /* The owner of a record has what it counts; its place is reserved. And has it no more. */
 void quota_take(struct vault *vault, uint64_t offset);
 void quota_give(struct vault *vault, uint64_t offset);

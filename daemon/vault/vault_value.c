@@ -62,7 +62,7 @@ int value_count_for(struct vault *vault, struct value *value, uint32_t owner)
 static void stop_counting(struct vault *vault, struct value *value)
 {
 	if (value->counted > 0)
-		quota_give_sum(vault, value->owner, (struct tally_sum){ .bytes = value->counted });
+		quota_give_sum(vault, value->owner, quota_of_coming(value->counted));
 	value->counted = 0;
 }
 
@@ -146,7 +146,7 @@ static int widen_extent(struct vault *vault, struct value *value)
 
 static void count_chunk(struct vault *vault, struct value *value, uint64_t size)
 {
-	quota_take_sum(vault, value->owner, (struct tally_sum){ .bytes = size });
+	quota_take_sum(vault, value->owner, quota_of_coming(size));
 	value->counted += size;
 }
 

@@ -478,8 +478,7 @@ static struct counted ends_with_us(void)
 
 	for (unsigned i = 0; i < VALUES; i++)
 		if (values[i] && !values[i]->purged)
-			count_for(&lost, values[i]->owner,
-				(struct tally_sum){ .bytes = values[i]->size });
+			count_for(&lost, values[i]->owner, quota_of_coming(values[i]->size));
 	for (struct batch *at = vault->batches; at; at = at->next)
 		if (at->commit == 0)
 			index_each(at->index, add_unadopted, &lost);
