@@ -316,6 +316,14 @@ static void end_batch(void)
 	committed = false;
 }
 
+/* What was committed is published by others; else it is taken back. */
+static void leave_batch(void)
+{
+	batch_leave(batch);
+	batch = NULL;
+	committed = false;
+}
+
 static int add_to_batch(void)
 {
 	const struct batch_times times = { .version = 1 + draw_below(5) };
@@ -346,9 +354,7 @@ static int do_batch(void)
 	}
 	if (committed) {
 		if (draw_below(3) == 0) {
-			batch_leave(batch);
-			batch = NULL;
-			committed = false;
+			leave_batch();
 		} else if (batch_publish(vault, batch)) {
 			end_batch();
 		}
@@ -359,8 +365,10 @@ static int do_batch(void)
 	r = batch_check(vault, batch, NULL, &name);
 	if (r == 1 && draw_below(4) != 0)
 		committed = batch_commit(vault, batch) == 0;
-	else if (r > 1 || draw_below(6) == 0)
+	else if (r > 1 || draw_below(12) == 0)
 		end_batch();
+	else if (draw_below(12) == 0)
+		leave_batch();
 	return 0;
 }
 
