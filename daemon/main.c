@@ -185,6 +185,7 @@ static void tell_adopted(const struct vault *vault)
 		[LOSS_STREAM] = "parts of streams were not what was written: they are lost",
 		[LOSS_ANSWER] = "remembered answers were not what was written: who repeats such a "
 				"request makes it anew",
+		[LOSS_TOKEN] = "tokens were not what was written: they are lost",
 	};
 	uint64_t count = vault_count(vault);
 

@@ -69,6 +69,7 @@ enum vault_loss {
 	LOSS_CONSUMED, /* names that were consumed: they are as if never stored */
 	LOSS_STREAM,   /* streams, segments and chunks of streams, and marks of what was read */
 	LOSS_ANSWER,   /* remembered answers: a repeat of such a request is made anew */
+	LOSS_TOKEN,    /* tokens: whoever shows such a one shows none */
 	LOSS_COUNT
 };
 

@@ -6,6 +6,7 @@
 #include "common/status.h"
 #include "daemon/vault/vault_adopt_inside.h"
 #include "daemon/vault/vault_quota.h"
+#include "daemon/vault/vault_token_inside.h"
 
 /*
  * What another process has left in the ledger becomes ours. The bytes are gone through once for
@@ -45,6 +46,7 @@ static void finish(struct adoption *adoption)
 	free(adoption->segments.at);
 	free(adoption->chunks.at);
 	free(adoption->answers.at);
+	free(adoption->tokens.at);
 	free(adoption->commits.at);
 	free(adoption->staged.at);
 }
@@ -351,6 +353,8 @@ static int adopt(struct adoption *adoption, struct coffer_notes *notes)
 		r = streams_adopt(vault, &adoption->segments, &adoption->chunks);
 	if (r == 0)
 		r = answers_adopt(vault, &adoption->answers, adoption->highest);
+	if (r == 0)
+		r = tokens_adopt(vault, &adoption->tokens);
 	if (r == 0)
 		r = adopt_tombstones(adoption);
 	if (r == 0)

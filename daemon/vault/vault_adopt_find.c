@@ -133,6 +133,7 @@ struct nameless {
 static const struct nameless any_segment = { BLOCK_SEGMENT, segment_suspicious, segment_adoptable };
 static const struct nameless any_chunk = { BLOCK_CHUNK, chunk_suspicious, chunk_adoptable };
 static const struct nameless any_answer = { BLOCK_ANSWER, answer_suspicious, answer_adoptable };
+static const struct nameless any_token = { BLOCK_TOKEN, token_suspicious, token_adoptable };
 
 /* And so would those. Few that were none come as far as to the tag. */
 static bool was_nameless(
@@ -155,6 +156,8 @@ static int look_at_other(struct adoption *adoption, uint64_t offset, unsigned ki
 	if (was_nameless(adoption, offset, kind, &any_segment) ||
 		was_nameless(adoption, offset, kind, &any_chunk))
 		return remember(adoption, &adoption->pieces, PIECES_MAX, offset);
+	if (was_nameless(adoption, offset, kind, &any_token))
+		return adoption_suspect(adoption, LOSS_TOKEN, offset);
 	return was_nameless(adoption, offset, kind, &any_answer)
 		? adoption_suspect(adoption, LOSS_ANSWER, offset)
 		: 0;
@@ -218,6 +221,15 @@ static int look_at_events(struct adoption *adoption, uint64_t offset, uint64_t *
 	return 0;
 }
 
+static int look_at_token(struct adoption *adoption, uint64_t offset)
+{
+	if (token_adoptable(adoption->vault, offset))
+		return offsets_add(&adoption->tokens, offset);
+	return token_suspicious(adoption->vault, offset, adoption->given + 1)
+		? adoption_suspect(adoption, LOSS_TOKEN, offset)
+		: 0;
+}
+
 static int look_at(struct adoption *adoption, uint64_t offset, uint64_t *sizep)
 {
 	struct vault *vault = adoption->vault;
@@ -236,6 +248,9 @@ static int look_at(struct adoption *adoption, uint64_t offset, uint64_t *sizep)
 	case BLOCK_ANSWER:
 		adoption->looked++;
 		return look_at_answer(adoption, offset);
+	case BLOCK_TOKEN:
+		adoption->looked++;
+		return look_at_token(adoption, offset);
 	case BLOCK_COMMIT:
 		adoption->looked++;
 		return look_at_commit(adoption, offset);

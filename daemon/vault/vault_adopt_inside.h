@@ -24,6 +24,7 @@ struct adoption {
 	struct offsets segments;
 	struct offsets chunks;
 	struct offsets answers;
+	struct offsets tokens;
 	struct offsets commits;
 	struct offsets staged; /* records that are to be published */
 	uint64_t events;       /* where the ring of events lies; 0: there is none */
@@ -64,6 +65,10 @@ bool answer_adoptable(const struct vault *vault, uint64_t offset);
 
 /* As commit_suspicious, of one that is not. */
 bool answer_suspicious(const struct vault *vault, uint64_t offset, uint64_t highest);
+
+/* The same of tokens (vault_token.c). */
+bool token_adoptable(const struct vault *vault, uint64_t offset);
+bool token_suspicious(const struct vault *vault, uint64_t offset, uint64_t highest);
 
 /* Whether a block of their kind is a segment's, or a chunk's. Touch the ledger key. */
 bool segment_adoptable(const struct vault *vault, uint64_t offset);

@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "daemon/vault/vault_inside.h"
+#include "daemon/vault/vault_token_inside.h"
 
 /*
  * What is behind the ledger's line is brought before it, record by record. For whoever adopts the
@@ -215,7 +215,8 @@ static int walk_index(struct vault *vault)
 	return r < 0 && r != -EAGAIN ? r : 0;
 }
 
-/* Answers point to nothing and nothing in the ledger points to them: they are met on the way. */
+/* Answers and tokens point to nothing, and nothing in the ledger points to them: they are met on
+ * the way. */
 static void walk_blocks(struct vault *vault)
 {
 	struct progress *progress = &vault->progress;
@@ -229,7 +230,8 @@ static void walk_blocks(struct vault *vault)
 			progress->moved = true;
 			return;
 		}
-		if (answer_bring_forward(vault, offset) == -EAGAIN)
+		if (answer_bring_forward(vault, offset) == -EAGAIN ||
+			token_bring_forward(vault, offset) == -EAGAIN)
 			return;
 		progress->block = offset;
 	}

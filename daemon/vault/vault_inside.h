@@ -8,6 +8,7 @@
 #include "daemon/vault/term.h"
 #include "daemon/vault/vault.h"
 #include "daemon/vault/vault_event_inside.h"
+#include "daemon/vault/vault_token.h"
 
 /* What the vault's own files share: how a record lies in the ledger, and what hangs on it. */
 
@@ -191,7 +192,12 @@ struct vault {
 	struct vault_quotas quotas;
 	struct vault_refusal refusal; /* until it is told */
 	vault_moved_fn answer_moved;
-	void *keeper; /* of the answers */
+	void *keeper;          /* of the answers */
+	uint64_t tokens_given; /* so far */
+	uint64_t tokens_held;  /* bytes that they take, of `held` */
+	struct offsets tokens; /* adopted, and to be told */
+	vault_token_moved_fn token_moved;
+	void *token_keeper;
 	/* In a stream, or by a batch; may be NULL. */
 	void (*on_change)(void *context, struct span name);
 	void *context;

@@ -88,6 +88,7 @@ void vault_leave(struct vault *vault)
 	index_free(vault->index);
 	free(vault->bound.at);
 	free(vault->answers.at);
+	free(vault->tokens.at);
 	ledger_leave(vault->ledger);
 	free(vault);
 }

@@ -3,6 +3,7 @@
 
 #include "daemon/vault/vault_adopt_inside.h"
 #include "daemon/vault/vault_quota.h"
+#include "daemon/vault/vault_token_inside.h"
 
 /*
  * Once the master is another one no header can be checked any more. So none is believed that says
@@ -99,6 +100,7 @@ void vault_purge(struct vault *vault)
 	index_clear(vault->index);
 	formers_purge(vault);
 	give_rest(vault);
+	tokens_purge(vault);
 	events_purge(vault);
 	quota_clear(vault);
 	if (notes)

@@ -252,6 +252,14 @@ static inline void say_events(struct picture *picture)
 		*out = '\0';
 }
 
+static inline int say_token(void *context, const struct vault_token *token)
+{
+	say(context, "\ntoken %d %02x%02x: %d left, flags %d, ends %d, %.*s", (int)token->id,
+		token->hash[0], token->hash[1], (int)token->left, token->flags, (int)token->end_ms,
+		(int)token->text.size, (const char *)token->text.data);
+	return 0;
+}
+
 /* Of the vault under test, which has just been adopted. */
 static inline struct picture picture_now(void)
 {
@@ -263,6 +271,7 @@ static inline struct picture picture_now(void)
 		say_name(&picture, names[i]);
 	ck_assert_int_eq(vault_answers(vault, say_answer, &picture), 0);
 	say_events(&picture);
+	ck_assert_int_eq(vault_tokens(vault, say_token, &picture), 0);
 	say(&picture, "\n%d secrets, %d bytes\n", (int)vault_count(vault), (int)vault_bytes(vault));
 	say(&picture, "uid 1000 has %d and %d\n", (int)vault_usage(vault, 1000).names,
 		(int)vault_usage(vault, 1000).bytes);

@@ -126,3 +126,9 @@ static inline void remove_stream(void)
 {
 	ck_assert_int_eq(remove_name("s"), 0);
 }
+
+/* One that has not begun is none for the next process, and nothing was consumed any more. */
+static inline void make_stream_only(void)
+{
+	ck_assert_int_eq(stream_make(vault, span_text("s"), 1000, &stream), 0);
+}

@@ -319,6 +319,40 @@ static int see_answer(void *context, const struct vault_answer *answer)
 	return 0;
 }
 
+static unsigned issued;
+
+static void issue_token(void)
+{
+	static const uint8_t bytes[VAULT_TOKEN_SIZE] = { 9 };
+	struct vault_token token = { .left = 3,
+		.flags = VAULT_TOKEN_COUNTED,
+		.end_ms = 5000000,
+		.text = span_text("what whoever shows it may do") };
+
+	ck_assert_int_eq(vault_token_hash(vault, bytes, token.hash), 0);
+	ck_assert_int_eq(vault_token_add(vault, &token), 0);
+	token.text = vault_token_text(vault, token.place);
+	token.left = 2;
+	ck_assert_int_eq(vault_token_change(vault, &token), 0);
+	issued++;
+}
+
+/* One that is there is what was written. */
+static int see_token(void *context, const struct vault_token *token)
+{
+	static const uint8_t bytes[VAULT_TOKEN_SIZE] = { 9 };
+	uint8_t hash[VAULT_TOKEN_HASH_SIZE];
+
+	ck_assert_int_eq(vault_token_hash(vault, bytes, hash), 0);
+	ck_assert_mem_eq(token->hash, hash, sizeof(hash));
+	ck_assert_uint_eq(token->left, 2);
+	ck_assert_uint_eq(token->flags, VAULT_TOKEN_COUNTED);
+	ck_assert_uint_eq(token->end_ms, 5000000);
+	ck_assert(span_equal(token->text, span_text("what whoever shows it may do")));
+	++*(unsigned *)context;
+	return 0;
+}
+
 /* What is there of all that there was. */
 struct account {
 	unsigned missing[LOSS_COUNT];
@@ -335,6 +369,7 @@ static struct account look_at_all(void)
 {
 	struct account account = { 0 };
 	unsigned answers = 0;
+	unsigned tokens = 0;
 
 	for (size_t i = 0; i < expected_count; i++)
 		enter(&account, expected[i].version > 0 ? LOSS_FORMER : LOSS_SECRET,
@@ -343,6 +378,8 @@ static struct account look_at_all(void)
 		enter(&account, LOSS_STREAM, read_flow(&flows[i]));
 	ck_assert_int_eq(vault_answers(vault, see_answer, &answers), 0);
 	account.missing[LOSS_ANSWER] = promised - answers;
+	ck_assert_int_eq(vault_tokens(vault, see_token, &tokens), 0);
+	account.missing[LOSS_TOKEN] = issued - tokens;
 	return account;
 }
 
@@ -366,6 +403,9 @@ static size_t covered(uint64_t offset, enum vault_loss *lossp)
 	case BLOCK_ANSWER:
 		*lossp = LOSS_ANSWER;
 		return sizeof(struct answer_block);
+	case BLOCK_TOKEN:
+		*lossp = LOSS_TOKEN;
+		return size_of(token_at(vault, offset));
 	case BLOCK_TABLE:
 		return table_size(2);
 	case BLOCK_COMMIT:
@@ -518,6 +558,7 @@ START_TEST(a_bit_of_any_small_block)
 	make_moved();
 	make_streams();
 	make_staged();
+	issue_token();
 	crash();
 	check_whole();
 	ck_assert_uint_eq(vault_broken(vault), 0);
@@ -534,6 +575,7 @@ START_TEST(a_bit_of_what_large_values_lie_in)
 	expect_version("table", 0,
 		put_new((struct vault_put){ .name = span_text("table") }, EXTENT_SIZE), NULL);
 	make_large_streams();
+	issue_token();
 	crash();
 	check_whole();
 	ck_assert_uint_eq(vault_broken(vault), 0);
@@ -544,14 +586,16 @@ START_TEST(a_bit_of_what_large_values_lie_in)
 END_TEST
 
 /* What is left after a purge is nobody's, and no loss. */
-START_TEST(answers_from_before_a_purge_are_no_loss)
+START_TEST(answers_and_tokens_from_before_a_purge_are_no_loss)
 {
 	forget(put_new((struct vault_put){ .name = span_text("a") }, 100));
+	issue_token();
 	vault_purge(vault);
 	forget(put_new((struct vault_put){ .name = span_text("b") }, 100));
 	crash();
 	ck_assert_uint_eq(vault_broken(vault), 0);
 	ck_assert_uint_eq(vault->answers.count, 1);
+	ck_assert_uint_eq(vault->tokens.count, 0);
 	rise();
 }
 END_TEST
@@ -563,7 +607,7 @@ END_TEST
 START_TEST(links_of_free_runs_are_no_block)
 {
 	static const enum block_kind kinds[] = { BLOCK_RECORD, BLOCK_SEGMENT, BLOCK_CHUNK,
-		BLOCK_ANSWER, BLOCK_COMMIT };
+		BLOCK_ANSWER, BLOCK_COMMIT, BLOCK_TOKEN };
 	struct ledger *ledger = vault->ledger;
 	struct stream *stream = NULL;
 	struct kept *kept;
@@ -602,7 +646,7 @@ int main(void)
 	tcase_add_checked_fixture(claims, set_up_in_file, tear_down_in_file);
 	tcase_add_loop_test(claims, a_bit_of_any_small_block, 0, 8);
 	tcase_add_loop_test(claims, a_bit_of_what_large_values_lie_in, 0, 8);
-	tcase_add_test(claims, answers_from_before_a_purge_are_no_loss);
-	tcase_add_loop_test(claims, links_of_free_runs_are_no_block, 0, 5);
+	tcase_add_test(claims, answers_and_tokens_from_before_a_purge_are_no_loss);
+	tcase_add_loop_test(claims, links_of_free_runs_are_no_block, 0, 6);
 	return claims_run(claims, "what is set aside when a vault is adopted");
 }

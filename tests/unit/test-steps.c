@@ -2,6 +2,7 @@
 #include "tests/unit/steps_batch.h"
 #include "tests/unit/steps_event.h"
 #include "tests/unit/steps_stream.h"
+#include "tests/unit/steps_token.h"
 
 /*
  * A process may end at any instruction. At each that changes the ledger or the keys, what the next
@@ -441,12 +442,6 @@ static void prepare_consumed_stream_name(void)
 	going = draw_known(100);
 }
 
-/* One that has not begun is none for the next process, and nothing was consumed any more. */
-static void make_stream_only(void)
-{
-	ck_assert_int_eq(stream_make(vault, span_text("s"), 1000, &stream), 0);
-}
-
 /* -- of processes: 5 lives, 6 does not */
 
 static struct holder *of_five;
@@ -500,6 +495,11 @@ static void store_and_promise(void)
 static void prepare_answer_behind(void)
 {
 	prepare_behind(store_and_promise, 32768);
+}
+
+static void prepare_token_behind(void)
+{
+	prepare_behind(store_and_issue, 32768);
 }
 
 static const struct operation {
@@ -586,6 +586,11 @@ static const struct operation {
 	{ "compacting a consumed name", prepare_consumed_behind, compact_all, true },
 	{ "compacting beside a stream", prepare_marked_behind, compact_all, true },
 	{ "compacting an answer", prepare_answer_behind, compact_all, true },
+	{ "a token", store_one, add_token, false },
+	{ "a use of a token", store_token, use_token, false },
+	{ "the end of a token", store_token, drop_token, false },
+	{ "purge of a token", store_token, purge, false },
+	{ "compacting a token", prepare_token_behind, compact_all, true },
 };
 
 /* -- changes whose answers are remembered --------------------------------------------------- */

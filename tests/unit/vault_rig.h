@@ -57,6 +57,7 @@ static inline void *rationed_search(
 #include "daemon/vault/vault_stream_adopt.c"
 #include "daemon/vault/vault_stream_read.c"
 #include "daemon/vault/vault_stream_write.c"
+#include "daemon/vault/vault_token.c"
 #include "daemon/vault/vault_value.c"
 #undef calloc
 #undef reallocarray
