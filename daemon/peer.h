@@ -15,6 +15,8 @@
 #define PEER_GROUPS_MAX 65536 /* NGROUPS_MAX of Linux */
 #define PEER_LABEL_MAX 256
 
+struct policy_token;
+
 struct peer {
 	uid_t uid;
 	gid_t gid;        /* (gid_t)-1 when it stands for several groups */
@@ -24,7 +26,8 @@ struct peer {
 	char label[PEER_LABEL_MAX]; /* of a security module; "" without one */
 	int pidfd;                  /* -1 when not kept */
 	int socket;                 /* that it is at the other end of; borrowed */
-	const char *listener;     /* the name of the one that it came in by; borrowed; NULL: ours */
+	const char *listener; /* the name of the one that it came in by; borrowed; NULL: ours */
+	const struct policy_token *const *shown; /* the token that its session shows; borrowed */
 	struct peer_place *place; /* owned; NULL: it has none, invented or on another system */
 };
 

@@ -196,7 +196,7 @@ bool session_is_entitled(struct session *session)
 
 	if (r < 0)
 		session_fail(session, peer_words(r), 0);
-	else if (policy_asks_where(&session->sessions->daemon->policy))
+	else if (policy_asks_where_of(&session->sessions->daemon->policy, peer))
 		peer_locate(peer);
 	return r >= 0;
 }

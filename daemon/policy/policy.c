@@ -21,6 +21,13 @@ bool policy_asks_where(const struct policy *policy)
 	return policy->book && policy_book_asks_where(policy->book);
 }
 
+bool policy_asks_where_of(const struct policy *policy, const struct peer *peer)
+{
+	const struct policy_token *token = peer->shown ? *peer->shown : NULL;
+
+	return policy_asks_where(policy) || (token && token->unit);
+}
+
 static const char *unless_empty(const char *text)
 {
 	return text && text[0] ? text : NULL;
@@ -36,6 +43,22 @@ static void place_subject(struct policy_subject *subject, const struct peer_plac
 	subject->lost = !place->known;
 }
 
+static uint64_t boot_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static void show_token(struct policy_subject *subject, const struct policy_token *token)
+{
+	if (!policy_token_counts(token, subject, boot_ms()))
+		return;
+	subject->token = token->name;
+	subject->shown = token;
+}
+
 struct policy_subject policy_subject_of(const struct peer *peer)
 {
 	struct policy_subject subject = { .uid = peer->uid,
@@ -48,6 +71,8 @@ struct policy_subject policy_subject_of(const struct peer *peer)
 
 	if (peer->place)
 		place_subject(&subject, peer->place);
+	if (peer->shown && *peer->shown)
+		show_token(&subject, *peer->shown);
 	return subject;
 }
 
@@ -81,7 +106,7 @@ static struct policy_verdict allowed_by(enum policy_cause cause)
 	return (struct policy_verdict){ .allowed = true, .cause = cause };
 }
 
-struct policy_verdict policy_decide(const struct policy *policy,
+static struct policy_verdict decide_for(const struct policy *policy,
 	const struct policy_subject *subject, enum right right, struct span name, int64_t now)
 {
 	struct policy_verdict verdict;
@@ -96,6 +121,40 @@ struct policy_verdict policy_decide(const struct policy *policy,
 	if (!verdict.allowed && right != RIGHT_RULE && name_is_of(name, (uint32_t)subject->uid))
 		return allowed_by(POLICY_BY_OWN_SPACE);
 	return verdict;
+}
+
+/* What a token adds to what its bearer may: `with` is what policy says of the two together. */
+static struct policy_verdict decide_with_token(const struct policy *policy,
+	const struct policy_subject *subject, struct policy_verdict with, enum right right,
+	struct span name, int64_t now)
+{
+	const struct policy_token *token = subject->shown;
+	struct policy_subject bare = *subject;
+	struct policy_verdict without, issuer;
+
+	bare.token = NULL;
+	without = decide_for(policy, &bare, right, name, now);
+	if (without.allowed || !policy_token_covers(token, right, name))
+		return without;
+	with.token = token;
+	if (with.allowed)
+		return with;
+	issuer = decide_for(policy, &token->issuer, right, name, now);
+	if (!issuer.allowed)
+		return without;
+	issuer.cause = POLICY_BY_TOKEN;
+	issuer.token = token;
+	return issuer;
+}
+
+struct policy_verdict policy_decide(const struct policy *policy,
+	const struct policy_subject *subject, enum right right, struct span name, int64_t now)
+{
+	struct policy_verdict verdict = decide_for(policy, subject, right, name, now);
+
+	if (!subject->shown || right == RIGHT_NONE || verdict.cause == POLICY_BY_DENY)
+		return verdict;
+	return decide_with_token(policy, subject, verdict, right, name, now);
 }
 
 /* Asked only where something hangs on it. */
@@ -166,6 +225,7 @@ bool policy_reaches(const struct policy *policy, const struct peer *peer, enum r
 	};
 
 	return policy_privileged(policy, peer) ||
+		(subject.shown && policy_token_reaches(subject.shown, right)) ||
 		(policy->book &&
 			(policy_book_grants(policy->book, &query) ||
 				policy_book_next(policy->book, &query).size > 0));
@@ -204,6 +264,9 @@ static struct span next_literal(
 	if (policy->book && is_before(query->name, behind.name) &&
 		policy_book_grants(policy->book, &behind))
 		literal = first_of(literal, behind.name);
+	if (query->subject->shown)
+		literal = first_of(literal,
+			policy_token_next(query->subject->shown, query->right, query->name));
 	return is_before(query->name, own) ? first_of(literal, own) : literal;
 }
 
@@ -219,6 +282,7 @@ size_t policy_next(const struct policy *policy, const struct peer *peer, enum ri
 	struct span next = name;
 
 	if (!policy_privileged(policy, peer) && !span_starts_with(name, own) &&
+		!(subject.shown && policy_token_grants(subject.shown, right, name)) &&
 		!(policy->book && policy_book_grants(policy->book, &query)))
 		next = next_literal(policy, &query, own);
 	if (next.size > 0 && next.data != name.data && next.size < NAME_FILED_MAX)

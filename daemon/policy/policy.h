@@ -6,6 +6,7 @@
 #include "daemon/peer.h"
 #include "daemon/policy/policy_book.h"
 #include "daemon/policy/policy_right.h"
+#include "daemon/policy/policy_token.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -17,6 +18,10 @@
  * do everything; who else is allowed by a rule, owns the namespace, or owns the space "~UID/", may;
  * and nobody else. Refusal comes before look-up, so that a stranger cannot tell absent from
  * forbidden; a refusal takes no memory.
+ *
+ * Whoever shows a token may what it may without it; and of what the token grants, what its issuer
+ * may, and what a rule that names the token allows. A rule that denies, to either of the two, goes
+ * first as before.
  */
 struct policy {
 	uid_t own;                /* the daemon's */
@@ -33,6 +38,7 @@ enum policy_cause {
 	POLICY_BY_OWNER,     /* of the namespace */
 	POLICY_BY_OWN_SPACE,
 	POLICY_BY_SILENCE, /* no reason was said, and there has to be one: no */
+	POLICY_BY_TOKEN,   /* its issuer may */
 };
 
 struct policy_verdict {
@@ -40,6 +46,7 @@ struct policy_verdict {
 	enum policy_cause cause;
 	const char *file; /* of the line that decides; NULL: it is none */
 	unsigned line;
+	const struct policy_token *token; /* without which it would be a no; NULL: none */
 };
 
 /* The line that is missing, where nobody says that somebody may. */
@@ -51,7 +58,13 @@ bool policy_privileged(const struct policy *policy, const struct peer *peer);
 /* Whether a decision may hang on where a peer runs: then peer_locate goes before it. */
 bool policy_asks_where(const struct policy *policy);
 
-/* What is known of a peer; borrows from it. Where it runs, as peer_locate has found out last. */
+/*
+ * Whether a decision about this peer may: by the policy, or by the token that it shows.
+ */
+bool policy_asks_where_of(const struct policy *policy, const struct peer *peer);
+
+/* What is known of a peer; borrows from it. Where it runs, as peer_locate has found out last. The
+ * token that it shows is there as long as it counts. */
 struct policy_subject policy_subject_of(const struct peer *peer);
 
 /* The decision, and whose it is. `now` is in seconds since 1970. */

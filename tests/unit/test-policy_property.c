@@ -259,41 +259,117 @@ static bool evaluate(const struct policy_subject *subject, enum right right, con
 			strncmp(name, own, strlen(own)) == 0);
 }
 
+/* -- tokens -------------------------------------------------------------------------------- */
+
+#define GRANTS 2
+
+/* One that is drawn, and the globs of its grants as they are said. */
+static struct {
+	struct policy_token token;
+	struct policy_grant grants[GRANTS];
+	const char *globs[GRANTS];
+	char buffers[GRANTS][GLOB_MAX];
+	uint32_t groups[1];
+} drawn_token;
+
+static void draw_token(void)
+{
+	struct policy_token *token = &drawn_token.token;
+
+	*token = (struct policy_token){ .name = PICK(texts),
+		.grants = drawn_token.grants,
+		.grant_count = draw(GRANTS + 1),
+		.issuer = { .uid = PICK(ids),
+			.gid = PICK(ids),
+			.groups = drawn_token.groups,
+			.group_count = draw(2),
+			.unit = draw(2) ? PICK(texts) : NULL,
+			.pinned = draw(2),
+			.lost = draw(4) == 0 } };
+	drawn_token.groups[0] = PICK(ids);
+	for (size_t i = 0; i < token->grant_count; i++) {
+		const char *glob = draw(4) ? PICK(globs) : "~1000/**";
+
+		drawn_token.globs[i] = glob;
+		ck_assert_ptr_null(policy_grant_read(&drawn_token.grants[i],
+			span_text(draw(2) ? "*" : "get,ls"), span_text(glob),
+			drawn_token.buffers[i]));
+	}
+}
+
+static bool is_granted(enum right right, const char *name)
+{
+	for (size_t i = 0; i < drawn_token.token.grant_count; i++) {
+		const char *glob = drawn_token.globs[i];
+
+		if ((drawn_token.grants[i].rights & RIGHT_BIT(right)) && is_like(glob, name) &&
+			!(name[0] == '~' && glob[0] == '*'))
+			return true;
+	}
+	return false;
+}
+
+/* As PROTOCOL.md says it. */
+static bool evaluate_with_token(const struct policy_subject *subject, enum right right,
+	const char *name, unsigned day, bool *deniedp, bool *neededp)
+{
+	struct policy_subject bare = *subject;
+	bool with = evaluate(subject, right, name, day, deniedp);
+	bool ignored;
+
+	*neededp = false;
+	bare.token = NULL;
+	if (*deniedp || !subject->shown)
+		return with;
+	if (evaluate(&bare, right, name, day, &ignored))
+		return true;
+	if (!is_granted(right, name))
+		return false;
+	*neededp = with || evaluate(&subject->shown->issuer, right, name, day, &ignored);
+	return *neededp;
+}
+
 /* -- the claims ---------------------------------------------------------------------------- */
 
 /* 2027-01-01 in seconds; date -ud 2027-01-01 +%s */
 #define JANUARY INT64_C(1798761600)
 
 static struct {
-	size_t allowed, denied, refused;
+	size_t allowed, denied, refused, by_token;
 } seen;
 
 static void compare(const struct policy *policy)
 {
 	static uint32_t groups[2];
+	bool shows = draw(2);
 	const struct policy_subject subject = { .uid = PICK(ids),
 		.gid = PICK(ids),
 		.groups = groups,
 		.group_count = draw(3),
 		.unit = draw(2) ? PICK(texts) : NULL,
-		.token = draw(2) ? PICK(texts) : NULL,
+		.token = shows    ? drawn_token.token.name
+			: draw(2) ? PICK(texts)
+				  : NULL,
+		.shown = shows ? &drawn_token.token : NULL,
 		.pinned = draw(2),
 		.lost = draw(4) == 0 };
 	enum right right = RIGHT_GET + (enum right)draw(3);
 	const char *name = PICK(names);
 	unsigned day = 1 + draw(4);
 	struct policy_verdict verdict;
-	bool expected, denied;
+	bool expected, denied, needed;
 
 	groups[0] = PICK(ids);
 	groups[1] = groups[0] + 7 + draw(2) * 960;
-	expected = evaluate(&subject, right, name, day, &denied);
+	expected = evaluate_with_token(&subject, right, name, day, &denied, &needed);
 	verdict = policy_decide(policy, &subject, right, span_text(name),
 		JANUARY + (int64_t)(day - 1) * 86400 + draw(86400));
 	ck_assert_msg(verdict.allowed == expected, "%s of %s: %d", right_name(right), name,
 		(int)verdict.cause);
 	ck_assert_int_eq(verdict.cause == POLICY_BY_DENY, denied);
 	ck_assert_int_eq(verdict.cause == POLICY_BY_NOTHING, !expected && !denied);
+	ck_assert(verdict.token == (needed ? &drawn_token.token : NULL));
+	seen.by_token += needed;
 	*(expected ? &seen.allowed : denied ? &seen.denied : &seen.refused) += 1;
 }
 
@@ -304,8 +380,11 @@ START_TEST(no_order_changes_a_decision_and_deny_always_wins)
 		for (int order = 0; order < 3; order++) {
 			struct policy policy = { .own = 0, .book = write_down() };
 
-			for (int i = 0; i < 200; i++)
+			for (int i = 0; i < 200; i++) {
+				if (i % 10 == 0)
+					draw_token();
 				compare(&policy);
+			}
 			policy_book_free(policy.book);
 		}
 	}
@@ -313,6 +392,7 @@ START_TEST(no_order_changes_a_decision_and_deny_always_wins)
 	ck_assert_uint_gt(seen.allowed, ROUNDS);
 	ck_assert_uint_gt(seen.denied, ROUNDS);
 	ck_assert_uint_gt(seen.refused, ROUNDS);
+	ck_assert_uint_gt(seen.by_token, ROUNDS);
 }
 END_TEST
 
@@ -368,12 +448,15 @@ START_TEST(no_walk_passes_over_what_is_allowed)
 			rules[i].deny = true;
 		policy.book = write_down();
 		for (int i = 0; i < 20; i++) {
+			const struct policy_token *token = draw(2) ? &drawn_token.token : NULL;
 			const struct peer peer = { .uid = PICK(ids),
 				.gid = PICK(ids),
 				.groups = groups,
 				.group_count = draw(2),
+				.shown = &token,
 				.pidfd = -1 };
 
+			draw_token();
 			groups[0] = PICK(ids);
 			walk(&policy, &peer, sorted);
 		}
