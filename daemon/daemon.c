@@ -278,6 +278,8 @@ int daemon_init(struct daemon *daemon, const struct daemon_options *options)
 	if (r == 0)
 		vault_watch_answers(daemon->vault, move_answer, daemon);
 	if (r == 0)
+		r = tokens_new(&daemon->tokens, daemon->vault);
+	if (r == 0)
 		r = penalties_new(&daemon->penalties);
 	if (r == 0)
 		r = processes_new(&daemon->processes);
@@ -296,6 +298,7 @@ int daemon_init(struct daemon *daemon, const struct daemon_options *options)
 static void discard(struct daemon *daemon)
 {
 	repeats_free(daemon->repeats);
+	tokens_free(daemon->tokens);
 	penalties_free(daemon->penalties);
 	audit_free(daemon->audit);
 	users_finish(&daemon->users);
@@ -373,6 +376,7 @@ static void purge(void *argument)
 	int r = coffer_audit_seed(&daemon->coffer, seed);
 
 	vault_purge(daemon->vault);
+	tokens_purge_all(daemon->tokens);
 	if (r == 0)
 		audit_change_key(daemon->audit, seed);
 	sodium_memzero(seed, sizeof(seed));
@@ -472,6 +476,7 @@ static void expire(void *argument)
 
 	bool more = true;
 
+	tokens_expire(daemon->tokens);
 	while (more && daemon_now_ns() < until_ns)
 		more = vault_expire(daemon->vault);
 	/* Lives that end go first. One step a turn: whoever asks meanwhile waits no longer. */
@@ -483,6 +488,14 @@ static void expire(void *argument)
 void daemon_expire(struct daemon *daemon)
 {
 	locked_stack_call(&daemon->stack, expire, daemon);
+}
+
+uint64_t daemon_expiry_ms(const struct daemon *daemon)
+{
+	uint64_t vault_ms = vault_expiry_ms(daemon->vault);
+	uint64_t tokens_ms = tokens_expiry_ms(daemon->tokens);
+
+	return vault_ms < tokens_ms ? vault_ms : tokens_ms;
 }
 
 static void forget(void *argument)

@@ -12,6 +12,7 @@
 #include "daemon/process.h"
 #include "daemon/request/penalty.h"
 #include "daemon/request/repeat.h"
+#include "daemon/request/tokens.h"
 #include "daemon/request/wait_queue.h"
 #include "daemon/users.h"
 #include "daemon/vault/vault.h"
@@ -57,6 +58,7 @@ struct daemon {
 	struct vault *vault;
 	struct processes *processes;
 	struct repeats *repeats;
+	struct tokens *tokens;
 	struct penalties *penalties;
 	struct wait_queue waits;
 	struct users users;
@@ -149,11 +151,12 @@ void daemon_kept(struct daemon *daemon, const struct upgrades *upgrades);
 void daemon_upgrade_failed(struct daemon *daemon, const struct config_fault *fault);
 
 /*
- * Takes out secrets whose life is over, for a millisecond at most; then a step of compacting the
- * ledger (vault_compact). Whether there are more, or when
- * there will be, tells vault_expiry_ms.
+ * Takes out tokens, and secrets whose life is over, for a millisecond at most; then a step of
+ * compacting the ledger (vault_compact). Whether there are more, or when there will be, tells
+ * daemon_expiry_ms: 0 now, UINT64_MAX never.
  */
 void daemon_expire(struct daemon *daemon);
+uint64_t daemon_expiry_ms(const struct daemon *daemon);
 
 /* Wipes the masters' view, if there is one. */
 void daemon_forget(struct daemon *daemon);

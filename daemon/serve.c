@@ -8,6 +8,7 @@
 #include "daemon/request/petition.h"
 #include "daemon/request/request.h"
 #include "daemon/request/restore.h"
+#include "daemon/request/showing.h"
 #include "daemon/request/sweep.h"
 #include "daemon/request/trial.h"
 #include "daemon/request/upload.h"
@@ -143,6 +144,8 @@ static int go_on(struct served *served, struct outgoing *outgoing)
 		r = waiters_look(&served->transfers, served->daemon, &outgoing->answers);
 	if (r == 0 && served->transfers.petitions)
 		r = petitions_look(&served->transfers, served->daemon, &outgoing->answers);
+	if (r == 0 && served->transfers.showings)
+		r = showings_look(&served->transfers, served->daemon, &outgoing->answers);
 	if (r == 0 && served->transfers.uploads)
 		r = uploads_look(&served->transfers, served->daemon, &outgoing->answers);
 	if (r == 0 && served->transfers.sweeps)

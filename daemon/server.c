@@ -62,7 +62,7 @@ struct server {
 	uv_timer_t expiry;
 	uv_timer_t audit;
 	uv_poll_t highest;   /* watched once, for the table's sake */
-	uint64_t planned_ms; /* what the timer is set to, as vault_expiry_ms tells it */
+	uint64_t planned_ms; /* what the timer is set to, as daemon_expiry_ms tells it */
 	int signal_fd;
 	uint64_t told_ms; /* when it was last said that connections have to wait; 0: never */
 	bool ending;
@@ -384,7 +384,7 @@ static void plan_audit(struct server *server)
 static void on_planning(uv_prepare_t *prepare)
 {
 	struct server *server = prepare->data;
-	uint64_t next_ms = vault_expiry_ms(server->daemon->vault);
+	uint64_t next_ms = daemon_expiry_ms(server->daemon);
 	uint64_t now_ms;
 	uint64_t delay_ms;
 

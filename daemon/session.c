@@ -10,6 +10,7 @@
 #include "daemon/peer.h"
 #include "daemon/request/flow.h"
 #include "daemon/request/restore.h"
+#include "daemon/request/showing.h"
 #include "daemon/request/transfer.h"
 #include "daemon/request/trial.h"
 #include "daemon/request/upload.h"
@@ -121,6 +122,7 @@ static uint64_t transfers_deadline(const struct session *session)
 	uint64_t left;
 
 	deadline = earlier(deadline, restore_deadline(transfers));
+	deadline = earlier(deadline, showings_deadline(transfers));
 	now = deadline ? daemon_now_ms() : 0;
 	left = deadline > now ? deadline - now : 1;
 	return deadline ? uv_now(session->sessions->loop) + left : 0;
@@ -234,6 +236,7 @@ void sessions_accept(struct sessions *sessions, int socket, const char *listener
 		return;
 	}
 	session->served.peer.listener = listener[0] ? listener : NULL;
+	session->served.peer.shown = &session->served.transfers.shown;
 	r = enter(session);
 	if (r == 0)
 		r = uv_pipe_open(&session->pipe, socket);

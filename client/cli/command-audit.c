@@ -308,6 +308,7 @@ static void show_decision(const json_t *object)
 	print_text(" ", text_of(object, "file"));
 	if (line)
 		printf(":%" JSON_INTEGER_FORMAT, json_integer_value(line));
+	print_text("  token ", text_of(object, "token"));
 	print_text("  reason: ", text_of(object, "reason"));
 }
 

@@ -34,6 +34,11 @@
 #define MESSAGE_REASON_MAX 256
 #define MESSAGE_GROUPS_MAX 256
 #define MESSAGE_AS_MAX 32 /* selectors */
+#define MESSAGE_GRANTS_MAX 16
+#define MESSAGE_OPERATIONS_MAX 255 /* bytes */
+#define MESSAGE_GRANTS_SIZE 4096   /* bytes of all grants of a token as they are asked for */
+#define MESSAGE_UNIT_MAX 255       /* bytes of a unit's name */
+#define MESSAGE_TOKEN_SIZE 32
 
 struct tag {
 	struct span key;
@@ -42,6 +47,17 @@ struct tag {
 
 struct tags {
 	const struct tag *tag;
+	size_t count;
+};
+
+/* What a token lets whoever shows it do. */
+struct grant {
+	struct span operations;
+	struct span glob;
+};
+
+struct grants {
+	const struct grant *grant;
 	size_t count;
 };
 
@@ -115,6 +131,10 @@ enum verb {
 	VERB_MOVE,
 	VERB_EXPLAIN,
 	VERB_WATCH,
+	VERB_ISSUE_TOKEN,
+	VERB_LIST_TOKENS,
+	VERB_REVOKE_TOKEN,
+	VERB_SHOW_TOKEN,
 	VERBS
 };
 
@@ -166,7 +186,13 @@ struct request {
 	struct span operation;        /* explain */
 	const struct span *as;        /* explain: selectors; none: the caller */
 	size_t as_count;
-	uint64_t since; /* watch: an event's number; 0: now */
+	uint64_t since;       /* watch: an event's number; 0: now */
+	struct grants grants; /* issue_token */
+	uint32_t uses;        /* issue_token: 0: as many as wanted */
+	bool of_uid;          /* issue_token: only `uid` may show it */
+	uint32_t uid;
+	struct span unit;     /* issue_token: only from there; empty: from anywhere */
+	const uint8_t *token; /* show_token: 32 bytes on the workbench; NULL: none */
 };
 
 /* One secret's outside. */
@@ -208,6 +234,8 @@ struct state {
 	uint64_t broken_consumed;
 	uint64_t broken_streams;
 	uint64_t broken_answers;
+	uint64_t tokens;
+	uint64_t broken_tokens;
 	uint64_t failed_upgrades;
 	struct span upgrade_fault;
 	bool upgrading;
@@ -231,6 +259,7 @@ struct caller {
 	struct span userunit;
 	bool placed; /* those three are known */
 	struct span listener;
+	struct span token; /* the name of the one that it shows; may be empty */
 	bool counts; /* the rest is told */
 	uint64_t secrets;
 	uint64_t bytes;
@@ -239,6 +268,20 @@ struct caller {
 	uint64_t quota_sessions;
 	uint64_t quota_inflight;
 	uint64_t quota_handshakes;
+};
+
+/* All about a token but the token. */
+struct token_info {
+	struct span name;
+	uint32_t issuer; /* uid */
+	int64_t created_ms;
+	struct grants grants;
+	uint64_t ttl_ms; /* left; 0: no end */
+	uint32_t uses;   /* 0: not counted */
+	uint32_t left;
+	bool of_uid;
+	uint32_t uid;
+	struct span unit;
 };
 
 /* What policy says, and why. */
@@ -277,6 +320,8 @@ enum body {
 	BODY_VERDICT,
 	BODY_EVENT,
 	BODY_MARK,
+	BODY_ISSUED,
+	BODY_TOKEN,
 };
 
 struct reply {
@@ -289,7 +334,7 @@ struct reply {
 	enum body body;
 	uint64_t version;   /* value, stored, event */
 	uint64_t size;      /* value */
-	const uint8_t *key; /* value, part, record: 32 bytes on the workbench */
+	const uint8_t *key; /* value, part, record, issued: 32 bytes on the workbench */
 	bool more;          /* listing: ask again with `after` = next */
 	struct span next;   /* listing */
 	uint64_t secrets;   /* purged, restored */
@@ -306,6 +351,7 @@ struct reply {
 	struct state state;
 	struct caller caller;
 	struct verdict verdict;
+	struct token_info token;
 };
 
 /* A secret as it lies in a bundle, beside its chunks. */

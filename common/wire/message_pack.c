@@ -99,6 +99,7 @@ void message_pack_caller(PB(Caller) * raw, const struct caller *caller)
 	raw->userunit = data_from(caller->userunit);
 	raw->placed = caller->placed;
 	raw->listener = data_from(caller->listener);
+	raw->token = data_from(caller->token);
 	raw->counts = caller->counts;
 	raw->secrets = caller->secrets;
 	raw->bytes = caller->bytes;
@@ -147,4 +148,15 @@ int message_write_bundled(uint8_t *out, size_t room, const struct bundled *bundl
 	if (size > room || size > MESSAGE_BUNDLED_MAX)
 		return -ENOSPC;
 	return (int)protobuf_c_message_pack(&raw.record.base, out);
+}
+
+void message_pack_grants(struct raw_grants *raw, const struct grants *grants)
+{
+	raw->count = grants->count < MESSAGE_GRANTS_MAX ? grants->count : MESSAGE_GRANTS_MAX;
+	for (size_t i = 0; i < raw->count; i++) {
+		memguard__v1__grant__init(&raw->grant[i]);
+		raw->grant[i].operations = data_from(grants->grant[i].operations);
+		raw->grant[i].glob = data_from(grants->grant[i].glob);
+		raw->pointer[i] = &raw->grant[i];
+	}
 }

@@ -26,6 +26,13 @@ struct raw_tags {
 	size_t count;
 };
 
+/* The same of grants. */
+struct raw_grants {
+	PB(Grant) grant[MESSAGE_GRANTS_MAX];
+	PB(Grant) * pointer[MESSAGE_GRANTS_MAX];
+	size_t count;
+};
+
 /* A bundled secret. */
 struct raw_record {
 	PB(Record) record;
@@ -40,6 +47,9 @@ void message_pack_chunks(PB(Chunks) * raw, const struct chunks *chunks);
 
 /* Returns 0, or -EINVAL when there are too many. */
 int message_pack_tags(struct raw_tags *raw, const struct tags *tags);
+
+/* Of more than there may be those that do not fit are left out. */
+void message_pack_grants(struct raw_grants *raw, const struct grants *grants);
 
 /* NULL when there is nothing to say. */
 PB(Lifetime) * message_pack_lifetime(PB(Lifetime) * raw, const struct lifetime *lifetime);

@@ -48,7 +48,9 @@ static int read_state(struct state *state, const PB(State) * raw)
 		.audit_key = span_from(raw->audit_key),
 		.audit_record = raw->audit_record,
 		.audit_lost = raw->audit_lost,
-		.audit_hash = span_from(raw->audit_hash) };
+		.audit_hash = span_from(raw->audit_hash),
+		.tokens = raw->tokens,
+		.broken_tokens = raw->broken_tokens };
 	return text_fault(state->version) || text_fault(state->advice) ||
 			text_fault(state->cipher) || text_fault(state->upgrade_fault)
 		? -EPROTO
@@ -70,6 +72,7 @@ static int read_caller(struct caller *caller, const PB(Caller) * raw)
 		.userunit = span_from(raw->userunit),
 		.placed = raw->placed,
 		.listener = span_from(raw->listener),
+		.token = span_from(raw->token),
 		.counts = raw->counts,
 		.secrets = raw->secrets,
 		.bytes = raw->bytes,
@@ -79,7 +82,8 @@ static int read_caller(struct caller *caller, const PB(Caller) * raw)
 		.quota_inflight = raw->quota_inflight,
 		.quota_handshakes = raw->quota_handshakes };
 	return text_fault(caller->label) || text_fault(caller->unit) || text_fault(caller->slice) ||
-			text_fault(caller->userunit) || text_fault(caller->listener)
+			text_fault(caller->userunit) || text_fault(caller->listener) ||
+			text_fault(caller->token)
 		? -EPROTO
 		: 0;
 }
@@ -127,6 +131,34 @@ static int read_event(struct reply *reply, const PB(Event) * raw)
 	reply->version = raw->version;
 	reply->name = span_from(raw->name);
 	return reply->name.size > 0 && name_fault(reply->name) ? -EPROTO : 0;
+}
+
+static int read_issued(struct reply *reply, const PB(Issued) * raw)
+{
+	if (raw->token.len != MESSAGE_TOKEN_SIZE)
+		return -EPROTO;
+	reply->key = raw->token.data;
+	return 0;
+}
+
+static int read_token(struct token_info *token, const PB(Token) * raw, struct workbench *bench)
+{
+	const char *fault = NULL;
+	int r;
+
+	*token = (struct token_info){ .name = span_from(raw->name),
+		.issuer = raw->issuer,
+		.created_ms = raw->created_ms,
+		.ttl_ms = raw->ttl_ms,
+		.uses = raw->uses,
+		.left = raw->left,
+		.of_uid = raw->of_uid,
+		.uid = raw->uid,
+		.unit = span_from(raw->unit) };
+	r = message_read_grants(&token->grants, &fault, raw->grants, raw->n_grants, bench);
+	return r < 0                                                          ? r
+		: fault || name_fault(token->name) || text_fault(token->unit) ? -EPROTO
+									      : 0;
 }
 
 static int read_value(struct reply *reply, const PB(Value) * raw)
@@ -207,6 +239,12 @@ static int read_body(struct reply *reply, const PB(Reply) * raw, struct workbenc
 		reply->number = raw->mark->number;
 		reply->lost = raw->mark->lost;
 		return 0;
+	case BODY_CASE(ISSUED):
+		reply->body = BODY_ISSUED;
+		return read_issued(reply, raw->issued);
+	case BODY_CASE(TOKEN):
+		reply->body = BODY_TOKEN;
+		return read_token(&reply->token, raw->token, bench);
 	default:
 		return 0;
 	}

@@ -322,6 +322,70 @@ static int read_watch(struct request *request, const PB(Request) * raw, struct w
 	return 0;
 }
 
+/* What tells of the token has to fit as well. */
+static size_t grants_size(const struct grants *grants)
+{
+	size_t size = 0;
+
+	for (size_t i = 0; i < grants->count; i++)
+		size += grants->grant[i].operations.size + grants->grant[i].glob.size;
+	return size;
+}
+
+static int read_issue_token(
+	struct request *request, const PB(Request) * raw, struct workbench *bench)
+{
+	const PB(IssueToken) *issue = raw->issue_token;
+	const char *fault = NULL;
+	int r;
+
+	read_name(request, issue->name);
+	r = message_read_grants(&request->grants, &fault, issue->grants, issue->n_grants, bench);
+	fail(request, STATUS_INVALID, fault);
+	if (grants_size(&request->grants) > MESSAGE_GRANTS_SIZE)
+		fail(request, STATUS_INVALID, "the grants of a token have at most 4,096 bytes");
+	request->lifetime.ttl_ms = issue->ttl_ms;
+	check_span(request, issue->ttl_ms);
+	request->uses = issue->uses;
+	request->of_uid = issue->of_uid;
+	request->uid = issue->uid;
+	request->unit = span_from(issue->unit);
+	if (issue->unit.len > MESSAGE_UNIT_MAX || text_fault(request->unit))
+		fail(request, STATUS_INVALID, "no unit has that name");
+	return r;
+}
+
+static int read_list_tokens(
+	struct request *request, const PB(Request) * raw, struct workbench *bench)
+{
+	(void)bench;
+	request->after = span_from(raw->list_tokens->after);
+	if (request->after.size > 0)
+		fail(request, STATUS_INVALID, name_fault(request->after));
+	return 0;
+}
+
+static int read_revoke_token(
+	struct request *request, const PB(Request) * raw, struct workbench *bench)
+{
+	(void)bench;
+	read_name(request, raw->revoke_token->name);
+	return 0;
+}
+
+static int read_show_token(
+	struct request *request, const PB(Request) * raw, struct workbench *bench)
+{
+	ProtobufCBinaryData token = raw->show_token->token;
+
+	(void)bench;
+	if (token.len == MESSAGE_TOKEN_SIZE)
+		request->token = token.data;
+	else if (token.len > 0)
+		fail(request, STATUS_INVALID, "a token has 32 bytes");
+	return 0;
+}
+
 static int read_commit(struct request *request, const PB(Request) * raw, struct workbench *bench)
 {
 	(void)bench;
@@ -362,6 +426,10 @@ static const struct {
 	[VERB_COMMIT] = { VERB_CASE(COMMIT), read_commit, true, false },
 	[VERB_EXPLAIN] = { VERB_CASE(EXPLAIN), read_explain, false, false },
 	[VERB_WATCH] = { VERB_CASE(WATCH), read_watch, false, false },
+	[VERB_ISSUE_TOKEN] = { VERB_CASE(ISSUE_TOKEN), read_issue_token, false, false },
+	[VERB_LIST_TOKENS] = { VERB_CASE(LIST_TOKENS), read_list_tokens, false, false },
+	[VERB_REVOKE_TOKEN] = { VERB_CASE(REVOKE_TOKEN), read_revoke_token, false, false },
+	[VERB_SHOW_TOKEN] = { VERB_CASE(SHOW_TOKEN), read_show_token, false, false },
 };
 
 bool verb_goes_on(enum verb verb)

@@ -174,6 +174,38 @@ int message_read_tags(struct tags *tags, const char **fault, PB(Tag) * *raw, siz
 	return 0;
 }
 
+static const char *grant_fault(const struct grant *grant)
+{
+	if (text_fault(grant->operations) || text_fault(grant->glob))
+		return "a grant is UTF-8 without control characters";
+	return grant->operations.size == 0 || grant->operations.size > MESSAGE_OPERATIONS_MAX ||
+			grant->glob.size == 0 || grant->glob.size > NAME_FILED_MAX
+		? "a grant has operations and a glob of at most 255 bytes"
+		: NULL;
+}
+
+int message_read_grants(struct grants *grants, const char **fault, PB(Grant) * *raw, size_t count,
+	struct workbench *bench)
+{
+	struct grant *grant;
+
+	if (count == 0 || count > MESSAGE_GRANTS_MAX) {
+		*fault = "a token has 1 to 16 grants";
+		return 0;
+	}
+	grant = workbench_take(bench, count * sizeof(*grant));
+	if (!grant)
+		return -ENOBUFS;
+	for (size_t i = 0; i < count; i++) {
+		grant[i] = (struct grant){ .operations = span_from(raw[i]->operations),
+			.glob = span_from(raw[i]->glob) };
+		if (!*fault)
+			*fault = grant_fault(&grant[i]);
+	}
+	*grants = (struct grants){ .grant = grant, .count = count };
+	return 0;
+}
+
 bool lifetime_is_limited(const struct lifetime *lifetime)
 {
 	return lifetime->ttl_ms > 0 || lifetime->idle_ms > 0 || lifetime->reads > 0 ||

@@ -39,5 +39,9 @@ int message_read_info(
 int message_read_record(struct bundled *bundled, const char **fault, const PB(Record) * raw,
 	struct workbench *bench);
 
+/* Grants of a token, onto the bench. Returns 0 or -ENOBUFS; what is wrong goes to *fault. */
+int message_read_grants(struct grants *grants, const char **fault, PB(Grant) * *raw, size_t count,
+	struct workbench *bench);
+
 /* All 0 for NULL. */
 struct lifetime message_read_lifetime(const PB(Lifetime) * raw);

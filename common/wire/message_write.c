@@ -5,8 +5,6 @@
 
 #include "common/memory/enclave.h"
 
-/* -- requests ------------------------------------------------------------------------------ */
-
 struct raw_stage {
 	PB(Stage) stage;
 	struct raw_record record;
@@ -19,7 +17,10 @@ struct raw_request {
 	PB(Conditions) conditions;
 	PB(Lifetime) lifetime;
 	PB(Rotation) rotation;
-	struct raw_tags tags;
+	union {
+		struct raw_tags tags;
+		struct raw_grants grants; /* of a token, which has no tags */
+	};
 	union {
 		PB(Ping) ping;
 		PB(Get) get;
@@ -45,6 +46,10 @@ struct raw_request {
 		PB(Export) export;
 		PB(Commit) commit;
 		PB(Watch) watch;
+		PB(IssueToken) issue_token;
+		PB(ListTokens) list_tokens;
+		PB(RevokeToken) revoke_token;
+		PB(ShowToken) show_token;
 		struct {
 			PB(Explain) explain;
 			ProtobufCBinaryData as[MESSAGE_AS_MAX];
@@ -304,6 +309,43 @@ static void write_explain(struct raw_request *raw, const struct request *request
 	raw->request.explain = &raw->explain;
 }
 
+static void write_issue_token(struct raw_request *raw, const struct request *request)
+{
+	memguard__v1__issue_token__init(&raw->issue_token);
+	raw->issue_token.name = data_from(request->name);
+	message_pack_grants(&raw->grants, &request->grants);
+	raw->issue_token.grants = raw->grants.pointer;
+	raw->issue_token.n_grants = raw->grants.count;
+	raw->issue_token.ttl_ms = request->lifetime.ttl_ms;
+	raw->issue_token.uses = request->uses;
+	raw->issue_token.of_uid = request->of_uid;
+	raw->issue_token.uid = request->uid;
+	raw->issue_token.unit = data_from(request->unit);
+	raw->request.issue_token = &raw->issue_token;
+}
+
+static void write_list_tokens(struct raw_request *raw, const struct request *request)
+{
+	memguard__v1__list_tokens__init(&raw->list_tokens);
+	raw->list_tokens.after = data_from(request->after);
+	raw->request.list_tokens = &raw->list_tokens;
+}
+
+static void write_revoke_token(struct raw_request *raw, const struct request *request)
+{
+	memguard__v1__revoke_token__init(&raw->revoke_token);
+	raw->revoke_token.name = data_from(request->name);
+	raw->request.revoke_token = &raw->revoke_token;
+}
+
+static void write_show_token(struct raw_request *raw, const struct request *request)
+{
+	memguard__v1__show_token__init(&raw->show_token);
+	if (request->token)
+		raw->show_token.token = data_from(span_of(request->token, MESSAGE_TOKEN_SIZE));
+	raw->request.show_token = &raw->show_token;
+}
+
 static void write_watch(struct raw_request *raw, const struct request *request)
 {
 	message_pack_watch(&raw->watch, request);
@@ -340,6 +382,10 @@ static const struct {
 	[VERB_COMMIT] = { MEMGUARD__V1__REQUEST__VERB_COMMIT, write_commit },
 	[VERB_EXPLAIN] = { MEMGUARD__V1__REQUEST__VERB_EXPLAIN, write_explain },
 	[VERB_WATCH] = { MEMGUARD__V1__REQUEST__VERB_WATCH, write_watch },
+	[VERB_ISSUE_TOKEN] = { MEMGUARD__V1__REQUEST__VERB_ISSUE_TOKEN, write_issue_token },
+	[VERB_LIST_TOKENS] = { MEMGUARD__V1__REQUEST__VERB_LIST_TOKENS, write_list_tokens },
+	[VERB_REVOKE_TOKEN] = { MEMGUARD__V1__REQUEST__VERB_REVOKE_TOKEN, write_revoke_token },
+	[VERB_SHOW_TOKEN] = { MEMGUARD__V1__REQUEST__VERB_SHOW_TOKEN, write_show_token },
 };
 
 int message_append_request(uint8_t *out, size_t *used, size_t room, const struct request *request)
@@ -356,7 +402,8 @@ int message_append_request(uint8_t *out, size_t *used, size_t room, const struct
 		raw.request.chunks = &raw.chunks;
 	}
 	/* Whoever does not know these fields would drop them and store something else. */
-	if (lifetime_is_limited(&request->lifetime) || request->freeze)
+	if (request->verb != VERB_ISSUE_TOKEN &&
+		(lifetime_is_limited(&request->lifetime) || request->freeze))
 		raw.request.level = MESSAGE_LEVEL_LIFETIME;
 	if (request->rotation.asked)
 		raw.request.level = MESSAGE_LEVEL_ROTATION;
@@ -368,213 +415,4 @@ int message_append_request(uint8_t *out, size_t *used, size_t room, const struct
 		raw.request.verb_case = verbs[request->verb].verb_case;
 	}
 	return message_pack(out, used, room, &raw.request.base);
-}
-
-/* -- replies ------------------------------------------------------------------------------- */
-
-struct raw_reply {
-	PB(Reply) reply;
-	PB(Chunks) chunks;
-	PB(Lifetime) left;
-	struct raw_tags tags;
-	union {
-		PB(Value) value;
-		PB(Stored) stored;
-		PB(Listing) listing;
-		PB(Info) info;
-		PB(State) state;
-		PB(Caller) caller;
-		PB(Purged) purged;
-		PB(Taken) taken;
-		PB(Part) part;
-		PB(Restored) restored;
-		PB(Verdict) verdict;
-		PB(Event) event;
-		PB(Mark) mark;
-		struct raw_record record;
-	};
-};
-
-static void write_value(struct raw_reply *raw, const struct reply *reply)
-{
-	memguard__v1__value__init(&raw->value);
-	raw->value.version = reply->version;
-	raw->value.size = reply->size;
-	raw->value.data_key = data_from(span_of(reply->key, ENCLAVE_KEY_SIZE));
-	raw->reply.value = &raw->value;
-}
-
-static void write_stored(struct raw_reply *raw, const struct reply *reply)
-{
-	memguard__v1__stored__init(&raw->stored);
-	raw->stored.version = reply->version;
-	raw->reply.stored = &raw->stored;
-}
-
-static void write_listing(struct raw_reply *raw, const struct reply *reply)
-{
-	memguard__v1__listing__init(&raw->listing);
-	raw->listing.more = reply->more;
-	raw->listing.next = data_from(reply->next);
-	raw->reply.listing = &raw->listing;
-}
-
-static void write_info(struct raw_reply *raw, const struct reply *reply)
-{
-	message_pack_info(&raw->info, &raw->left, &raw->tags, &reply->info);
-	raw->reply.info = &raw->info;
-}
-
-static void write_state(struct raw_reply *raw, const struct reply *reply)
-{
-	const struct state *state = &reply->state;
-	PB(State) *out = &raw->state;
-
-	memguard__v1__state__init(out);
-	out->version = data_from(state->version);
-	out->pid = state->pid;
-	out->uptime_ms = state->uptime_ms;
-	out->backend = state->backend;
-	out->advice = data_from(state->advice);
-	out->locked = state->locked;
-	out->locked_stack = state->locked_stack;
-	out->sealed = state->sealed;
-	out->dumpable = state->dumpable;
-	out->core_limit = state->core_limit;
-	out->cipher = data_from(state->cipher);
-	out->rekey_ms = state->rekey_ms;
-	out->sessions = state->sessions;
-	out->counts = state->counts;
-	out->secrets = state->secrets;
-	out->ledger = state->ledger;
-	out->max_value = state->max_value;
-	out->pidfd = state->pidfd;
-	out->keeper = state->keeper;
-	out->broken = state->broken;
-	out->broken_formers = state->broken_formers;
-	out->broken_consumed = state->broken_consumed;
-	out->broken_streams = state->broken_streams;
-	out->broken_answers = state->broken_answers;
-	out->failed_upgrades = state->failed_upgrades;
-	out->upgrade_fault = data_from(state->upgrade_fault);
-	out->upgrading = state->upgrading;
-	out->audit_key = data_from(state->audit_key);
-	out->audit_record = state->audit_record;
-	out->audit_lost = state->audit_lost;
-	out->audit_hash = data_from(state->audit_hash);
-	raw->reply.state = out;
-}
-
-static void write_caller(struct raw_reply *raw, const struct reply *reply)
-{
-	message_pack_caller(&raw->caller, &reply->caller);
-	raw->reply.caller = &raw->caller;
-}
-
-static void write_purged(struct raw_reply *raw, const struct reply *reply)
-{
-	memguard__v1__purged__init(&raw->purged);
-	raw->purged.secrets = reply->secrets;
-	raw->reply.purged = &raw->purged;
-}
-
-static void write_taken(struct raw_reply *raw, const struct reply *reply)
-{
-	memguard__v1__taken__init(&raw->taken);
-	raw->taken.next = reply->due;
-	raw->reply.taken = &raw->taken;
-}
-
-static void write_part(struct raw_reply *raw, const struct reply *reply)
-{
-	memguard__v1__part__init(&raw->part);
-	raw->part.stream = reply->stream;
-	raw->part.segment = reply->segment;
-	if (reply->key)
-		raw->part.data_key = data_from(span_of(reply->key, ENCLAVE_KEY_SIZE));
-	raw->reply.part = &raw->part;
-}
-
-static void write_record(struct raw_reply *raw, const struct reply *reply)
-{
-	struct bundled bundled = { .info = reply->info, .owner = reply->owner, .key = reply->key };
-
-	message_pack_record(&raw->record, &raw->tags, &bundled);
-	raw->reply.record = &raw->record.record;
-}
-
-static void write_restored(struct raw_reply *raw, const struct reply *reply)
-{
-	memguard__v1__restored__init(&raw->restored);
-	raw->restored.secrets = reply->secrets;
-	raw->restored.name = data_from(reply->name);
-	raw->reply.restored = &raw->restored;
-}
-
-static void write_verdict(struct raw_reply *raw, const struct reply *reply)
-{
-	const struct verdict *verdict = &reply->verdict;
-
-	memguard__v1__verdict__init(&raw->verdict);
-	raw->verdict.allowed = verdict->allowed;
-	raw->verdict.cause = verdict->cause;
-	raw->verdict.file = data_from(verdict->file);
-	raw->verdict.line = verdict->line;
-	raw->verdict.section = data_from(verdict->section);
-	raw->verdict.rule = data_from(verdict->rule);
-	raw->reply.verdict = &raw->verdict;
-}
-
-static void write_event(struct raw_reply *raw, const struct reply *reply)
-{
-	message_pack_event(&raw->event, reply);
-	raw->reply.event = &raw->event;
-}
-
-static void write_mark(struct raw_reply *raw, const struct reply *reply)
-{
-	message_pack_mark(&raw->mark, reply);
-	raw->reply.mark = &raw->mark;
-}
-
-static const struct {
-	Memguard__V1__Reply__BodyCase body_case;
-	void (*write)(struct raw_reply *, const struct reply *);
-} bodies[] = {
-	[BODY_VALUE] = { MEMGUARD__V1__REPLY__BODY_VALUE, write_value },
-	[BODY_STORED] = { MEMGUARD__V1__REPLY__BODY_STORED, write_stored },
-	[BODY_LISTING] = { MEMGUARD__V1__REPLY__BODY_LISTING, write_listing },
-	[BODY_INFO] = { MEMGUARD__V1__REPLY__BODY_INFO, write_info },
-	[BODY_STATE] = { MEMGUARD__V1__REPLY__BODY_STATE, write_state },
-	[BODY_CALLER] = { MEMGUARD__V1__REPLY__BODY_CALLER, write_caller },
-	[BODY_PURGED] = { MEMGUARD__V1__REPLY__BODY_PURGED, write_purged },
-	[BODY_TAKEN] = { MEMGUARD__V1__REPLY__BODY_TAKEN, write_taken },
-	[BODY_PART] = { MEMGUARD__V1__REPLY__BODY_PART, write_part },
-	[BODY_RECORD] = { MEMGUARD__V1__REPLY__BODY_RECORD, write_record },
-	[BODY_RESTORED] = { MEMGUARD__V1__REPLY__BODY_RESTORED, write_restored },
-	[BODY_VERDICT] = { MEMGUARD__V1__REPLY__BODY_VERDICT, write_verdict },
-	[BODY_EVENT] = { MEMGUARD__V1__REPLY__BODY_EVENT, write_event },
-	[BODY_MARK] = { MEMGUARD__V1__REPLY__BODY_MARK, write_mark },
-};
-
-int message_append_reply(uint8_t *out, size_t *used, size_t room, const struct reply *reply)
-{
-	struct raw_reply raw;
-
-	memguard__v1__reply__init(&raw.reply);
-	raw.reply.id = reply->id;
-	raw.reply.code = (uint32_t)reply->code;
-	raw.reply.detail = data_from(reply->detail);
-	raw.reply.left_out = reply->left_out;
-	if (reply->chunked) {
-		message_pack_chunks(&raw.chunks, &reply->chunks);
-		raw.reply.chunks = &raw.chunks;
-	}
-	if (reply->body != BODY_NONE) {
-		if (message_pack_tags(&raw.tags, &reply->info.tags) < 0)
-			return -EINVAL;
-		bodies[reply->body].write(&raw, reply);
-		raw.reply.body_case = bodies[reply->body].body_case;
-	}
-	return message_pack(out, used, room, &raw.reply.base);
 }

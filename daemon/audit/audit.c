@@ -486,6 +486,7 @@ static void add_why(struct audit_draft *draft, const struct audit_entry *entry)
 		audit_draft_text(draft, "file", span_text(entry->file));
 		audit_draft_number(draft, "line", entry->line);
 	}
+	add_text(draft, "token", entry->token);
 	add_text(draft, "reason", entry->reason);
 }
 

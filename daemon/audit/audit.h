@@ -44,9 +44,10 @@ const struct audit_file *audit_file_now(const struct audit *audit);
 struct audit_entry {
 	const struct peer *peer;
 	const char *operation;
-	struct span name; /* filed */
-	struct span to;   /* the same */
-	bool changes;     /* it is about a change */
+	struct span name;  /* filed */
+	struct span to;    /* the same */
+	struct span token; /* the name of the one that decides, or that it is about */
+	bool changes;      /* it is about a change */
 	bool allowed;
 	const char *by;   /* why, in a word */
 	const char *file; /* of the line that decides, */

@@ -18,6 +18,7 @@ struct desk {
 	struct answers *answers;
 	struct span name;  /* filed */
 	const char *words; /* why a status is answered, where it does not say that itself */
+	bool token_used;   /* it is counted */
 	char filed[NAME_FILED_MAX];
 };
 
@@ -35,6 +36,13 @@ struct span desk_file_new_name(const struct desk *desk, char filed[static NAME_F
 int desk_note(const struct desk *desk, const struct policy_verdict *verdict);
 int desk_note_name(const struct desk *desk, struct span name, const struct policy_verdict *verdict);
 
+/*
+ * The token that the session shows decides this request: that is a use of it, once a request.
+ * Returns 0; STATUS_DENIED when none is left; another status or a negative errno.
+ */
+int desk_use_token(struct desk *desk, const struct policy_verdict *verdict);
+
+#define TOKEN_USED_UP "the token was used as often as it might be"
 #define NOT_LOGGED "the audit log cannot be written, and has to be"
 #define NO_REASON "policy asks for a reason: mgctl --reason TEXT"
 
@@ -87,6 +95,12 @@ int serve_stream_read(struct desk *desk);
 
 /* request_watch.c: what changes. */
 int serve_watch(struct desk *desk);
+
+/* request_token.c: what one lets others do. */
+int serve_issue_token(struct desk *desk);
+int serve_list_tokens(struct desk *desk);
+int serve_revoke_token(struct desk *desk);
+int serve_show_token(struct desk *desk);
 
 /* request_self.c: the daemon itself, and the caller. */
 int serve_ping(struct desk *desk);

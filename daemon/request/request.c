@@ -50,6 +50,10 @@ static const struct {
 	[VERB_COMMIT] = { RIGHT_NONE, serve_commit },   /* of what it was allowed to stage */
 	[VERB_EXPLAIN] = { RIGHT_NONE, serve_explain }, /* for others: RIGHT_RULE */
 	[VERB_WATCH] = { RIGHT_NONE, serve_watch },     /* of each name: RIGHT_WATCH */
+	[VERB_ISSUE_TOKEN] = { RIGHT_NONE, serve_issue_token },   /* of a name of its own */
+	[VERB_LIST_TOKENS] = { RIGHT_NONE, serve_list_tokens },   /* of such names */
+	[VERB_REVOKE_TOKEN] = { RIGHT_NONE, serve_revoke_token }, /* the same */
+	[VERB_SHOW_TOKEN] = { RIGHT_NONE, serve_show_token },
 };
 
 static const char *words_for(int status)
@@ -118,9 +122,51 @@ static void decide(
 	one = policy_ask(policy, desk->peer, right, name);
 	if (one.allowed && desk->request->reason.size == 0)
 		(void)policy_wants_reason(policy, right, name, &one);
-	/* The verb's own right comes first, and is the one that is told. */
+	/* The verb's own right comes first, and is the one that is told; and the token that any of
+	 * them hangs on. */
+	if (!one.token)
+		one.token = verdict->token;
 	if (!one.allowed || verdict->cause == POLICY_BY_NATURE)
 		*verdict = one;
+	verdict->token = one.token;
+}
+
+/* A repeat of what was answered already is no other use. */
+static bool was_answered(const struct desk *desk)
+{
+	static const uint8_t no_digest[REPEAT_DIGEST_SIZE];
+	struct repeat_answer first;
+
+	return desk->request->numbered &&
+		repeats_find(desk->daemon->repeats, (uint32_t)desk->peer->uid,
+			desk->request->number, no_digest, &first) != 0;
+}
+
+int desk_use_token(struct desk *desk, const struct policy_verdict *verdict)
+{
+	int r;
+
+	if (!verdict->token || desk->token_used || was_answered(desk))
+		return 0;
+	r = tokens_use(desk->daemon->tokens, token_of(verdict->token));
+	desk->token_used = r == 0;
+	if (r == STATUS_DENIED)
+		desk->words = TOKEN_USED_UP;
+	return r;
+}
+
+/* A token's name is as a secret's: the own space is one's own, all else is for those who may do
+ * everything. */
+static struct policy_verdict decide_token(const struct desk *desk)
+{
+	struct policy_verdict verdict = { .cause = POLICY_BY_NOTHING };
+
+	if (policy_privileged(&desk->daemon->policy, desk->peer))
+		verdict.cause = POLICY_BY_PRIVILEGE;
+	else if (name_is_of(desk->name, (uint32_t)desk->peer->uid))
+		verdict.cause = POLICY_BY_OWN_SPACE;
+	verdict.allowed = verdict.cause != POLICY_BY_NOTHING;
+	return verdict;
 }
 
 struct span desk_file_new_name(const struct desk *desk, char filed[static NAME_FILED_MAX])
@@ -137,6 +183,8 @@ static struct policy_verdict decide_all(const struct desk *desk)
 	const struct request *request = desk->request;
 	struct policy_verdict verdict = { .allowed = true, .cause = POLICY_BY_NATURE };
 
+	if (request->verb == VERB_ISSUE_TOKEN || request->verb == VERB_REVOKE_TOKEN)
+		return decide_token(desk);
 	decide(desk, right_for(request), desk->name, &verdict);
 	if (request->freeze)
 		decide(desk, RIGHT_FREEZE, desk->name, &verdict);
@@ -147,6 +195,28 @@ static struct policy_verdict decide_all(const struct desk *desk)
 		decide(desk, RIGHT_SET, desk_file_new_name(desk, filed), &verdict);
 	}
 	return verdict;
+}
+
+/* Whatever comes of it: what is decided by a token is a use of it. One that is used up decides
+ * nothing. */
+static int check_token(struct desk *desk, struct policy_verdict *verdict)
+{
+	int r = verdict->allowed ? desk_use_token(desk, verdict) : 0;
+
+	if (r != STATUS_DENIED)
+		return r;
+	verdict->allowed = false;
+	verdict->cause = POLICY_BY_NOTHING;
+	verdict->file = NULL;
+	verdict->line = 0;
+	return 0;
+}
+
+static const char *words_for_denied(const struct desk *desk, const struct policy_verdict *verdict)
+{
+	if (desk->words)
+		return desk->words;
+	return verdict->cause == POLICY_BY_SILENCE ? NO_REASON : NOT_ALLOWED;
 }
 
 static int serve_verb(struct desk *desk)
@@ -160,10 +230,12 @@ static int serve_verb(struct desk *desk)
 	desk->name = span_of(
 		desk->filed, name_file(desk->filed, request->name, (uint32_t)desk->peer->uid));
 	verdict = decide_all(desk);
+	r = check_token(desk, &verdict);
+	if (r != 0)
+		return r < 0 ? r : refuse(desk, r, words_in(desk, r));
 	r = desk_note(desk, &verdict);
 	if (!verdict.allowed)
-		return refuse(desk, STATUS_DENIED,
-			verdict.cause == POLICY_BY_SILENCE ? NO_REASON : NOT_ALLOWED);
+		return refuse(desk, STATUS_DENIED, words_for_denied(desk, &verdict));
 	if (r < 0)
 		return refuse(desk, STATUS_INTERNAL, NOT_LOGGED);
 	/* Of what is asked, only a value or a candidate has a size. */

@@ -27,6 +27,9 @@ static const struct {
 	[VERB_STAGE] = { "restore", true },
 	[VERB_COMMIT] = { "restore-commit", true },
 	[VERB_WATCH] = { "watch", false },
+	[VERB_LIST_TOKENS] = { "token-ls", false },
+	[VERB_ISSUE_TOKEN] = { "token-issue", true },
+	[VERB_REVOKE_TOKEN] = { "token-revoke", true },
 };
 
 /* As `policy explain` has them. */
@@ -39,6 +42,7 @@ static const char *const causes[] = {
 	[POLICY_BY_OWNER] = "owner",
 	[POLICY_BY_OWN_SPACE] = "own_space",
 	[POLICY_BY_SILENCE] = "no_reason",
+	[POLICY_BY_TOKEN] = "token",
 };
 
 static int note(const struct desk *desk, const char *operation, bool changes, struct span name,
@@ -55,6 +59,9 @@ static int note(const struct desk *desk, const char *operation, bool changes, st
 		.file = verdict->file,
 		.line = verdict->line,
 		.reason = request->reason };
+
+	if (verdict->token)
+		entry.token = span_text(verdict->token->name);
 
 	if (request->verb == VERB_MOVE)
 		entry.to = desk_file_new_name(desk, filed);

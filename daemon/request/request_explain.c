@@ -15,7 +15,8 @@ _Static_assert(POLICY_AS_MAX == MESSAGE_AS_MAX, "as many as a request brings");
 
 /* PROTOCOL.md has these numbers. */
 _Static_assert(POLICY_BY_NOTHING == 0 && POLICY_BY_DENY == 1 && POLICY_BY_PRIVILEGE == 3 &&
-		POLICY_BY_ALLOW == 4 && POLICY_BY_OWNER == 5 && POLICY_BY_OWN_SPACE == 6,
+		POLICY_BY_ALLOW == 4 && POLICY_BY_OWNER == 5 && POLICY_BY_OWN_SPACE == 6 &&
+		POLICY_BY_TOKEN == 8,
 	"the wire's numbers");
 
 /* On the heap: the locked stack has no room for it, and none of it is secret. */

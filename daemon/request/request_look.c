@@ -152,6 +152,25 @@ bool scope_skip(
 	return clamp_after(scope);
 }
 
+/*
+ * Whether the caller may: 0, or STATUS_NOT_FOUND. STATUS_DENIED when it might with a token that was
+ * used as often as it may be; another status, or a negative errno.
+ */
+static int list_may(
+	struct desk *desk, struct walk *walk, enum right right, const struct record *record)
+{
+	struct policy_verdict verdict =
+		policy_ask(&desk->daemon->policy, desk->peer, right, record_filed_name(record));
+	int r;
+
+	if (!verdict.allowed)
+		return STATUS_NOT_FOUND;
+	desk->token_used = walk->token_used;
+	r = desk_use_token(desk, &verdict);
+	walk->token_used = desk->token_used;
+	return r;
+}
+
 /* What an info takes in a frame at most, with the list's last answer behind it. */
 static size_t info_size_max(const struct info *info)
 {
@@ -162,7 +181,7 @@ static size_t info_size_max(const struct info *info)
 /*
  * Tells one secret, if it passes the filter. More than its name is told, and looked at, only where
  * the caller may stat it, too. Returns 1, 0 when the frame is full, or negative. */
-static int list_one(const struct desk *desk, struct walk *walk, const struct record *record)
+static int list_one(struct desk *desk, struct walk *walk, const struct record *record)
 {
 	const struct request *request = desk->request;
 	struct reply reply = { .body = BODY_INFO };
@@ -173,8 +192,7 @@ static int list_one(const struct desk *desk, struct walk *walk, const struct rec
 
 	show(desk, record, &reply.info, tags, shown);
 	if (request->details || request->tags.count > 0)
-		whole = policy_allows(
-			&desk->daemon->policy, desk->peer, RIGHT_STAT, record_filed_name(record));
+		whole = list_may(desk, walk, RIGHT_STAT, record) == 0;
 	if (request->tags.count > 0 && !(whole && carries_all(&reply.info.tags, &request->tags)))
 		return 1;
 	if (!request->details || !whole)
@@ -204,7 +222,7 @@ static int list_end(const struct desk *desk, const struct walk *walk, bool more)
 }
 
 /* One that the caller may list. Returns 0 when that is the answer's end, else WALK_ON. */
-static int list_seen(const struct desk *desk, struct walk *walk, const struct record *record)
+static int list_seen(struct desk *desk, struct walk *walk, const struct record *record)
 {
 	int r = walk->looks > 0 ? list_one(desk, walk, record) : 0;
 
@@ -225,19 +243,24 @@ static int list_step(struct desk *desk, struct walk *walk)
 	const struct daemon *daemon = desk->daemon;
 	struct record *record;
 	int r = WALK_ON;
+	int may = 0;
 
 	for (unsigned i = 0; i < WALK_LOOKS && r == WALK_ON && !walk->over; i++) {
 		r = vault_next(daemon->vault, walk->scope.prefix, walk->scope.after, &record);
 		if (r == STATUS_NOT_FOUND) {
 			walk->over = true;
 			r = WALK_ON;
-		} else if (r == 0 &&
-			policy_allows(&daemon->policy, desk->peer, RIGHT_LIST,
-				record_filed_name(record))) {
+			continue;
+		}
+		if (r == 0)
+			may = list_may(desk, walk, RIGHT_LIST, record);
+		if (r == 0 && may == 0) {
 			r = list_seen(desk, walk, record);
-		} else if (r == 0) {
+		} else if (r == 0 && may == STATUS_NOT_FOUND) {
 			walk->over = !scope_skip(desk, RIGHT_LIST, &walk->scope, record);
 			r = WALK_ON;
+		} else if (r == 0) {
+			r = may;
 		}
 	}
 	return r == WALK_ON && walk->over ? list_end(desk, walk, false) : r;

@@ -54,6 +54,10 @@ static int answer_record(struct desk *desk, const struct walk *walk, struct reco
 	struct span name = span_of(
 		shown, name_show(shown, record_filed_name(record), (uint32_t)desk->peer->uid));
 
+	int r = desk_use_token(desk, verdict);
+
+	if (r != 0)
+		return r;
 	if (desk_note_name(desk, record_filed_name(record), verdict) < 0)
 		return desk_answer_code(desk, STATUS_INTERNAL, NOT_LOGGED);
 	return download_export(desk->transfers, desk->daemon, desk->request->id, record, name,

@@ -50,6 +50,8 @@ int serve_status(struct desk *desk)
 		reply.state.broken_consumed = vault_lost(daemon->vault, LOSS_CONSUMED);
 		reply.state.broken_streams = vault_lost(daemon->vault, LOSS_STREAM);
 		reply.state.broken_answers = vault_lost(daemon->vault, LOSS_ANSWER);
+		reply.state.tokens = tokens_count(daemon->tokens);
+		reply.state.broken_tokens = vault_lost(daemon->vault, LOSS_TOKEN);
 		reply.state.failed_upgrades = daemon->upgrades.failed;
 		reply.state.upgrade_fault = span_text(daemon->upgrades.fault.text);
 		reply.state.audit_record = audit.written.number;
@@ -95,6 +97,8 @@ int serve_whoami(struct desk *desk)
 {
 	const struct peer *peer = desk->peer;
 	struct reply reply = { .body = BODY_CALLER };
+	struct policy_subject subject;
+	char shown[NAME_FILED_MAX];
 
 	reply.caller = (struct caller){ .uid = (uint32_t)peer->uid,
 		.gid = (uint32_t)peer->gid,
@@ -108,6 +112,10 @@ int serve_whoami(struct desk *desk)
 		.listener = span_text(peer->listener ? peer->listener : "") };
 	tell_place(&reply.caller, peer);
 	tell_counts(&reply.caller, desk);
+	subject = policy_subject_of(peer);
+	if (subject.shown)
+		reply.caller.token = span_of(
+			shown, name_show(shown, span_text(subject.token), (uint32_t)peer->uid));
 	return desk_answer(desk, &reply);
 }
 

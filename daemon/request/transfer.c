@@ -12,6 +12,7 @@
 #include "daemon/request/flow.h"
 #include "daemon/request/petition.h"
 #include "daemon/request/restore.h"
+#include "daemon/request/showing.h"
 #include "daemon/request/sweep.h"
 #include "daemon/request/trial.h"
 #include "daemon/request/upload.h"
@@ -258,7 +259,8 @@ bool transfers_has(const struct transfers *transfers, uint64_t id)
 		waiter_find(transfers, id) || sweep_find(transfers, id) ||
 		walk_find(transfers, id) || trial_find(transfers, id) ||
 		flows_have(transfers, id) || petition_find(transfers, id) ||
-		watch_find(transfers, id) || restore_has(transfers, id);
+		watch_find(transfers, id) || showing_find(transfers, id) ||
+		restore_has(transfers, id);
 }
 
 int transfers_cancel(
@@ -272,11 +274,12 @@ int transfers_cancel(
 	struct trial *trial = trial_find(transfers, id);
 	struct petition *petition = petition_find(transfers, id);
 	struct watch *watch = watch_find(transfers, id);
+	struct showing *showing = showing_find(transfers, id);
 	bool flow = flows_have(transfers, id);
 	bool restore = restore_is_open(transfers, id);
 	bool answered = upload ? upload_answered(upload)
 			       : !download && !waiter && !sweep && !walk && !trial && !flow &&
-			!petition && !watch && !restore;
+			!petition && !watch && !showing && !restore;
 
 	if (upload)
 		upload_end(transfers, daemon, upload);
@@ -296,6 +299,8 @@ int transfers_cancel(
 		petition_end(transfers, petition);
 	else if (watch)
 		watch_end(transfers, watch);
+	else if (showing)
+		showing_end(transfers, showing);
 	else if (restore)
 		restore_end(transfers);
 	if (answered)
@@ -321,6 +326,9 @@ void transfers_finish(struct transfers *transfers, struct daemon *daemon)
 		petition_end(transfers, transfers->petitions);
 	while (transfers->watches)
 		watch_end(transfers, transfers->watches);
+	while (transfers->showings)
+		showing_end(transfers, transfers->showings);
+	session_shows(transfers, daemon, NULL);
 	flows_finish(transfers);
 	restore_end(transfers);
 	wait_party_end(&transfers->party);

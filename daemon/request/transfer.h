@@ -12,8 +12,9 @@
 /*
  * What one session has under way: values coming in (upload.h), values going out, gets that wait for
  * a name (waiter.h), purges (sweep.h), lists (walk.h), comparisons (trial.h), ends of streams
- * (flow.h), reloads (petition.h), watches (watch.h), a restore (restore.h). It ends with the
- * session. Nothing here holds plaintext or a bare key between two calls.
+ * (flow.h), reloads (petition.h), watches (watch.h), a restore (restore.h), tokens that are shown
+ * (showing.h). It ends with the session. Nothing here holds plaintext or a bare key between two
+ * calls.
  */
 
 /* More than a client that pipelines needs; few enough to keep what a session can hold small. */
@@ -29,9 +30,12 @@ struct flow;
 struct petition;
 struct watch;
 struct restore;
+struct showing;
+struct policy_token;
 
 struct transfers {
-	const struct peer *peer; /* whose they are; the session's */
+	const struct peer *peer;          /* whose they are; the session's */
+	const struct policy_token *shown; /* the token that the session shows; NULL: none */
 	struct upload *uploads;
 	struct download *downloads; /* oldest first */
 	struct waiter *waiters;
@@ -41,6 +45,7 @@ struct transfers {
 	struct flow *flows;         /* streams that it writes and reads */
 	struct petition *petitions; /* for the configuration to be read anew */
 	struct watch *watches;      /* over what changes; oldest first */
+	struct showing *showings;   /* tokens that are still to be looked at; oldest first */
 	struct restore *restore;    /* what is staged to appear together; may be NULL */
 	struct holder
 		*session; /* what the secrets hang on that end with the session; may be NULL */

@@ -118,6 +118,8 @@ static const char *words_for(int status)
 {
 	if (status == STATUS_INTEGRITY)
 		return "the record is damaged";
+	if (status == STATUS_DENIED)
+		return TOKEN_USED_UP;
 	return status == STATUS_LIMIT ? "memory is used up, or too much is under way" : NULL;
 }
 

@@ -33,6 +33,7 @@ struct walk {
 	uint32_t left;     /* list: infos that may still be told */
 	uint64_t left_out; /* export: secrets that were passed over, as no bundle takes them */
 	bool told;         /* list: one at least has been told */
+	bool token_used;   /* it is counted */
 	size_t seen_size;  /* list: where an answer may end, which names it */
 	char seen[NAME_FILED_MAX]; /* the last that the caller may list */
 	char filed[NAME_FILED_MAX];

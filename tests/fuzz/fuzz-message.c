@@ -36,7 +36,12 @@ static void check_request(const struct request *request)
 	case VERB_EXPLAIN:
 		MUST(request->as_count <= MESSAGE_AS_MAX && !name_fault(request->name));
 		break;
+	case VERB_ISSUE_TOKEN:
+		MUST(request->grants.count > 0 && request->grants.count <= MESSAGE_GRANTS_MAX &&
+			!name_fault(request->name));
+		break;
 	case VERB_GET:
+	case VERB_REVOKE_TOKEN:
 	case VERB_STAT:
 	case VERB_STREAM_READ:
 		MUST(!name_fault(request->name));
@@ -76,7 +81,7 @@ static void read_replies(struct messages messages)
 
 	while (message_next_reply(&reply, &messages, &rig.bench) > 0) {
 		MUST(reply.id != 0 && reply.code >= 0);
-		MUST(reply.body != BODY_VALUE || reply.key);
+		MUST((reply.body != BODY_VALUE && reply.body != BODY_ISSUED) || reply.key);
 		MUST(reply.body != BODY_PART ||
 			(reply.stream != 0 && !reply.key == !reply.chunked));
 		MUST(reply.body != BODY_INFO || !name_fault(reply.info.name));

@@ -60,7 +60,8 @@ static inline void door_open(struct door *door, uid_t uid)
 	MUST(outbox_init(&door->outbox) == 0);
 	door->served.daemon = &door->daemon;
 	door->served.outbox = &door->outbox;
-	door->served.peer = (struct peer){ .uid = uid, .pidfd = -1 };
+	door->served.peer =
+		(struct peer){ .uid = uid, .pidfd = -1, .shown = &door->served.transfers.shown };
 }
 
 static inline void door_shake_hands(struct door *door)

@@ -33,6 +33,7 @@ struct note_of_reply {
 	char file[300];
 	char section[300];
 	char rule[300];
+	struct token_info token; /* its name is in `name` */
 	uint8_t bytes[FRAME_CHUNKS_MAX];
 	size_t bytes_size;
 };
@@ -87,6 +88,9 @@ static inline int notebook_append(
 	notebook_text(note->file, sizeof(note->file), reply->verdict.file);
 	notebook_text(note->section, sizeof(note->section), reply->verdict.section);
 	notebook_text(note->rule, sizeof(note->rule), reply->verdict.rule);
+	note->token = reply->token;
+	if (reply->body == BODY_TOKEN)
+		notebook_text(note->name, sizeof(note->name), reply->token.name);
 	for (size_t i = 0; i < count; i++) {
 		memcpy(note->bytes + note->bytes_size, pieces[i].data, pieces[i].size);
 		note->bytes_size += pieces[i].size;

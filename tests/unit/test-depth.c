@@ -325,6 +325,48 @@ static void run_purge(void)
 	ck_assert_uint_eq(vault_count(door.daemon.vault), 0);
 }
 
+/* The largest token there is; then its name, told to whoever shows it. */
+static void run_token(void)
+{
+	static struct grant grants[MESSAGE_GRANTS_MAX];
+	static char globs[MESSAGE_GRANTS_MAX][NAME_MAX_SIZE];
+	struct request issue = { .verb = VERB_ISSUE_TOKEN,
+		.name = span_of(names[0], NAME_MAX_SIZE),
+		.grants = { grants, MESSAGE_GRANTS_MAX },
+		.uses = 2 };
+	char others[NAME_FILED_MAX + 1] = "~4000000000/";
+	struct token *token;
+	uint8_t shown[VAULT_TOKEN_SIZE] = { 1 };
+
+	for (size_t i = 0; i < MESSAGE_GRANTS_MAX; i++) {
+		memset(globs[i], 'g', sizeof(globs[i]));
+		memcpy(globs[i], "~/*", 3);
+		grants[i] = (struct grant){ span_text("get"), span_of(globs[i], 250) };
+	}
+	memset(others + strlen(others), 'g', 248);
+	serve_one(issue, span_of(NULL, 0));
+	serve_one((struct request){ .verb = VERB_LIST_TOKENS }, span_of(NULL, 0));
+	ck_assert_uint_eq(tokens_count(door.daemon.tokens), 1);
+	/* One that is wrong, and one that is right. */
+	serve_one((struct request){ .verb = VERB_SHOW_TOKEN, .token = shown }, span_of(NULL, 0));
+	token = tokens_first(door.daemon.tokens);
+	session_shows(&door.served.transfers, &door.daemon, token);
+	serve_one((struct request){ .verb = VERB_WHOAMI }, span_of(NULL, 0));
+	/* What it alone lets do. */
+	door.daemon.policy.own = 1;
+	door.served.peer.uid = 77;
+	serve_one((struct request){ .verb = VERB_LIST }, span_of(NULL, 0));
+	serve_one(
+		(struct request){ .verb = VERB_GET, .name = span_text(others) }, span_of(NULL, 0));
+	ck_assert_uint_eq(token->kept.left, 1);
+	door.served.peer.uid = 4000000000u;
+	door.daemon.policy.own = 4000000000u;
+	serve_one((struct request){ .verb = VERB_REVOKE_TOKEN,
+			  .name = span_of(names[0], NAME_MAX_SIZE) },
+		span_of(NULL, 0));
+	ck_assert_uint_eq(tokens_count(door.daemon.tokens), 0);
+}
+
 static void run_house(void)
 {
 	store(0, (struct lifetime){ .ttl_ms = 1 });
@@ -354,6 +396,7 @@ static const struct path {
 	{ "stream write, read", run_stream },
 	{ "move", run_move },
 	{ "remove", run_remove },
+	{ "tokens", run_token },
 	{ "purge", run_purge },
 	{ "expire, remask", run_house },
 };

@@ -705,6 +705,8 @@ START_TEST(replies_come_back_as_they_were_written)
 				.broken_consumed = 3,
 				.broken_streams = 4,
 				.broken_answers = 5,
+				.tokens = 12,
+				.broken_tokens = 6,
 				.failed_upgrades = 9,
 				.upgrade_fault = span_text("no such file"),
 				.upgrading = true } },
@@ -740,6 +742,8 @@ START_TEST(replies_come_back_as_they_were_written)
 		ck_assert_uint_eq(back.state.broken_consumed, replies[i].state.broken_consumed);
 		ck_assert_uint_eq(back.state.broken_streams, replies[i].state.broken_streams);
 		ck_assert_uint_eq(back.state.broken_answers, replies[i].state.broken_answers);
+		ck_assert_uint_eq(back.state.tokens, replies[i].state.tokens);
+		ck_assert_uint_eq(back.state.broken_tokens, replies[i].state.broken_tokens);
 		ck_assert_uint_eq(back.state.failed_upgrades, replies[i].state.failed_upgrades);
 		ck_assert(span_equal(back.state.upgrade_fault, replies[i].state.upgrade_fault));
 		ck_assert_int_eq(back.state.upgrading, replies[i].state.upgrading);

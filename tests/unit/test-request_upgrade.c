@@ -136,7 +136,7 @@ START_TEST(a_stranger_is_told_of_the_keeper_and_of_no_failure)
 	ck_assert_uint_eq(state->upgrade_fault.size, 0);
 	ck_assert_uint_eq(state->broken, 0);
 	ck_assert_uint_eq(state->broken_formers + state->broken_consumed + state->broken_streams +
-			state->broken_answers,
+			state->broken_answers + state->broken_tokens,
 		0);
 	state = status(&root);
 	ck_assert_uint_eq(state->broken, 3 + LOSS_SECRET);
@@ -144,6 +144,7 @@ START_TEST(a_stranger_is_told_of_the_keeper_and_of_no_failure)
 	ck_assert_uint_eq(state->broken_consumed, 3 + LOSS_CONSUMED);
 	ck_assert_uint_eq(state->broken_streams, 3 + LOSS_STREAM);
 	ck_assert_uint_eq(state->broken_answers, 3 + LOSS_ANSWER);
+	ck_assert_uint_eq(state->broken_tokens, 3 + LOSS_TOKEN);
 }
 END_TEST
 

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/status.h"
+#include "daemon/log.h"
+#include "daemon/peer_place.h"
+#include "daemon/request/desk.h"
+#include "daemon/request/showing.h"
+
+/* -- issuing ------------------------------------------------------------------------------- */
+
+/* The token lies on the bench from the draw to the answer, and then nowhere. */
+int serve_issue_token(struct desk *desk)
+{
+	struct daemon *daemon = desk->daemon;
+	const struct token_wish wish = {
+		.name = desk->name, .issuer = desk->peer, .request = desk->request
+	};
+	uint8_t *bytes = workbench_take(&daemon->bench, VAULT_TOKEN_SIZE);
+	struct reply reply = { .body = BODY_ISSUED, .key = bytes };
+	int r;
+
+	if (!bytes)
+		return -ENOBUFS;
+	randombytes_buf(bytes, VAULT_TOKEN_SIZE);
+	/* Who it is issued by is told by where that is, too. */
+	peer_locate(desk->peer);
+	r = tokens_issue(daemon->tokens, &wish, bytes, &desk->words);
+	return r == 0 ? desk_answer(desk, &reply) : r;
+}
+
+/* -- listing ------------------------------------------------------------------------------- */
+
+static int by_name(const void *a, const void *b)
+{
+	const struct token *x = *(const struct token *const *)a;
+	const struct token *y = *(const struct token *const *)b;
+
+	return strcmp(x->policy.name, y->policy.name);
+}
+
+/* Whether the caller may revoke it. */
+static bool is_visible(const struct desk *desk, const struct token *token)
+{
+	return token_is_live(token) &&
+		(policy_privileged(&desk->daemon->policy, desk->peer) ||
+			name_is_of(span_text(token->policy.name), (uint32_t)desk->peer->uid));
+}
+
+static bool sorts_after(const char *name, struct span after)
+{
+	size_t size = strlen(name);
+	size_t least = size < after.size ? size : after.size;
+	int order = least > 0 ? memcmp(name, after.data, least) : 0;
+
+	return order > 0 || (order == 0 && size > after.size);
+}
+
+/* All that are to be told, in order; the array is the caller's. Returns how many, or -ENOMEM. */
+static ssize_t gather(const struct desk *desk, struct span after, struct token ***tokensp)
+{
+	struct token **tokens;
+	size_t count = 0, found = 0;
+
+	for (struct token *token = tokens_first(desk->daemon->tokens); token; token = token->next)
+		count++;
+	tokens = calloc(count + 1, sizeof(struct token *));
+	if (!tokens)
+		return -ENOMEM;
+	for (struct token *token = tokens_first(desk->daemon->tokens); token; token = token->next)
+		if (is_visible(desk, token) && sorts_after(token->policy.name, after))
+			tokens[found++] = token;
+	if (found > 1)
+		qsort(tokens, found, sizeof(struct token *), by_name);
+	*tokensp = tokens;
+	return (ssize_t)found;
+}
+
+static size_t size_of(const struct token *token)
+{
+	size_t size = 3 * NAME_FILED_MAX + MESSAGE_UNIT_MAX;
+
+	for (size_t i = 0; i < token->grants.count; i++)
+		size += token->grants.grant[i].operations.size + token->grants.grant[i].glob.size +
+			16;
+	return size;
+}
+
+static int tell(const struct desk *desk, const struct token *token)
+{
+	const struct policy_token *policy = &token->policy;
+	uint64_t now_ms = daemon_now_ms();
+	char shown[NAME_FILED_MAX];
+	struct reply reply = { .body = BODY_TOKEN };
+
+	reply.token = (struct token_info){
+		.name = span_of(shown,
+			name_show(shown, span_text(policy->name), (uint32_t)desk->peer->uid)),
+		.issuer = (uint32_t)policy->issuer.uid,
+		.created_ms = token->created_ms,
+		.grants = token->grants,
+		.uses = token->uses,
+		.left = token->kept.left,
+		.of_uid = policy->of_uid,
+		.uid = policy->of_uid ? (uint32_t)policy->uid : 0,
+		.unit = span_text(policy->unit ? policy->unit : ""),
+	};
+	/* 0 would be one without an end. */
+	if (policy->end_ms != 0)
+		reply.token.ttl_ms = policy->end_ms > now_ms ? policy->end_ms - now_ms : 1;
+	return desk_answer(desk, &reply);
+}
+
+/* As many as a frame takes, but one at least. */
+static int tell_all(const struct desk *desk, struct token *const *tokens, size_t count)
+{
+	struct reply reply = { .body = BODY_LISTING };
+	char shown[NAME_FILED_MAX];
+	size_t i = 0;
+	int r = 0;
+
+	while (i < count && r == 0 &&
+		(i == 0 || desk->answers->room(desk->answers) >= size_of(tokens[i])))
+		r = tell(desk, tokens[i++]);
+	if (r < 0)
+		return r;
+	reply.more = i < count;
+	if (reply.more)
+		reply.next = span_of(shown,
+			name_show(shown, span_text(tokens[i - 1]->policy.name),
+				(uint32_t)desk->peer->uid));
+	return desk_answer(desk, &reply);
+}
+
+int serve_list_tokens(struct desk *desk)
+{
+	char filed[NAME_FILED_MAX];
+	struct span after = desk->request->after;
+	struct token **tokens;
+	ssize_t count;
+	int r;
+
+	tokens_expire(desk->daemon->tokens);
+	if (after.size > 0)
+		after = span_of(filed, name_file(filed, after, (uint32_t)desk->peer->uid));
+	count = gather(desk, after, &tokens);
+	if (count < 0)
+		return STATUS_LIMIT;
+	r = tell_all(desk, tokens, (size_t)count);
+	free(tokens);
+	return r;
+}
+
+/* -- revoking ------------------------------------------------------------------------------ */
+
+int serve_revoke_token(struct desk *desk)
+{
+	struct token *token = tokens_find(desk->daemon->tokens, desk->name);
+	int r;
+
+	if (!token) {
+		desk->words = "no such token";
+		return STATUS_NOT_FOUND;
+	}
+	r = tokens_revoke(desk->daemon->tokens, token);
+	return r == 0 ? desk_answer_code(desk, 0, NULL) : r;
+}
+
+/* -- showing ------------------------------------------------------------------------------- */
+
+int serve_show_token(struct desk *desk)
+{
+	uint8_t hash[VAULT_TOKEN_HASH_SIZE];
+	int r;
+
+	/* An invented peer's session has no place for one. */
+	if (!desk->request->token || !desk->peer->shown) {
+		session_shows(desk->transfers, desk->daemon, NULL);
+		return desk_answer_code(desk, 0, NULL);
+	}
+	r = vault_token_hash(desk->daemon->vault, desk->request->token, hash);
+	return r < 0 ? r
+		     : showing_begin(desk->transfers, desk->daemon, desk->request->id, hash,
+			       desk->answers);
+}

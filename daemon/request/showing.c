@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/request/showing.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/status.h"
+#include "daemon/peer_place.h"
+
+#define LOOK_AGAIN_MS 100
+
+struct showing {
+	struct showing *next;
+	uint64_t id;
+	uint64_t look_ms; /* CLOCK_BOOTTIME: not before */
+	uint8_t hash[VAULT_TOKEN_HASH_SIZE];
+};
+
+void session_shows(struct transfers *transfers, struct daemon *daemon, struct token *token)
+{
+	struct token *before = transfers->shown ? token_of(transfers->shown) : NULL;
+
+	if (token)
+		token_show(token);
+	transfers->shown = token ? &token->policy : NULL;
+	if (before)
+		tokens_hide(daemon->tokens, before);
+}
+
+/* -- looking at one ------------------------------------------------------------------------ */
+
+/* Whether the session's peer is one that may show it; where it is may not have been asked yet. */
+static bool is_for(const struct token *token, const struct transfers *transfers)
+{
+	struct policy_subject subject;
+
+	if (token->policy.unit)
+		peer_locate(transfers->peer);
+	subject = policy_subject_of(transfers->peer);
+	return policy_token_counts(&token->policy, &subject, daemon_now_ms());
+}
+
+/* One that is revoked, or not for this peer, is told from one that is not there by who has it. */
+static int judge(const struct transfers *transfers, const struct daemon *daemon,
+	const uint8_t hash[static VAULT_TOKEN_HASH_SIZE], struct token **tokenp)
+{
+	int r = tokens_look(daemon->tokens, hash, tokenp);
+
+	return r == 0 && !is_for(*tokenp, transfers) ? STATUS_DENIED : r;
+}
+
+static int note(const struct transfers *transfers, const struct daemon *daemon, int judged,
+	const struct token *token)
+{
+	const char *name = token ? token->policy.name : "";
+	const struct audit_entry entry = { .peer = transfers->peer,
+		.operation = "token-show",
+		.token = span_text(name),
+		.allowed = judged == 0,
+		.by = judged == 0               ? "token"
+			: judged == STATUS_GONE ? "token_over"
+						: "nothing" };
+
+	return audit_decision(daemon->audit, &entry);
+}
+
+static const char *words_for(int status)
+{
+	switch (status) {
+	case STATUS_DENIED:
+		return "no such token, or not for you";
+	case STATUS_GONE:
+		return "the token was revoked, or used as often as it might be";
+	case STATUS_INTERNAL:
+		return "the audit log cannot be written, and has to be";
+	default:
+		return NULL;
+	}
+}
+
+static int look(struct transfers *transfers, struct daemon *daemon, uint64_t id,
+	const uint8_t hash[static VAULT_TOKEN_HASH_SIZE], struct answers *answers)
+{
+	struct token *token = NULL;
+	int r = judge(transfers, daemon, hash, &token);
+
+	penalty_leave(daemon->penalties, (uint32_t)transfers->peer->uid, daemon_now_ms(),
+		r == STATUS_DENIED);
+	if (note(transfers, daemon, r, token) < 0 && r == 0)
+		r = STATUS_INTERNAL;
+	if (r == 0)
+		session_shows(transfers, daemon, token);
+	return answers_code(answers, id, r, words_for(r));
+}
+
+/* -- waiting ------------------------------------------------------------------------------- */
+
+static int park(struct transfers *transfers, uint64_t id,
+	const uint8_t hash[static VAULT_TOKEN_HASH_SIZE], uint64_t look_ms)
+{
+	struct showing **at = &transfers->showings;
+	struct showing *showing;
+
+	if (transfers_full(transfers))
+		return STATUS_LIMIT;
+	showing = calloc(1, sizeof(*showing));
+	if (!showing)
+		return STATUS_LIMIT;
+	showing->id = id;
+	showing->look_ms = look_ms;
+	memcpy(showing->hash, hash, sizeof(showing->hash));
+	while (*at)
+		at = &(*at)->next;
+	*at = showing;
+	transfers_begin(transfers);
+	return 0;
+}
+
+int showing_begin(struct transfers *transfers, struct daemon *daemon, uint64_t id,
+	const uint8_t hash[static VAULT_TOKEN_HASH_SIZE], struct answers *answers)
+{
+	uint64_t look_ms;
+	int r = penalty_enter(
+		daemon->penalties, (uint32_t)transfers->peer->uid, daemon_now_ms(), &look_ms);
+
+	if (r < 0)
+		return STATUS_LIMIT;
+	return r > 0 ? park(transfers, id, hash, look_ms)
+		     : look(transfers, daemon, id, hash, answers);
+}
+
+struct showing *showing_find(const struct transfers *transfers, uint64_t id)
+{
+	struct showing *showing = transfers->showings;
+
+	while (showing && showing->id != id)
+		showing = showing->next;
+	return showing;
+}
+
+void showing_end(struct transfers *transfers, struct showing *showing)
+{
+	struct showing **at = &transfers->showings;
+
+	while (*at != showing)
+		at = &(*at)->next;
+	*at = showing->next;
+	transfers_end(transfers);
+	free(showing);
+}
+
+int showings_look(struct transfers *transfers, struct daemon *daemon, struct answers *answers)
+{
+	uint32_t uid = (uint32_t)transfers->peer->uid;
+	uint64_t now_ms = daemon_now_ms();
+	struct showing *next;
+	int r = 0;
+
+	for (struct showing *showing = transfers->showings; showing && r == 0; showing = next) {
+		struct showing mine = *showing;
+
+		next = showing->next;
+		if (now_ms < showing->look_ms)
+			continue;
+		/* Without memory as well. */
+		showing->look_ms = now_ms + LOOK_AGAIN_MS;
+		if (penalty_enter(daemon->penalties, uid, now_ms, &showing->look_ms) != 0)
+			continue;
+		showing_end(transfers, showing);
+		r = look(transfers, daemon, mine.id, mine.hash, answers);
+	}
+	return r;
+}
+
+uint64_t showings_deadline(const struct transfers *transfers)
+{
+	uint64_t earliest = 0;
+
+	for (const struct showing *showing = transfers->showings; showing; showing = showing->next)
+		if (earliest == 0 || showing->look_ms < earliest)
+			earliest = showing->look_ms;
+	return earliest;
+}
