@@ -86,7 +86,7 @@ BEGIN {
 	sees["daemon"] = "^(sodium|uv|ini)\\.h$"
 	sees["client/lib"] = "^(sodium|mgclient(-memory)?)\\.h$"
 	sees["client/lib/examples"] = "^mgclient(-backup)?\\.h$"
-	sees["client/cli"] = "^(jansson|mgclient(-audit|-backup)?)\\.h$"
+	sees["client/cli"] = "^(jansson|mgclient(-audit|-backup|-token)?)\\.h$"
 	sees["tests"] = "."
 	system_header = "^((assert|complex|ctype|errno|fenv|float|inttypes|iso646|limits|locale" \
 		"|math|search|setjmp|signal|stdalign|stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdlib" \
@@ -231,7 +231,7 @@ function begin_c(path) {
 function end_c() {
 	if (own != "" && !includes)
 		fail("own-header", "the first include is the own header, \"" own "\"")
-	if (file ~ /^client\/lib\/mgclient(-audit|-backup|-memory)?\.h$/) {
+	if (file ~ /^client\/lib\/mgclient(-audit|-backup|-memory|-token)?\.h$/) {
 		if (!classic || once)
 			fail("guard", "a public header has a classic guard, #ifndef MGCLIENT_H")
 	} else if (file ~ /\.h$/ && !once) {
@@ -246,7 +246,7 @@ function read_c(path, text) {
 		if (line == 1 && text != "/* SPDX-License-Identifier: Apache-2.0 */")
 			fail("spdx", "the first line is /* SPDX-License-Identifier: Apache-2.0 */")
 		once = once || text ~ /^#pragma once/
-		classic = classic || text ~ /^#ifndef MGCLIENT(_AUDIT|_BACKUP|_MEMORY)?_H$/
+		classic = classic || text ~ /^#ifndef MGCLIENT(_AUDIT|_BACKUP|_MEMORY|_TOKEN)?_H$/
 		check_include(text)
 		check_condition(text)
 	}

@@ -150,7 +150,7 @@ check_render() {
 check() {
 	manual=$1/client/lib/man
 	only=${2:-*}
-	for header in mgclient.h mgclient-audit.h mgclient-backup.h mgclient-memory.h; do
+	for header in mgclient.h mgclient-audit.h mgclient-backup.h mgclient-memory.h mgclient-token.h; do
 		statements "$1/client/lib/$header"
 	done >"$work/header"
 	sed -n 's/^[[:space:]]*\(mg_[a-z0-9_]*\);$/\1/p' "$1/client/lib/mgclient.map" >"$work/map"

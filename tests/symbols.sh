@@ -15,7 +15,7 @@ header=$work/all.h
 trap 'rm -rf "$work"' EXIT
 number=0
 broken=0
-printf '#include <%s>\n' mgclient-audit.h mgclient-backup.h >"$header"
+printf '#include <%s>\n' mgclient-audit.h mgclient-backup.h mgclient-token.h >"$header"
 
 # claim NAME COMMAND...: one TAP line; what the command says is shown when it fails.
 claim() {
@@ -60,7 +60,7 @@ ours_alone() {
 }
 
 alone() {
-	for name in mgclient.h mgclient-audit.h mgclient-backup.h mgclient-memory.h; do
+	for name in mgclient.h mgclient-audit.h mgclient-backup.h mgclient-memory.h mgclient-token.h; do
 		"$@" -Wall -Wextra -Wpedantic -Werror -fsyntax-only -I "$headers" "$headers/$name"
 	done
 }

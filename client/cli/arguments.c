@@ -17,7 +17,7 @@
 void arguments_init(struct arguments *arguments)
 {
 	memset(arguments, 0, sizeof(*arguments));
-	arguments->fd = arguments->passphrase_fd = arguments->key_fd = -1;
+	arguments->fd = arguments->passphrase_fd = arguments->key_fd = arguments->token_fd = -1;
 	arguments->dashes = SIZE_MAX;
 }
 
@@ -117,6 +117,11 @@ static const char *read_count(
 const char *arguments_reads(void *target, const char *text)
 {
 	return read_count(target, text, UINT32_MAX, "is no number of fetches, such as 1");
+}
+
+const char *arguments_uses(void *target, const char *text)
+{
+	return read_count(target, text, UINT32_MAX, "is no number of uses, such as 1");
 }
 
 const char *arguments_pid(void *target, const char *text)
@@ -304,5 +309,18 @@ const char *arguments_as(void *target, const char *text)
 	if (arguments->as_count == COUNT(arguments->as))
 		return "is one selector too many";
 	arguments->as[arguments->as_count++] = text;
+	return NULL;
+}
+
+const char *arguments_allow(void *target, const char *text)
+{
+	struct arguments *arguments = target;
+	const char *colon = strchr(text, ':');
+
+	if (!colon || colon == text || !colon[1])
+		return "is nothing that is allowed, such as get:web/prod/* or get,stat:~/ci/*";
+	if (arguments->allow_count == COUNT(arguments->allow))
+		return "is one too many: a token allows at most 16";
+	arguments->allow[arguments->allow_count++] = text;
 	return NULL;
 }

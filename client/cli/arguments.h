@@ -9,6 +9,9 @@
 /* As many tags as a secret may have. */
 #define ARGUMENTS_TAGS_MAX 16
 
+/* As much as a token may allow. */
+#define ARGUMENTS_ALLOW_MAX 16
+
 enum encoding { ENCODING_NONE, ENCODING_BASE64, ENCODING_HEX };
 enum newline { NEWLINE_AUTO, NEWLINE_YES, NEWLINE_NO };
 
@@ -37,6 +40,7 @@ struct arguments {
 	const char *socket;  /* NULL: what the library takes by itself */
 	unsigned timeout_ms; /* 0: the library's own */
 	struct given daemon_uid;
+	int token_fd; /* where the token is read from that is shown; -1: not given */
 	bool json;
 	bool no_input;
 	bool quiet;
@@ -90,6 +94,13 @@ struct arguments {
 	const char *as[MG_AS_MAX];
 	size_t as_count;
 
+	/* a token that is issued */
+	const char *allow[ARGUMENTS_ALLOW_MAX]; /* each with a colon */
+	size_t allow_count;
+	struct given uses;
+	struct given bind_uid;
+	const char *bind_unit;
+
 	const char *reason; /* NULL: none is said */
 
 	/* the audit log */
@@ -131,6 +142,8 @@ arguments_reader arguments_pointer;   /* const char * */
 arguments_reader arguments_charset;   /* struct arguments as a whole */
 arguments_reader arguments_tag;       /* struct arguments as a whole */
 arguments_reader arguments_as;        /* struct arguments as a whole */
+arguments_reader arguments_allow;     /* struct arguments as a whole */
+arguments_reader arguments_uses;      /* struct given */
 arguments_reader arguments_encoding;  /* enum encoding */
 arguments_reader arguments_newline;   /* enum newline */
 arguments_reader arguments_recipient; /* struct recipient */

@@ -73,6 +73,8 @@ static int status_object(const struct mg_state *state, const char *endpoint)
 		answer_number(answer, "broken_consumed", state->broken_consumed);
 		answer_number(answer, "broken_streams", state->broken_streams);
 		answer_number(answer, "broken_answers", state->broken_answers);
+		answer_number(answer, "broken_tokens", state->broken_tokens);
+		answer_number(answer, "tokens", state->tokens);
 		answer_number(answer, "failed_upgrades", state->failed_upgrades);
 		answer_text(answer, "upgrade_fault", state->upgrade_fault);
 	}
@@ -136,6 +138,7 @@ static void status_broken(const struct mg_state *state)
 			"parts of streams, which are lost" },
 		{ state->broken_answers, "remembered answer: a repeat is made anew",
 			"remembered answers: a repeat is made anew" },
+		{ state->broken_tokens, "token, which is lost", "tokens, which are lost" },
 	};
 	const char *title = "broken";
 
@@ -158,6 +161,8 @@ static void status_counts(const struct mg_state *state)
 			answer_bytes(words, state->ledger));
 	else
 		answer_row("secrets", "their number is told to the daemon's own user");
+	if (state->counts && state->tokens > 0)
+		answer_row("tokens", "%" PRIu64, state->tokens);
 	status_broken(state);
 	answer_row("max value", "%s", answer_bytes(words, state->max_value));
 }
@@ -299,6 +304,7 @@ static int whoami_object(const struct mg_caller *caller)
 	answer_text(answer, "userunit", caller->userunit);
 	answer_flag(answer, "placed", caller->placed);
 	answer_text(answer, "listener", caller->listener);
+	answer_text(answer, "token", caller->token);
 	whoami_counts(answer, caller);
 	return answer_print(answer);
 }
@@ -322,6 +328,7 @@ static void whoami_place(const struct mg_caller *caller)
 		{ "slice", caller->slice },
 		{ "userunit", caller->userunit },
 		{ "listener", caller->listener },
+		{ "token", caller->token },
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)

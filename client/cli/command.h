@@ -20,6 +20,7 @@ int command_verify(const struct arguments *arguments);
 int command_touch(const struct arguments *arguments);
 int command_freeze(const struct arguments *arguments);
 int command_melt(const struct arguments *arguments);
+int command_token(const struct arguments *arguments);
 int command_stream(const struct arguments *arguments);
 int command_watch(const struct arguments *arguments);
 int command_status(const struct arguments *arguments);

@@ -17,6 +17,9 @@ const struct option commands_globals[] = {
 		"how long a call may take (5s): 500ms, 90s, 15m" },
 	{ "daemon-uid", 0, "UID", arguments_uid, FIELD(daemon_uid),
 		"talk only to a daemon of this user" },
+	{ "token-fd", 0, "N", arguments_fd, FIELD(token_fd),
+		"show the token that is read from this file\n"
+		"descriptor (else: $MEMGUARD_TOKEN_FD)" },
 	{ "reason", 0, "TEXT", arguments_text, FIELD(reason),
 		"why: for the audit log, and where policy wants it" },
 	{ "json", 0, NULL, arguments_flag, FIELD(json),
@@ -137,6 +140,27 @@ static const struct option stream_options[] = {
 		"read: add a newline; auto: when it goes to a\nterminal" },
 	{ "force", 0, NULL, arguments_flag, FIELD(force),
 		"read: control bytes to a terminal, too" },
+	{ 0 },
+};
+
+static const struct option token_options[] = {
+	{ "allow", 0, "OP:GLOB", arguments_allow, 0,
+		"issue: what its bearer may do, get:web/prod/*\nor get,stat:~/ci/**; may be given "
+		"16 times" },
+	{ "ttl", 0, "D", arguments_lifetime, FIELD(ttl),
+		"issue: it ends so long after now: 90s, 15m, 7d" },
+	{ "uses", 0, "N", arguments_uses, FIELD(uses), "issue: it ends with that many requests" },
+	{ "bind-uid", 0, "UID", arguments_uid, FIELD(bind_uid),
+		"issue: only this user may show it" },
+	{ "bind-unit", 0, "UNIT", arguments_text, FIELD(bind_unit),
+		"issue: only processes of this unit, such as\nnginx.service, may" },
+	{ "out", 0, "FILE", arguments_text, FIELD(out),
+		"issue: into a file of mode 0600, all of it or\nnothing" },
+	{ "fd", 0, "N", arguments_fd, FIELD(fd), "issue: to this file descriptor" },
+	{ "newline", 0, "auto|yes|no", arguments_newline, FIELD(newline),
+		"issue: add a newline; auto: when it goes to a\nterminal" },
+	{ "long", 'l', NULL, arguments_flag, FIELD(details),
+		"ls: who has issued it, what is left, and what for" },
 	{ 0 },
 };
 
@@ -292,6 +316,20 @@ const struct command commands[] = {
 		"  mgctl watch web/key -- systemctl reload nginx\n"
 		"  mgctl --timeout 1h watch --once '~/ready'\n",
 		NULL, command_watch },
+	{ "token", "issue|ls|revoke [NAME]", OPERAND_DEED, 1, 2, token_options,
+		"let others do what you may do yourself",
+		"issue prints a token, this once. Whoever shows it (--token-fd) may do what it\n"
+		"allows, as far as you may do it yourself at that moment, beside what is allowed\n"
+		"anyway. Names outside ~/ are for root and the daemon's user; rules of a policy\n"
+		"can name a token. ls lists those that you may revoke. Status 12, when one is\n"
+		"shown: it was revoked, or used as often as it might be.\n"
+		"\n"
+		"  mgctl token issue '~/ci' --allow 'get:~/ci/*' --ttl 1h --uses 3 --out ci.token\n"
+		"  mgctl --token-fd 3 get '~1000/ci/key' 3<ci.token\n"
+		"  mgctl token revoke '~/ci'\n",
+		"a token is never an argument, where everybody can read it: --token-fd N, or "
+		"$MEMGUARD_TOKEN_FD",
+		command_token },
 	{ "backup", "[FILE]", OPERAND_FILE, 0, 1, backup_options, "write secrets to a sealed file",
 		"All secrets that you may get, but those that end with a process, a connection or\n"
 		"a number of fetches, as they rest: FILE can be read with the passphrase alone,\n"

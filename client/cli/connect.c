@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "client/cli/connect.h"
 
+#include <mgclient-token.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include "client/cli/say.h"
@@ -37,6 +39,50 @@ static struct mg_options options_of(const struct arguments *arguments)
 	};
 }
 
+/* -- a token ------------------------------------------------------------------------------- */
+
+/* The descriptor that --token-fd or the environment names; -1: none. */
+static int find_token_fd(const struct arguments *arguments, int *fdp)
+{
+	const char *text = getenv("MEMGUARD_TOKEN_FD");
+	const char *fault;
+
+	*fdp = arguments->token_fd;
+	if (*fdp >= 0 || !text || !text[0])
+		return 0;
+	fault = arguments_fd(fdp, text);
+	return fault ? say_error(MG_INVALID, "MEMGUARD_TOKEN_FD '%s' %s", text, fault) : 0;
+}
+
+/* Its first line, or all there is. */
+static int read_token(struct mg_secret **tokenp, int fd)
+{
+	int r = mg_secret_from_fd_until(tokenp, fd, '\n', MG_TOKEN_SIZE, MG_MEMORY_PREFER_LOCK);
+
+	if (r == MG_LIMIT)
+		return say_error(MG_INVALID, "--token-fd %d: there is more than a token", fd);
+	if (r != MG_OK && r != MG_NO)
+		return say_error(MG_INVALID, "--token-fd %d: %s", fd, mg_last_error());
+	return *tokenp ? 0 : say_error(MG_INVALID, "--token-fd %d: there is no token", fd);
+}
+
+static int show_token(struct mg_client *client, const struct arguments *arguments)
+{
+	MG_AUTO_SECRET struct mg_secret *token = NULL;
+	int fd;
+	int r = find_token_fd(arguments, &fd);
+
+	if (r != 0 || fd < 0)
+		return r;
+	r = read_token(&token, fd);
+	if (r != 0)
+		return r;
+	r = mg_show_token(client, mg_secret_data(token), mg_secret_size(token));
+	return r == MG_OK ? 0 : say_failed(r, NULL);
+}
+
+/* -- the connection ------------------------------------------------------------------------ */
+
 int connect_daemon(struct mg_client **clientp, const struct arguments *arguments)
 {
 	struct mg_options options = options_of(arguments);
@@ -44,8 +90,8 @@ int connect_daemon(struct mg_client **clientp, const struct arguments *arguments
 
 	if (r == MG_OK)
 		r = mg_set_reason(*clientp, arguments->reason);
-	if (r != MG_OK) {
-		r = say_failed(r, NULL);
+	r = r == MG_OK ? show_token(*clientp, arguments) : say_failed(r, NULL);
+	if (r != 0) {
 		mg_close(*clientp);
 		*clientp = NULL;
 		return r;

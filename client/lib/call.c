@@ -8,6 +8,7 @@
 #include "client/lib/error.h"
 #include "client/lib/exchange.h"
 #include "client/lib/handshake.h"
+#include "client/lib/token.h"
 #include "common/status.h"
 #include "common/wire/name.h"
 
@@ -21,13 +22,16 @@
 static int ensure_connected(struct mg_client *client, const struct call *call)
 {
 	struct connection *connection = &client->connection;
+	int r;
 
 	if (connection->fd >= 0 && connection_has_news(connection))
 		connection_close(connection);
 	if (connection->fd >= 0)
 		return MG_OK;
 	client->last_id = 0;
-	return handshake(client, call->deadline_ms);
+	r = handshake(client, call->deadline_ms);
+	return r == MG_OK && client->shows_token && !call->bare ? token_show_again(client, call)
+								: r;
 }
 
 /* A daemon that restarts is away for an instant. */

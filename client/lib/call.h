@@ -19,6 +19,7 @@ struct call {
 	bool repeatable;
 	bool patient;         /* a daemon that has gone has the time limit to come back */
 	bool progressed;      /* since the last attempt began: call_progress */
+	bool bare;            /* it needs no token on its connection */
 	unsigned wait_ms;     /* milliseconds beside the handle's time limit */
 	uint64_t until_ms;    /* of CLOCK_MONOTONIC: no later than this; 0: the limits alone */
 	uint64_t deadline_ms; /* the same clock; set by call_run */

@@ -474,6 +474,8 @@ static int take_state(struct question *question, const struct reply *reply)
 		.broken_consumed = from->broken_consumed,
 		.broken_streams = from->broken_streams,
 		.broken_answers = from->broken_answers,
+		.tokens = from->tokens,
+		.broken_tokens = from->broken_tokens,
 		.failed_upgrades = from->failed_upgrades,
 		.upgrading = from->upgrading };
 	take_audit(state, from);
@@ -522,6 +524,7 @@ static int take_caller(struct question *question, const struct reply *reply)
 	cut_text(caller->slice, sizeof(caller->slice), from->slice);
 	cut_text(caller->userunit, sizeof(caller->userunit), from->userunit);
 	cut_text(caller->listener, sizeof(caller->listener), from->listener);
+	cut_text(caller->token, sizeof(caller->token), from->token);
 	return MG_OK;
 }
 

@@ -14,9 +14,11 @@
 /* What lies in the key page of a handle, beside the coffer. */
 struct handle_keys {
 	struct guard guard;
-	struct channel_pair pair;        /* during the handshake */
-	uint8_t value[ENCLAVE_KEY_SIZE]; /* the data key of the value under way */
-	uint8_t ahead;                   /* the byte behind the piece that was sealed last */
+	struct channel_pair pair;          /* during the handshake */
+	uint8_t value[ENCLAVE_KEY_SIZE];   /* the data key of the value under way */
+	uint8_t ahead;                     /* the byte behind the piece that was sealed last */
+	uint8_t token[MESSAGE_TOKEN_SIZE]; /* that the handle shows */
+	char text[64];                     /* of a token, while it is taken apart */
 };
 
 /*
@@ -32,6 +34,7 @@ struct mg_client {
 	uid_t daemon_uid;
 	char reason[MESSAGE_REASON_MAX]; /* why calls are made */
 	size_t reason_size;              /* bytes of it */
+	bool shows_token;                /* on each connection: keys->token */
 	struct endpoint endpoint;
 	char place[ENDPOINT_PATH_MAX + 8]; /* the endpoint as a text */
 

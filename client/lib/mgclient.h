@@ -331,6 +331,8 @@ struct mg_state {
 	uint64_t audit_record;        /* number of the last record written; with `counts` */
 	uint64_t audit_lost;          /* records that there was no room for; the same */
 	unsigned char audit_hash[32]; /* of that record; the same */
+	uint64_t tokens;              /* that can be shown; the same */
+	uint64_t broken_tokens;       /* that were lost so; the same */
 };
 int mg_status_of(struct mg_client *client, struct mg_state *state);
 
@@ -351,6 +353,7 @@ struct mg_caller {
 	char userunit[256];   /* the first one of the service manager of `uid`; may be "" */
 	bool placed;          /* those three are known */
 	char listener[64];    /* the name of the one it came in by; "": the daemon's own */
+	char token[272];      /* the name of the token that its handle shows; may be "" */
 	bool counts;          /* the rest is told; not by daemons before this one */
 	uint64_t secrets;     /* that `uid` owns, streams among them */
 	uint64_t bytes;       /* of those, as quota-bytes counts: memguardd.conf(5) */
@@ -369,7 +372,8 @@ enum mg_cause {
 	MG_BY_PRIVILEGE = 3,
 	MG_BY_ALLOW = 4, /* a rule */
 	MG_BY_OWNER = 5, /* of the namespace */
-	MG_BY_OWN_SPACE = 6
+	MG_BY_OWN_SPACE = 6,
+	MG_BY_TOKEN = 8 /* that the handle shows: its issuer may */
 };
 
 struct mg_verdict {

@@ -77,6 +77,25 @@ static void put_string(struct writing *writing, const char *text)
 	put_text(writing, span_text(text ? text : ""));
 }
 
+/* What is wrong with which grant; lives until the next one that is. */
+static const char *say_fault(const struct grant *grant, const char *fault)
+{
+	static char words[2 * (NAME_FILED_MAX + MESSAGE_OPERATIONS_MAX)];
+	const struct span parts[] = { span_text("'"), grant->operations, span_text(":"),
+		grant->glob, span_text("' "), span_text(fault) };
+	size_t used = 0;
+
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		size_t room = sizeof(words) - 1 - used;
+		size_t size = parts[i].size < room ? parts[i].size : room;
+
+		memcpy(words + used, parts[i].data, size);
+		used += size;
+	}
+	words[used] = '\0';
+	return words;
+}
+
 /* "~/" in a glob is the issuer's own space. What is wrong with the grant, or NULL. */
 static const char *put_grant(struct writing *writing, const struct grant *grant, uint32_t uid)
 {
@@ -86,13 +105,13 @@ static const char *put_grant(struct writing *writing, const struct grant *grant,
 	const char *fault;
 
 	if (glob.size > NAME_MAX_SIZE)
-		return "the glob is too long";
+		return "a glob has at most 255 bytes";
 	if (glob.size >= 2 && memcmp(glob.data, "~/", 2) == 0)
 		glob = span_of(filed, name_file(filed, glob, uid));
 	fault = policy_grant_read(&compiled, grant->operations, glob, buffer);
 	put_text(writing, grant->operations);
 	put_text(writing, glob);
-	return fault;
+	return fault ? say_fault(grant, fault) : NULL;
 }
 
 static void put_issuer(struct writing *writing, const struct policy_subject *issuer)

@@ -309,6 +309,32 @@ class Client(Wire):
         return self.ask(self.change(number=number, level=3, move=pb.Move(
             name=name, to=to, conditions=pb.Conditions(**conditions)))).stored.version
 
+    def issue_token(self, name, *grants, **fields):
+        """`grants` are pairs of operations and a glob. Gives the 32 bytes."""
+        return self.ask(self.request(issue_token=pb.IssueToken(
+            name=name, grants=[pb.Grant(operations=operations, glob=glob)
+                               for operations, glob in grants], **fields))).issued.token
+
+    def list_tokens(self):
+        found, after = [], b""
+        while True:
+            request = self.request(list_tokens=pb.ListTokens(after=after))
+            self.send(request)
+            reply = self.answer(request)[0]
+            while reply.HasField("token"):
+                found.append(reply.token)
+                reply = self.answer(request)[0]
+            if not reply.listing.more:
+                return found
+            after = reply.listing.next
+
+    def revoke_token(self, name):
+        self.ask(self.request(revoke_token=pb.RevokeToken(name=name)))
+
+    def show_token(self, token):
+        """Empty: none any more."""
+        self.ask(self.request(show_token=pb.ShowToken(token=token)))
+
     def generate(self, name, size, charset=pb.ALNUM, number=None, rotation=None, **conditions):
         return self.ask(self.change(number=number, **level(rotation), generate=pb.Generate(
             name=name, size=size, charset=charset, rotation=rotated(rotation),

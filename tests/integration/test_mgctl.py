@@ -558,16 +558,17 @@ class Others(MgctlTest):
             "schema", "version", "pid", "uptime_ms", "memory", "advice", "locked", "locked_stack",
             "sealed", "dumpable", "core_limit", "cipher", "rekey_ms", "sessions", "secrets",
             "ledger", "broken", "broken_formers", "broken_consumed", "broken_streams",
-            "broken_answers", "failed_upgrades", "upgrade_fault", "max_value", "pidfd", "keeper",
-            "upgrading", "endpoint"])
+            "broken_answers", "broken_tokens", "tokens", "failed_upgrades", "upgrade_fault",
+            "max_value", "pidfd", "keeper", "upgrading", "endpoint"])
         self.assertEqual(answer["pid"], self.daemon.pid)
         self.assertEqual(answer["endpoint"], f"unix:{self.path}")
         self.assertIn(answer["memory"], ("memfd_secret", "mlock", "not locked"))
         self.assertEqual(answer["max_value"], MAX_VALUE)
         self.assertEqual([answer[key] for key in (
             "broken", "broken_formers", "broken_consumed", "broken_streams", "broken_answers",
-            "failed_upgrades", "upgrade_fault", "keeper", "upgrading")],
-            [0, 0, 0, 0, 0, 0, "", 0, False])
+            "broken_tokens", "tokens", "failed_upgrades", "upgrade_fault", "keeper",
+            "upgrading")],
+            [0, 0, 0, 0, 0, 0, 0, 0, "", 0, False])
 
     def test_status_is_a_list_that_a_person_reads(self):
         answer, = self.json("status")
@@ -585,7 +586,7 @@ class Others(MgctlTest):
         answer, = self.json("whoami")
         self.assertEqual(list(answer), ["schema", "uid", "gid", "pid", "groups", "label", "pidfd",
                                         "privileged", "unit", "slice", "userunit", "placed",
-                                        "listener", "secrets", "bytes", "quota_count",
+                                        "listener", "token", "secrets", "bytes", "quota_count",
                                         "quota_bytes", "quota_sessions", "quota_inflight",
                                         "quota_handshakes"])
         self.assertEqual((answer["uid"], answer["gid"]), (os.geteuid(), os.getegid()))

@@ -230,11 +230,13 @@ class Status(UpgradeTest):
         words = self.status(state(broken_formers=3, broken_streams=4))
         self.assertRegex(words, r"(?m)^broken +3 versions in their grace\b.*\n +4 parts of stre")
         answer = json.loads(self.status(state(
-            broken=5, broken_formers=4, broken_consumed=3, broken_streams=2, broken_answers=1),
-            "--json"))
+            broken=5, broken_formers=4, broken_consumed=3, broken_streams=2, broken_answers=1,
+            broken_tokens=6, tokens=7), "--json"))
         self.assertEqual([answer[key] for key in (
-            "broken", "broken_formers", "broken_consumed", "broken_streams", "broken_answers")],
-            [5, 4, 3, 2, 1])
+            "broken", "broken_formers", "broken_consumed", "broken_streams", "broken_answers",
+            "broken_tokens", "tokens")], [5, 4, 3, 2, 1, 6, 7])
+        self.assertRegex(self.status(state(broken_tokens=1)),
+                         r"(?m)^broken +1 token, which is lost$")
 
     def test_json_tells_the_same(self):
         answer = json.loads(self.status(state(

@@ -13,16 +13,16 @@ import test_keeper
 from daemon import take_descriptor
 
 MGCTL = os.environ["MGCTL"]
-INTEGRITY, GONE, NOT_FOUND = 11, 12, 3
+INTEGRITY, GONE, NOT_FOUND, DENIED = 11, 12, 3, 4
 
 # Blocks as they lie in the ledger: a tag, then the kind; of a record some fields (vault_inside.h).
 UNIT = 16
-RECORD, SEGMENT, CHUNK, ANSWER = 0xe1c9, 0xe2ca, 0xe3cb, 0xe5cd
+RECORD, SEGMENT, CHUNK, ANSWER, TOKEN = 0xe1c9, 0xe2ca, 0xe3cb, 0xe5cd, 0xe8d0
 PLACE, NAME_SIZE, FLAGS, LIFETIME_SIZE, HEADER = 118, 126, 130, 131, 136
 FORMER, CONSUMED = 16, 2
 
 # Where each kind has a number of 48 bits that is small: in ciphertext that looks like one it is not.
-NUMBERS = {RECORD: 82, SEGMENT: 104, CHUNK: 24, ANSWER: 60}
+NUMBERS = {RECORD: 82, SEGMENT: 104, CHUNK: 24, ANSWER: 60, TOKEN: 50}
 
 
 class Ledger:
@@ -77,7 +77,7 @@ class SetAside(test_keeper.KeeperTest):
     def broken(self):
         answer = json.loads(self.mgctl("status", "--json").stdout)
         return [answer[key] for key in ("broken", "broken_formers", "broken_consumed",
-                                        "broken_streams", "broken_answers")]
+                                        "broken_streams", "broken_answers", "broken_tokens")]
 
     def test_each_kind_is_counted_and_told(self):
         client = self.client()
@@ -90,30 +90,34 @@ class SetAside(test_keeper.KeeperTest):
         self.ledger.flip(self.ledger.record(b"lost", 0) + HEADER)
         self.ledger.flip(self.ledger.record(b"rotated", FORMER) + FLAGS + 2)
         self.ledger.flip(self.ledger.record(b"once", CONSUMED))
-        for kind in SEGMENT, ANSWER:
+        token = client.issue_token(b"ci", (b"get", b"kept"))
+        for kind in SEGMENT, ANSWER, TOKEN:
             self.ledger.flip(self.ledger.blocks(kind)[0] + UNIT)
-        self.assertEqual(self.broken(), [0] * 5)
+        self.assertEqual(self.broken(), [0] * 6)
         self.next_worker()
         client = self.client()
-        self.assertEqual(self.broken(), [1] * 5)
+        self.assertEqual(self.broken(), [1] * 6)
         words = self.mgctl("status").stdout.decode()
         self.assertRegex(words, r"(?m)^broken +1 secret, which is lost\n"
                          r" +1 version in its grace, which is lost\n"
                          r" +1 consumed name, which is as if never stored\n"
                          r" +1 part of a stream, which is lost\n"
-                         r" +1 remembered answer: a repeat is made anew$")
+                         r" +1 remembered answer: a repeat is made anew\n"
+                         r" +1 token, which is lost$")
         log = self.daemon.log()
         for kind in ("secrets", "versions in their grace", "consumed names", "parts of streams",
-                     "remembered answers"):
+                     "remembered answers", "tokens"):
             self.assertEqual(log.count(f"1 of the {kind} were not what was written"), 1, log)
         self.assertEqual(client.get(b"kept"), b"1")
         self.assertEqual(client.get(b"rotated"), b"2")
         self.assertRefused(NOT_FOUND, client.get, b"lost")
         self.assertRefused(NOT_FOUND, client.get, b"once")
+        self.assertRefused(DENIED, client.show_token, token)
+        self.assertEqual(client.list_tokens(), [])
         self.assertEqual(self.mgctl("get", "--version", "1", "rotated").returncode, NOT_FOUND)
         # It was wiped: who comes next finds nothing that is broken.
         self.next_worker()
-        self.assertEqual(self.broken(), [0] * 5)
+        self.assertEqual(self.broken(), [0] * 6)
         self.assertEqual(self.client().get(b"kept"), b"1")
 
     def test_a_value_that_is_not_what_was_written_is_refused(self):
@@ -126,7 +130,7 @@ class SetAside(test_keeper.KeeperTest):
             self.assertEqual((done.returncode, done.stdout), (INTEGRITY, b""))
             self.assertEqual(self.mgctl("get", "b").stdout.strip(), b"2" * 100)
             self.next_worker()
-        self.assertEqual(self.broken(), [0] * 5)
+        self.assertEqual(self.broken(), [0] * 6)
 
     def test_a_stream_that_lacks_a_part_is_read_as_incomplete(self):
         value = os.urandom(3 * 16384 - 100)
@@ -139,7 +143,7 @@ class SetAside(test_keeper.KeeperTest):
             # Its number among the chunks is behind the numbers of stream and segment.
             self.ledger.flip(next(at for at in chunks if self.ledger.bytes[at + 30] == lost) + 36)
             self.next_worker()
-            self.assertEqual(self.broken(), [0, 0, 0, 1, 0])
+            self.assertEqual(self.broken(), [0, 0, 0, 1, 0, 0])
             done = self.mgctl("stream", "read", name.decode())
             self.assertEqual(done.returncode, INTEGRITY, done.stderr)
             # Without its beginning it is what another reader would have left of it.

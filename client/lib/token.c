@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client/lib/token.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "client/lib/error.h"
+#include "client/lib/exchange.h"
+#include "client/lib/memory/own.h"
+#include "client/lib/memory/secret.h"
+#include "client/lib/mgclient-token.h"
+#include "common/wire/name.h"
+#include "common/wire/text.h"
+
+/* What tells a token from other texts, for people and for those who look for leaked secrets. */
+#define PREFIX "mgt_"
+#define PREFIX_SIZE (sizeof(PREFIX) - 1)
+
+#define DIGITS \
+	(sodium_base64_ENCODED_LEN(MESSAGE_TOKEN_SIZE, sodium_base64_VARIANT_URLSAFE_NO_PADDING) - \
+		1)
+
+_Static_assert(PREFIX_SIZE + DIGITS == MG_TOKEN_SIZE, "as the header says");
+_Static_assert(MG_GRANTS_MAX == MESSAGE_GRANTS_MAX, "as many as a request can bring");
+
+/* -- from bytes to text and back, in guarded memory ---------------------------------------- */
+
+struct spelling {
+	struct mg_client *client;
+	uint8_t *text;
+	const uint8_t *given;
+	bool good;
+};
+
+static void spell(void *argument)
+{
+	struct spelling *spelling = argument;
+	struct handle_keys *keys = spelling->client->keys;
+
+	memcpy(spelling->text, PREFIX, PREFIX_SIZE);
+	sodium_bin2base64(keys->text, sizeof(keys->text), keys->value, MESSAGE_TOKEN_SIZE,
+		sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+	memcpy(spelling->text + PREFIX_SIZE, keys->text, DIGITS);
+	sodium_memzero(keys->text, sizeof(keys->text));
+}
+
+static void parse(void *argument)
+{
+	struct spelling *spelling = argument;
+	struct handle_keys *keys = spelling->client->keys;
+	size_t size = 0;
+
+	/* The text is whatever the host has: it is copied before it is looked at. */
+	memcpy(keys->text, spelling->given + PREFIX_SIZE, DIGITS);
+	spelling->good =
+		sodium_base642bin(keys->token, sizeof(keys->token), keys->text, DIGITS, NULL, &size,
+			NULL, sodium_base64_VARIANT_URLSAFE_NO_PADDING) == 0 &&
+		size == sizeof(keys->token);
+	sodium_memzero(keys->text, sizeof(keys->text));
+}
+
+/* -- issuing ------------------------------------------------------------------------------- */
+
+struct issuing {
+	struct call call; /* first: what attempts are given */
+	struct request request;
+	struct grant grants[MESSAGE_GRANTS_MAX];
+	struct mg_secret *secret;
+};
+
+static int attempt_issue(struct mg_client *client, struct call *call)
+{
+	struct issuing *issuing = (struct issuing *)(void *)call;
+	struct spelling spelling = { .client = client, .text = issuing->secret->data };
+	struct reply reply;
+	int r = call_ask(client, call, &issuing->request, &reply);
+
+	if (r < 0)
+		return r;
+	if (reply.code == 0 && reply.body != BODY_ISSUED)
+		return -EPROTO;
+	/* Without a version it is no conflict of one. */
+	r = call_judge(&reply);
+	if (r == MG_OK)
+		handle_run(client, spell, &spelling);
+	return r;
+}
+
+static int take_grants(struct issuing *issuing, const struct mg_token_options *options)
+{
+	if (!options || options->grant_count == 0)
+		return error_say(MG_INVALID, "a token grants something");
+	if (options->grant_count > MG_GRANTS_MAX)
+		return error_say(MG_INVALID, "a token has at most %d grants", MG_GRANTS_MAX);
+	for (size_t i = 0; i < options->grant_count; i++) {
+		const struct mg_grant *from = &options->grants[i];
+
+		if (!from->operations || !from->glob)
+			return error_say(MG_INVALID, "a grant has operations and a glob");
+		issuing->grants[i] =
+			(struct grant){ span_text(from->operations), span_text(from->glob) };
+	}
+	issuing->request.grants = (struct grants){ issuing->grants, options->grant_count };
+	return MG_OK;
+}
+
+static int take_options(
+	struct issuing *issuing, const char *name, const struct mg_token_options *options)
+{
+	int r = call_check_name(name);
+
+	if (r == MG_OK)
+		r = take_grants(issuing, options);
+	if (r != MG_OK)
+		return r;
+	if (options->ttl_ms > MESSAGE_SPAN_MAX)
+		return error_say(MG_INVALID, "a time to live is at most a hundred years");
+	issuing->request.name = span_text(name);
+	issuing->request.lifetime.ttl_ms = options->ttl_ms;
+	issuing->request.uses = options->uses;
+	issuing->request.of_uid = options->bind_uid;
+	issuing->request.uid = options->bind_uid ? options->uid : 0;
+	issuing->request.unit = span_text(options->unit ? options->unit : "");
+	return MG_OK;
+}
+
+int mg_issue_token(struct mg_client *client, const char *name,
+	const struct mg_token_options *options, struct mg_secret **tokenp)
+{
+	struct issuing issuing = { .call = { .attempt = attempt_issue },
+		.request = { .verb = VERB_ISSUE_TOKEN } };
+	int r = take_options(&issuing, name, options);
+
+	*tokenp = NULL;
+	if (r == MG_OK && !client)
+		r = error_say(MG_INVALID, "no handle");
+	/* There is a place for it before there is one. */
+	if (r == MG_OK)
+		r = secret_new_closed(&issuing.secret, MG_TOKEN_SIZE, client->need, own_self());
+	if (r != MG_OK)
+		return r;
+	r = call_run(client, &issuing.call);
+	if (r == MG_OK)
+		r = secret_close(issuing.secret);
+	if (r == MG_OK)
+		*tokenp = issuing.secret;
+	else
+		mg_secret_free(issuing.secret);
+	return r;
+}
+
+/* -- listing ------------------------------------------------------------------------------- */
+
+struct tokens_listing {
+	struct call call; /* first: what attempts are given */
+	struct request request;
+	char after[NAME_FILED_MAX]; /* where it stands: also where a repeat goes on */
+	bool more;
+	mg_each_token each;
+	void *context;
+};
+
+/* A token as C strings. */
+struct shown_token {
+	char name[NAME_FILED_MAX + 1];
+	char unit[MESSAGE_UNIT_MAX + 1];
+	struct mg_grant grants[MESSAGE_GRANTS_MAX];
+	char operations[MESSAGE_GRANTS_MAX][MESSAGE_OPERATIONS_MAX + 1];
+	char globs[MESSAGE_GRANTS_MAX][NAME_FILED_MAX + 1];
+};
+
+/* Spans from the wire hold no NUL: they are checked when they are read. */
+static const char *copy_text(char *out, size_t room, struct span text)
+{
+	snprintf(out, room, "%.*s", (int)text.size, (const char *)text.data);
+	return out;
+}
+
+static int hand_over(const struct token_info *token, mg_each_token each, void *context)
+{
+	struct shown_token shown;
+	struct mg_token out = {
+		.name = copy_text(shown.name, sizeof(shown.name), token->name),
+		.issuer = token->issuer,
+		.created_ms = token->created_ms,
+		.grants = shown.grants,
+		.grant_count = token->grants.count,
+		.ttl_ms = token->ttl_ms,
+		.uses = token->uses,
+		.left = token->left,
+		.bind_uid = token->of_uid,
+		.uid = token->uid,
+		.unit = copy_text(shown.unit, sizeof(shown.unit), token->unit),
+	};
+	int r;
+
+	for (size_t i = 0; i < token->grants.count; i++) {
+		const struct grant *grant = &token->grants.grant[i];
+
+		shown.grants[i] = (struct mg_grant){
+			copy_text(shown.operations[i], sizeof(shown.operations[i]),
+				grant->operations),
+			copy_text(shown.globs[i], sizeof(shown.globs[i]), grant->glob),
+		};
+	}
+	r = each(context, &out);
+	if (r == 0)
+		return MG_OK;
+	return error_say(r > 0 ? r : MG_INTERNAL, "the caller gave up");
+}
+
+static void stand_at(struct tokens_listing *listing, struct span name)
+{
+	size_t size = name.size < sizeof(listing->after) ? name.size : sizeof(listing->after);
+
+	if (size > 0)
+		memcpy(listing->after, name.data, size);
+	listing->request.after = span_of(listing->after, size);
+}
+
+/* One answer to a page. Returns -EINPROGRESS when there is more to come. */
+static int take_entry(struct tokens_listing *listing, const struct reply *reply)
+{
+	uint64_t since_ms = connection_now_ms();
+	int r;
+
+	if (reply->code != 0)
+		return call_judge(reply);
+	if (reply->body == BODY_LISTING) {
+		listing->more = reply->more;
+		if (reply->more)
+			stand_at(listing, reply->next);
+		return MG_OK;
+	}
+	if (reply->body != BODY_TOKEN)
+		return -EPROTO;
+	stand_at(listing, reply->token.name);
+	r = hand_over(&reply->token, listing->each, listing->context);
+	call_excuse(&listing->call, since_ms);
+	return r == MG_OK ? -EINPROGRESS : r;
+}
+
+static int attempt_list(struct mg_client *client, struct call *call)
+{
+	struct tokens_listing *listing = (struct tokens_listing *)(void *)call;
+	struct reply reply;
+	int r;
+
+	do {
+		r = call_ask(client, call, &listing->request, &reply);
+		if (r == 0)
+			r = take_entry(listing, &reply);
+		while (r == -EINPROGRESS) {
+			r = exchange_receive(client, &reply, call->deadline_ms);
+			if (r == 0)
+				r = take_entry(listing, &reply);
+		}
+	} while (r == MG_OK && listing->more);
+	return r;
+}
+
+int mg_list_tokens(struct mg_client *client, mg_each_token each, void *context)
+{
+	struct tokens_listing listing = { .call = { .attempt = attempt_list, .repeatable = true },
+		.request = { .verb = VERB_LIST_TOKENS },
+		.each = each,
+		.context = context };
+
+	return call_run(client, &listing.call);
+}
+
+/* -- revoking ------------------------------------------------------------------------------ */
+
+struct asking {
+	struct call call; /* first: what attempts are given */
+	struct request request;
+	struct spelling spelling; /* of a token that is shown */
+};
+
+static int attempt_asking(struct mg_client *client, struct call *call)
+{
+	struct asking *asking = (struct asking *)(void *)call;
+	struct reply reply;
+	int r = call_ask(client, call, &asking->request, &reply);
+
+	return r < 0 ? r : call_judge(&reply);
+}
+
+int mg_revoke_token(struct mg_client *client, const char *name)
+{
+	struct asking asking = { .call = { .attempt = attempt_asking } };
+	int r = call_check_name(name);
+
+	if (r != MG_OK)
+		return r;
+	asking.request = (struct request){ .verb = VERB_REVOKE_TOKEN, .name = span_text(name) };
+	return call_run(client, &asking.call);
+}
+
+/* -- showing ------------------------------------------------------------------------------- */
+
+int token_show_again(struct mg_client *client, const struct call *call)
+{
+	struct request request = { .verb = VERB_SHOW_TOKEN, .token = client->keys->token };
+	struct reply reply;
+	int r = call_ask(client, call, &request, &reply);
+
+	if (r == 0)
+		r = call_judge(&reply);
+	if (r != MG_OK)
+		connection_close(&client->connection);
+	return r;
+}
+
+/* What was shown before is not shown again, whatever comes of this one. */
+static int attempt_show(struct mg_client *client, struct call *call)
+{
+	struct asking *asking = (struct asking *)(void *)call;
+	int r;
+
+	client->shows_token = false;
+	if (asking->spelling.given) {
+		handle_run(client, parse, &asking->spelling);
+		if (!asking->spelling.good)
+			return error_say(MG_INVALID, "this is no token: those begin with " PREFIX);
+		asking->request.token = client->keys->token;
+	}
+	r = attempt_asking(client, call);
+	client->shows_token = r == MG_OK && asking->spelling.given;
+	return r;
+}
+
+int mg_show_token(struct mg_client *client, const void *text, size_t size)
+{
+	struct asking asking = {
+		.call = { .attempt = attempt_show, .repeatable = true, .bare = true },
+		.request = { .verb = VERB_SHOW_TOKEN },
+		.spelling = { .client = client, .given = text }
+	};
+
+	if (text && size > 0 && ((const char *)text)[size - 1] == '\n')
+		size--;
+	if (text && (size != MG_TOKEN_SIZE || memcmp(text, PREFIX, PREFIX_SIZE) != 0))
+		return error_say(MG_INVALID, "this is no token: those begin with " PREFIX);
+	return call_run(client, &asking.call);
+}
