@@ -100,6 +100,7 @@ struct arguments {
 	struct given uses;
 	struct given bind_uid;
 	const char *bind_unit;
+	bool lookup; /* of a wrap: what it is, and no use of it */
 
 	const char *reason; /* NULL: none is said */
 

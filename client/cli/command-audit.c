@@ -309,6 +309,7 @@ static void show_decision(const json_t *object)
 	if (line)
 		printf(":%" JSON_INTEGER_FORMAT, json_integer_value(line));
 	print_text("  token ", text_of(object, "token"));
+	print_text("  ALARM: ", text_of(object, "alarm"));
 	print_text("  reason: ", text_of(object, "reason"));
 }
 

@@ -9,9 +9,9 @@
 #include "client/cli/command.h"
 #include "client/cli/connect.h"
 #include "client/cli/name.h"
-#include "client/cli/output.h"
 #include "client/cli/owning.h"
 #include "client/cli/say.h"
+#include "client/cli/token.h"
 
 /* -- issue --------------------------------------------------------------------------------- */
 
@@ -46,32 +46,6 @@ static int take_allows(struct wishes *wishes, const struct arguments *arguments)
 	return 0;
 }
 
-/* The text of the token goes where a value would: nothing else holds it. */
-static int print_token(
-	const struct arguments *arguments, const char *name, const struct mg_secret *token)
-{
-	struct output output = { 0 };
-	int r = output_open(&output, arguments);
-
-	if (r != 0)
-		return r;
-	if (output_is_json(&output)) {
-		json_t *answer = answer_new();
-		char *head;
-
-		answer_text(answer, "name", name);
-		head = answer_string(answer);
-		r = head ? output_json(&output, head) : say_error(MG_LIMIT, "out of memory");
-		free(head);
-	}
-	if (r == 0)
-		r = output_write(&output, mg_secret_data(token), mg_secret_size(token));
-	if (r == 0)
-		return output_keep(&output);
-	output_drop(&output);
-	return r;
-}
-
 static int issue(struct mg_client *client, const struct arguments *arguments, const char *name,
 	const struct wishes *wishes)
 {
@@ -87,7 +61,7 @@ static int issue(struct mg_client *client, const struct arguments *arguments, co
 
 	if (r != MG_OK)
 		return say_failed(r, name);
-	r = print_token(arguments, name, token);
+	r = token_print(arguments, name, token);
 	/* Nobody has it: it is worth nothing, and stands in nobody's way. */
 	if (r != 0)
 		(void)mg_revoke_token(client, name);

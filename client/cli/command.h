@@ -21,6 +21,8 @@ int command_touch(const struct arguments *arguments);
 int command_freeze(const struct arguments *arguments);
 int command_melt(const struct arguments *arguments);
 int command_token(const struct arguments *arguments);
+int command_wrap(const struct arguments *arguments);
+int command_unwrap(const struct arguments *arguments);
 int command_stream(const struct arguments *arguments);
 int command_watch(const struct arguments *arguments);
 int command_status(const struct arguments *arguments);

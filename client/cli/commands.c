@@ -164,6 +164,30 @@ static const struct option token_options[] = {
 	{ 0 },
 };
 
+static const struct option wrap_options[] = {
+	{ "ttl", 0, "D", arguments_lifetime, FIELD(ttl), "it ends so long after now (1h)" },
+	{ "uses", 0, "N", arguments_uses, FIELD(uses), "how often it can be unwrapped (once)" },
+	{ "out", 0, "FILE", arguments_text, FIELD(out),
+		"into a file of mode 0600, all of it or nothing" },
+	{ "fd", 0, "N", arguments_fd, FIELD(fd), "to this file descriptor" },
+	{ "newline", 0, "auto|yes|no", arguments_newline, FIELD(newline),
+		"add a newline; auto: when it goes to a terminal" },
+	{ 0 },
+};
+
+static const struct option unwrap_options[] = {
+	{ "lookup", 0, NULL, arguments_flag, FIELD(lookup),
+		"only tell what is wrapped, and what is left" },
+	{ "encode", 0, "base64|hex", arguments_encoding, FIELD(encoding), "print it encoded" },
+	{ "newline", 0, "auto|yes|no", arguments_newline, FIELD(newline),
+		"add a newline; auto: when it goes to a terminal" },
+	{ "out", 0, "FILE", arguments_text, FIELD(out),
+		"into a file of mode 0600, all of it or nothing" },
+	{ "fd", 0, "N", arguments_fd, FIELD(fd), "to this file descriptor" },
+	{ "force", 0, NULL, arguments_flag, FIELD(force), "control bytes to a terminal, too" },
+	{ 0 },
+};
+
 static const struct option backup_options[] = {
 	{ "recipient", 0, "KEY", arguments_recipient, FIELD(recipient),
 		"seal it to this public key, not to a passphrase" },
@@ -330,6 +354,23 @@ const struct command commands[] = {
 		"a token is never an argument, where everybody can read it: --token-fd N, or "
 		"$MEMGUARD_TOKEN_FD",
 		command_token },
+	{ "wrap", "NAME", OPERAND_NAME, 1, 1, wrap_options, "send a secret to somebody, once",
+		"Prints a text with which one fetches the secret as it is now, once, whoever one\n"
+		"is, as long as you may get it. When somebody else was there before, unwrap fails\n"
+		"with status 12, and the daemon says so in its logs.\n"
+		"\n"
+		"  mgctl wrap --ttl 10m --out key.wrap '~/key'\n"
+		"  mgctl unwrap <key.wrap | program --password-stdin\n",
+		NULL, command_wrap },
+	{ "unwrap", "", OPERAND_NONE, 0, 0, unwrap_options, "fetch what was wrapped",
+		"The text that wrap has printed comes on stdin. Status 12: it was unwrapped as\n"
+		"often as it might be, by somebody who had it before you; or the secret was\n"
+		"changed, removed or renamed since.\n"
+		"\n"
+		"  mgctl unwrap --lookup <key.wrap\n"
+		"  mgctl unwrap --out key.pem <key.wrap\n",
+		"a wrap is never an argument, where everybody can read it: mgctl unwrap <FILE",
+		command_unwrap },
 	{ "backup", "[FILE]", OPERAND_FILE, 0, 1, backup_options, "write secrets to a sealed file",
 		"All secrets that you may get, but those that end with a process, a connection or\n"
 		"a number of fetches, as they rest: FILE can be read with the passphrase alone,\n"

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "client/cli/say.h"
+#include "client/cli/token.h"
 
 /* Between two tries: soon at first, since a daemon is up within milliseconds. */
 #define PAUSE_LEAST_MS 5
@@ -54,18 +55,6 @@ static int find_token_fd(const struct arguments *arguments, int *fdp)
 	return fault ? say_error(MG_INVALID, "MEMGUARD_TOKEN_FD '%s' %s", text, fault) : 0;
 }
 
-/* Its first line, or all there is. */
-static int read_token(struct mg_secret **tokenp, int fd)
-{
-	int r = mg_secret_from_fd_until(tokenp, fd, '\n', MG_TOKEN_SIZE, MG_MEMORY_PREFER_LOCK);
-
-	if (r == MG_LIMIT)
-		return say_error(MG_INVALID, "--token-fd %d: there is more than a token", fd);
-	if (r != MG_OK && r != MG_NO)
-		return say_error(MG_INVALID, "--token-fd %d: %s", fd, mg_last_error());
-	return *tokenp ? 0 : say_error(MG_INVALID, "--token-fd %d: there is no token", fd);
-}
-
 static int show_token(struct mg_client *client, const struct arguments *arguments)
 {
 	MG_AUTO_SECRET struct mg_secret *token = NULL;
@@ -74,7 +63,7 @@ static int show_token(struct mg_client *client, const struct arguments *argument
 
 	if (r != 0 || fd < 0)
 		return r;
-	r = read_token(&token, fd);
+	r = token_read(&token, fd, "the token");
 	if (r != 0)
 		return r;
 	r = mg_show_token(client, mg_secret_data(token), mg_secret_size(token));

@@ -7,6 +7,8 @@
 #include "client/lib/exchange.h"
 #include "client/lib/memory/enclave.h"
 #include "client/lib/memory/secret.h"
+#include "client/lib/mgclient-token.h"
+#include "client/lib/token.h"
 #include "common/memory/locked_stack.h"
 
 /* A value on its way in. */
@@ -27,6 +29,7 @@ struct fetch {
 	/* Begins, once version and size are known. Returns a status. */
 	int (*begin)(struct mg_client *client, struct fetch *fetch);
 
+	const void *wrap;           /* its text: what is fetched was wrapped */
 	struct mg_secret *secret;   /* mg_get */
 	struct mg_enclave *enclave; /* mg_get_enclave: chunks stay as they are */
 	mg_sink sink;               /* mg_get_each */
@@ -192,6 +195,29 @@ static int run(struct mg_client *client, struct fetch *fetch, const char *name,
 	return call_run(client, &fetch->call);
 }
 
+static int attempt_unwrap(struct mg_client *client, struct call *call)
+{
+	struct fetch *fetch = (struct fetch *)(void *)call;
+	int r = token_take_wrap(client, fetch->wrap);
+
+	fetch->request.token = client->keys->wrap;
+	return r == MG_OK ? attempt(client, call) : r;
+}
+
+/* Once, whatever comes of it: a second time would be one too many. */
+static int run_wrap(struct mg_client *client, struct fetch *fetch, const void *text, size_t size)
+{
+	int r = token_check_wrap(text, size);
+
+	if (r != MG_OK)
+		return r;
+	fetch->name = "what is wrapped";
+	fetch->wrap = text;
+	fetch->request = (struct request){ .verb = VERB_UNWRAP };
+	fetch->call.attempt = attempt_unwrap;
+	return call_run(client, &fetch->call);
+}
+
 /* -- whole --------------------------------------------------------------------------------- */
 
 /* Where memory can be locked at all, a value that cannot is told so and not put into other memory.
@@ -228,22 +254,34 @@ static int taken_whole(struct mg_client *client, struct fetch *fetch, uint8_t *p
 	return MG_OK;
 }
 
+/* What came of it. */
+static int end_whole(struct fetch *fetch, int r, struct mg_secret **secretp)
+{
+	if (r == MG_OK)
+		r = secret_close(fetch->secret);
+	if (r != MG_OK) {
+		mg_secret_free(fetch->secret);
+		return r;
+	}
+	*secretp = fetch->secret;
+	return MG_OK;
+}
+
 int mg_get(struct mg_client *client, const char *name, const struct mg_get_options *options,
 	struct mg_secret **secretp)
 {
 	struct fetch fetch = { .begin = begin_whole, .place = place_whole, .taken = taken_whole };
-	int r;
 
 	*secretp = NULL;
-	r = run(client, &fetch, name, options);
-	if (r == MG_OK)
-		r = secret_close(fetch.secret);
-	if (r != MG_OK) {
-		mg_secret_free(fetch.secret);
-		return r;
-	}
-	*secretp = fetch.secret;
-	return MG_OK;
+	return end_whole(&fetch, run(client, &fetch, name, options), secretp);
+}
+
+int mg_unwrap(struct mg_client *client, const void *text, size_t size, struct mg_secret **secretp)
+{
+	struct fetch fetch = { .begin = begin_whole, .place = place_whole, .taken = taken_whole };
+
+	*secretp = NULL;
+	return end_whole(&fetch, run_wrap(client, &fetch, text, size), secretp);
 }
 
 /* -- as an enclave ------------------------------------------------------------------------- */
@@ -332,4 +370,16 @@ int mg_get_each(struct mg_client *client, const char *name, const struct mg_get_
 		.context = context };
 
 	return run(client, &fetch, name, options);
+}
+
+int mg_unwrap_each(
+	struct mg_client *client, const void *text, size_t size, mg_sink sink, void *context)
+{
+	struct fetch fetch = { .begin = begin_each,
+		.place = place_each,
+		.taken = taken_each,
+		.sink = sink,
+		.context = context };
+
+	return run_wrap(client, &fetch, text, size);
 }

@@ -141,6 +141,7 @@ static void rest(void *argument)
 	struct mg_client *client = argument;
 
 	sodium_memzero(client->keys->value, sizeof(client->keys->value));
+	sodium_memzero(client->keys->wrap, sizeof(client->keys->wrap));
 	client->keys->ahead = 0;
 	workroom_rest(&client->room);
 }

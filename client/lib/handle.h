@@ -18,7 +18,8 @@ struct handle_keys {
 	uint8_t value[ENCLAVE_KEY_SIZE];   /* the data key of the value under way */
 	uint8_t ahead;                     /* the byte behind the piece that was sealed last */
 	uint8_t token[MESSAGE_TOKEN_SIZE]; /* that the handle shows */
-	char text[64];                     /* of a token, while it is taken apart */
+	uint8_t wrap[MESSAGE_TOKEN_SIZE];  /* of the call under way */
+	char text[64];                     /* of either, while it is taken apart */
 };
 
 /*

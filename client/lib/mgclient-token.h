@@ -78,6 +78,47 @@ int mg_revoke_token(struct mg_client *client, const char *name);
  */
 int mg_show_token(struct mg_client *client, const void *text, size_t size);
 
+/* -- wraps: a secret on its way to somebody, once ------------------------------------------- */
+
+/* All zero: once, without an end. */
+struct mg_wrap_options {
+	uint64_t ttl_ms; /* milliseconds, suspend included; 0: no end */
+	uint32_t uses;   /* how often it can be unwrapped; 0: once */
+};
+
+/*
+ * Wraps a secret that the caller may fetch: whoever has the text in *wrapp, MG_TOKEN_SIZE bytes
+ * that begin with "mgw_", fetches that version of it, whatever it may do otherwise; as long as the
+ * caller may, and no rule denies it. *wrapp is the caller's: mg_secret_free. `options` may be NULL.
+ * Not repeated when the connection breaks.
+ */
+int mg_wrap(struct mg_client *client, const char *name, const struct mg_wrap_options *options,
+	struct mg_secret **wrapp);
+
+/*
+ * Fetches what is wrapped, as mg_get and mg_get_each do; a final newline of `text` is passed over.
+ * MG_GONE when it was unwrapped as often as it might be: somebody else has it then, and the daemon
+ * tells whoever keeps its logs; and when the secret was changed, removed or renamed since.
+ * MG_DENIED for what is no wrap, or has ended. Never repeated.
+ */
+int mg_unwrap(struct mg_client *client, const void *text, size_t size, struct mg_secret **secretp);
+int mg_unwrap_each(
+	struct mg_client *client, const void *text, size_t size, mg_sink sink, void *context);
+
+/* Owned by the caller; no pointers. */
+struct mg_wrapped {
+	char name[272];     /* the secret's, as the caller says it */
+	uint32_t issuer;    /* uid */
+	int64_t created_ms; /* milliseconds since 1970 UTC: when it was wrapped */
+	uint64_t ttl_ms;    /* what is left of it; 0: no end */
+	uint32_t uses;
+	uint32_t left; /* of them */
+};
+
+/* Tells what a wrap is, without a use of it. Errors as mg_unwrap. */
+int mg_look_up_wrap(
+	struct mg_client *client, const void *text, size_t size, struct mg_wrapped *wrapped);
+
 #ifdef __cplusplus
 }
 #endif

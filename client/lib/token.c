@@ -16,12 +16,14 @@
 
 /* What tells a token from other texts, for people and for those who look for leaked secrets. */
 #define PREFIX "mgt_"
+#define PREFIX_WRAP "mgw_"
 #define PREFIX_SIZE (sizeof(PREFIX) - 1)
 
 #define DIGITS \
 	(sodium_base64_ENCODED_LEN(MESSAGE_TOKEN_SIZE, sodium_base64_VARIANT_URLSAFE_NO_PADDING) - \
 		1)
 
+_Static_assert(sizeof(PREFIX) == sizeof(PREFIX_WRAP), "both are as long");
 _Static_assert(PREFIX_SIZE + DIGITS == MG_TOKEN_SIZE, "as the header says");
 _Static_assert(MG_GRANTS_MAX == MESSAGE_GRANTS_MAX, "as many as a request can bring");
 
@@ -29,8 +31,10 @@ _Static_assert(MG_GRANTS_MAX == MESSAGE_GRANTS_MAX, "as many as a request can br
 
 struct spelling {
 	struct mg_client *client;
+	const char *prefix;
 	uint8_t *text;
 	const uint8_t *given;
+	uint8_t *bytes; /* of what was given */
 	bool good;
 };
 
@@ -39,7 +43,7 @@ static void spell(void *argument)
 	struct spelling *spelling = argument;
 	struct handle_keys *keys = spelling->client->keys;
 
-	memcpy(spelling->text, PREFIX, PREFIX_SIZE);
+	memcpy(spelling->text, spelling->prefix, PREFIX_SIZE);
 	sodium_bin2base64(keys->text, sizeof(keys->text), keys->value, MESSAGE_TOKEN_SIZE,
 		sodium_base64_VARIANT_URLSAFE_NO_PADDING);
 	memcpy(spelling->text + PREFIX_SIZE, keys->text, DIGITS);
@@ -55,9 +59,9 @@ static void parse(void *argument)
 	/* The text is whatever the host has: it is copied before it is looked at. */
 	memcpy(keys->text, spelling->given + PREFIX_SIZE, DIGITS);
 	spelling->good =
-		sodium_base642bin(keys->token, sizeof(keys->token), keys->text, DIGITS, NULL, &size,
-			NULL, sodium_base64_VARIANT_URLSAFE_NO_PADDING) == 0 &&
-		size == sizeof(keys->token);
+		sodium_base642bin(spelling->bytes, MESSAGE_TOKEN_SIZE, keys->text, DIGITS, NULL,
+			&size, NULL, sodium_base64_VARIANT_URLSAFE_NO_PADDING) == 0 &&
+		size == MESSAGE_TOKEN_SIZE;
 	sodium_memzero(keys->text, sizeof(keys->text));
 }
 
@@ -68,12 +72,15 @@ struct issuing {
 	struct request request;
 	struct grant grants[MESSAGE_GRANTS_MAX];
 	struct mg_secret *secret;
+	const char *prefix;
 };
 
 static int attempt_issue(struct mg_client *client, struct call *call)
 {
 	struct issuing *issuing = (struct issuing *)(void *)call;
-	struct spelling spelling = { .client = client, .text = issuing->secret->data };
+	struct spelling spelling = {
+		.client = client, .prefix = issuing->prefix, .text = issuing->secret->data
+	};
 	struct reply reply;
 	int r = call_ask(client, call, &issuing->request, &reply);
 
@@ -81,7 +88,6 @@ static int attempt_issue(struct mg_client *client, struct call *call)
 		return r;
 	if (reply.code == 0 && reply.body != BODY_ISSUED)
 		return -EPROTO;
-	/* Without a version it is no conflict of one. */
 	r = call_judge(&reply);
 	if (r == MG_OK)
 		handle_run(client, spell, &spelling);
@@ -126,29 +132,54 @@ static int take_options(
 	return MG_OK;
 }
 
+/* There is a place for it before there is one. */
+static int issue(struct mg_client *client, struct issuing *issuing, struct mg_secret **tokenp)
+{
+	int r;
+
+	if (!client)
+		return error_say(MG_INVALID, "no handle");
+	r = secret_new_closed(&issuing->secret, MG_TOKEN_SIZE, client->need, own_self());
+	if (r != MG_OK)
+		return r;
+	issuing->call.attempt = attempt_issue;
+	r = call_run(client, &issuing->call);
+	if (r == MG_OK)
+		r = secret_close(issuing->secret);
+	if (r == MG_OK)
+		*tokenp = issuing->secret;
+	else
+		mg_secret_free(issuing->secret);
+	return r;
+}
+
 int mg_issue_token(struct mg_client *client, const char *name,
 	const struct mg_token_options *options, struct mg_secret **tokenp)
 {
-	struct issuing issuing = { .call = { .attempt = attempt_issue },
-		.request = { .verb = VERB_ISSUE_TOKEN } };
+	struct issuing issuing = { .request = { .verb = VERB_ISSUE_TOKEN }, .prefix = PREFIX };
 	int r = take_options(&issuing, name, options);
 
 	*tokenp = NULL;
-	if (r == MG_OK && !client)
-		r = error_say(MG_INVALID, "no handle");
-	/* There is a place for it before there is one. */
-	if (r == MG_OK)
-		r = secret_new_closed(&issuing.secret, MG_TOKEN_SIZE, client->need, own_self());
+	return r == MG_OK ? issue(client, &issuing, tokenp) : r;
+}
+
+int mg_wrap(struct mg_client *client, const char *name, const struct mg_wrap_options *options,
+	struct mg_secret **wrapp)
+{
+	struct issuing issuing = { .request = { .verb = VERB_WRAP }, .prefix = PREFIX_WRAP };
+	int r = call_check_name(name);
+
+	*wrapp = NULL;
 	if (r != MG_OK)
 		return r;
-	r = call_run(client, &issuing.call);
-	if (r == MG_OK)
-		r = secret_close(issuing.secret);
-	if (r == MG_OK)
-		*tokenp = issuing.secret;
-	else
-		mg_secret_free(issuing.secret);
-	return r;
+	if (options && options->ttl_ms > MESSAGE_SPAN_MAX)
+		return error_say(MG_INVALID, "a time to live is at most a hundred years");
+	issuing.request.name = span_text(name);
+	if (options) {
+		issuing.request.lifetime.ttl_ms = options->ttl_ms;
+		issuing.request.uses = options->uses;
+	}
+	return issue(client, &issuing, wrapp);
 }
 
 /* -- listing ------------------------------------------------------------------------------- */
@@ -314,6 +345,14 @@ int token_show_again(struct mg_client *client, const struct call *call)
 	return r;
 }
 
+/* A final newline is no part of it. */
+static bool has_form(const void *text, size_t size, const char *prefix)
+{
+	if (size == MG_TOKEN_SIZE + 1 && ((const char *)text)[MG_TOKEN_SIZE] == '\n')
+		size--;
+	return size == MG_TOKEN_SIZE && memcmp(text, prefix, PREFIX_SIZE) == 0;
+}
+
 /* What was shown before is not shown again, whatever comes of this one. */
 static int attempt_show(struct mg_client *client, struct call *call)
 {
@@ -322,6 +361,7 @@ static int attempt_show(struct mg_client *client, struct call *call)
 
 	client->shows_token = false;
 	if (asking->spelling.given) {
+		asking->spelling.bytes = client->keys->token;
 		handle_run(client, parse, &asking->spelling);
 		if (!asking->spelling.good)
 			return error_say(MG_INVALID, "this is no token: those begin with " PREFIX);
@@ -340,9 +380,71 @@ int mg_show_token(struct mg_client *client, const void *text, size_t size)
 		.spelling = { .client = client, .given = text }
 	};
 
-	if (text && size > 0 && ((const char *)text)[size - 1] == '\n')
-		size--;
-	if (text && (size != MG_TOKEN_SIZE || memcmp(text, PREFIX, PREFIX_SIZE) != 0))
+	if (text && !has_form(text, size, PREFIX))
 		return error_say(MG_INVALID, "this is no token: those begin with " PREFIX);
 	return call_run(client, &asking.call);
+}
+
+/* -- wraps --------------------------------------------------------------------------------- */
+
+static int say_no_wrap(void)
+{
+	return error_say(MG_INVALID, "nothing is wrapped by this: wraps begin with " PREFIX_WRAP);
+}
+
+int token_check_wrap(const void *text, size_t size)
+{
+	return text && has_form(text, size, PREFIX_WRAP) ? MG_OK : say_no_wrap();
+}
+
+int token_take_wrap(struct mg_client *client, const void *text)
+{
+	struct spelling spelling = { .client = client, .given = text, .bytes = client->keys->wrap };
+
+	handle_run(client, parse, &spelling);
+	return spelling.good ? MG_OK : say_no_wrap();
+}
+
+struct looking_up {
+	struct call call; /* first: what attempts are given */
+	const void *text;
+	struct mg_wrapped *wrapped;
+};
+
+static int attempt_look_up(struct mg_client *client, struct call *call)
+{
+	struct looking_up *looking = (struct looking_up *)(void *)call;
+	struct request request = {
+		.verb = VERB_UNWRAP, .token = client->keys->wrap, .lookup = true
+	};
+	struct reply reply;
+	int r = token_take_wrap(client, looking->text);
+
+	if (r == MG_OK)
+		r = call_ask(client, call, &request, &reply);
+	if (r != MG_OK)
+		return r;
+	if (reply.code == 0 && reply.body != BODY_WRAPPED)
+		return -EPROTO;
+	r = call_judge(&reply);
+	if (r != MG_OK)
+		return r;
+	*looking->wrapped = (struct mg_wrapped){ .issuer = reply.token.issuer,
+		.created_ms = reply.token.created_ms,
+		.ttl_ms = reply.token.ttl_ms,
+		.uses = reply.token.uses,
+		.left = reply.token.left };
+	copy_text(looking->wrapped->name, sizeof(looking->wrapped->name), reply.token.name);
+	return MG_OK;
+}
+
+int mg_look_up_wrap(
+	struct mg_client *client, const void *text, size_t size, struct mg_wrapped *wrapped)
+{
+	struct looking_up looking = { .call = { .attempt = attempt_look_up, .repeatable = true },
+		.text = text,
+		.wrapped = wrapped };
+	int r = token_check_wrap(text, size);
+
+	return r == MG_OK ? call_run(client, &looking.call) : r;
 }

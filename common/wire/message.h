@@ -135,6 +135,8 @@ enum verb {
 	VERB_LIST_TOKENS,
 	VERB_REVOKE_TOKEN,
 	VERB_SHOW_TOKEN,
+	VERB_WRAP,
+	VERB_UNWRAP,
 	VERBS
 };
 
@@ -188,11 +190,12 @@ struct request {
 	size_t as_count;
 	uint64_t since;       /* watch: an event's number; 0: now */
 	struct grants grants; /* issue_token */
-	uint32_t uses;        /* issue_token: 0: as many as wanted */
+	uint32_t uses;        /* issue_token: 0: as many as wanted; wrap: 0: one */
 	bool of_uid;          /* issue_token: only `uid` may show it */
 	uint32_t uid;
 	struct span unit;     /* issue_token: only from there; empty: from anywhere */
-	const uint8_t *token; /* show_token: 32 bytes on the workbench; NULL: none */
+	const uint8_t *token; /* show_token, unwrap: 32 bytes on the workbench; NULL: none */
+	bool lookup;          /* unwrap */
 };
 
 /* One secret's outside. */
@@ -322,6 +325,7 @@ enum body {
 	BODY_MARK,
 	BODY_ISSUED,
 	BODY_TOKEN,
+	BODY_WRAPPED,
 };
 
 struct reply {
@@ -351,7 +355,7 @@ struct reply {
 	struct state state;
 	struct caller caller;
 	struct verdict verdict;
-	struct token_info token;
+	struct token_info token; /* token; of it, wrapped has names, times and uses */
 };
 
 /* A secret as it lies in a bundle, beside its chunks. */

@@ -161,6 +161,17 @@ static int read_token(struct token_info *token, const PB(Token) * raw, struct wo
 									      : 0;
 }
 
+static int read_wrapped(struct token_info *token, const PB(Wrapped) * raw)
+{
+	*token = (struct token_info){ .name = span_from(raw->name),
+		.issuer = raw->issuer,
+		.created_ms = raw->created_ms,
+		.ttl_ms = raw->ttl_ms,
+		.uses = raw->uses,
+		.left = raw->left };
+	return name_fault(token->name) ? -EPROTO : 0;
+}
+
 static int read_value(struct reply *reply, const PB(Value) * raw)
 {
 	if (raw->data_key.len != ENCLAVE_KEY_SIZE || raw->size == 0 ||
@@ -245,6 +256,9 @@ static int read_body(struct reply *reply, const PB(Reply) * raw, struct workbenc
 	case BODY_CASE(TOKEN):
 		reply->body = BODY_TOKEN;
 		return read_token(&reply->token, raw->token, bench);
+	case BODY_CASE(WRAPPED):
+		reply->body = BODY_WRAPPED;
+		return read_wrapped(&reply->token, raw->wrapped);
 	default:
 		return 0;
 	}

@@ -386,6 +386,29 @@ static int read_show_token(
 	return 0;
 }
 
+static int read_wrap(struct request *request, const PB(Request) * raw, struct workbench *bench)
+{
+	(void)bench;
+	read_name(request, raw->wrap->name);
+	request->lifetime.ttl_ms = raw->wrap->ttl_ms;
+	check_span(request, raw->wrap->ttl_ms);
+	request->uses = raw->wrap->uses;
+	return 0;
+}
+
+static int read_unwrap(struct request *request, const PB(Request) * raw, struct workbench *bench)
+{
+	ProtobufCBinaryData token = raw->unwrap->token;
+
+	(void)bench;
+	if (token.len == MESSAGE_TOKEN_SIZE)
+		request->token = token.data;
+	else
+		fail(request, STATUS_INVALID, "a token has 32 bytes");
+	request->lookup = raw->unwrap->lookup;
+	return 0;
+}
+
 static int read_commit(struct request *request, const PB(Request) * raw, struct workbench *bench)
 {
 	(void)bench;
@@ -430,6 +453,8 @@ static const struct {
 	[VERB_LIST_TOKENS] = { VERB_CASE(LIST_TOKENS), read_list_tokens, false, false },
 	[VERB_REVOKE_TOKEN] = { VERB_CASE(REVOKE_TOKEN), read_revoke_token, false, false },
 	[VERB_SHOW_TOKEN] = { VERB_CASE(SHOW_TOKEN), read_show_token, false, false },
+	[VERB_WRAP] = { VERB_CASE(WRAP), read_wrap, false, false },
+	[VERB_UNWRAP] = { VERB_CASE(UNWRAP), read_unwrap, false, false },
 };
 
 bool verb_goes_on(enum verb verb)

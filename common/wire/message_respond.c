@@ -29,6 +29,7 @@ struct raw_reply {
 		PB(Mark) mark;
 		PB(Issued) issued;
 		PB(Token) token;
+		PB(Wrapped) wrapped;
 		struct raw_record record;
 	};
 };
@@ -204,6 +205,20 @@ static void write_mark(struct raw_reply *raw, const struct reply *reply)
 	raw->reply.mark = &raw->mark;
 }
 
+static void write_wrapped(struct raw_reply *raw, const struct reply *reply)
+{
+	const struct token_info *token = &reply->token;
+
+	memguard__v1__wrapped__init(&raw->wrapped);
+	raw->wrapped.name = data_from(token->name);
+	raw->wrapped.issuer = token->issuer;
+	raw->wrapped.created_ms = token->created_ms;
+	raw->wrapped.ttl_ms = token->ttl_ms;
+	raw->wrapped.uses = token->uses;
+	raw->wrapped.left = token->left;
+	raw->reply.wrapped = &raw->wrapped;
+}
+
 static const struct {
 	Memguard__V1__Reply__BodyCase body_case;
 	void (*write)(struct raw_reply *, const struct reply *);
@@ -224,6 +239,7 @@ static const struct {
 	[BODY_MARK] = { MEMGUARD__V1__REPLY__BODY_MARK, write_mark },
 	[BODY_ISSUED] = { MEMGUARD__V1__REPLY__BODY_ISSUED, write_issued },
 	[BODY_TOKEN] = { MEMGUARD__V1__REPLY__BODY_TOKEN, write_token },
+	[BODY_WRAPPED] = { MEMGUARD__V1__REPLY__BODY_WRAPPED, write_wrapped },
 };
 
 int message_append_reply(uint8_t *out, size_t *used, size_t room, const struct reply *reply)

@@ -50,6 +50,8 @@ struct raw_request {
 		PB(ListTokens) list_tokens;
 		PB(RevokeToken) revoke_token;
 		PB(ShowToken) show_token;
+		PB(Wrap) wrap;
+		PB(Unwrap) unwrap;
 		struct {
 			PB(Explain) explain;
 			ProtobufCBinaryData as[MESSAGE_AS_MAX];
@@ -352,6 +354,24 @@ static void write_watch(struct raw_request *raw, const struct request *request)
 	raw->request.watch = &raw->watch;
 }
 
+static void write_wrap(struct raw_request *raw, const struct request *request)
+{
+	memguard__v1__wrap__init(&raw->wrap);
+	raw->wrap.name = data_from(request->name);
+	raw->wrap.ttl_ms = request->lifetime.ttl_ms;
+	raw->wrap.uses = request->uses;
+	raw->request.wrap = &raw->wrap;
+}
+
+static void write_unwrap(struct raw_request *raw, const struct request *request)
+{
+	memguard__v1__unwrap__init(&raw->unwrap);
+	if (request->token)
+		raw->unwrap.token = data_from(span_of(request->token, MESSAGE_TOKEN_SIZE));
+	raw->unwrap.lookup = request->lookup;
+	raw->request.unwrap = &raw->unwrap;
+}
+
 static const struct {
 	Memguard__V1__Request__VerbCase verb_case;
 	void (*write)(struct raw_request *, const struct request *);
@@ -386,7 +406,15 @@ static const struct {
 	[VERB_LIST_TOKENS] = { MEMGUARD__V1__REQUEST__VERB_LIST_TOKENS, write_list_tokens },
 	[VERB_REVOKE_TOKEN] = { MEMGUARD__V1__REQUEST__VERB_REVOKE_TOKEN, write_revoke_token },
 	[VERB_SHOW_TOKEN] = { MEMGUARD__V1__REQUEST__VERB_SHOW_TOKEN, write_show_token },
+	[VERB_WRAP] = { MEMGUARD__V1__REQUEST__VERB_WRAP, write_wrap },
+	[VERB_UNWRAP] = { MEMGUARD__V1__REQUEST__VERB_UNWRAP, write_unwrap },
 };
+
+/* Their time to live is no field of another verb. */
+static bool is_of_tokens(enum verb verb)
+{
+	return verb == VERB_ISSUE_TOKEN || verb == VERB_WRAP;
+}
 
 int message_append_request(uint8_t *out, size_t *used, size_t room, const struct request *request)
 {
@@ -402,7 +430,7 @@ int message_append_request(uint8_t *out, size_t *used, size_t room, const struct
 		raw.request.chunks = &raw.chunks;
 	}
 	/* Whoever does not know these fields would drop them and store something else. */
-	if (request->verb != VERB_ISSUE_TOKEN &&
+	if (!is_of_tokens(request->verb) &&
 		(lifetime_is_limited(&request->lifetime) || request->freeze))
 		raw.request.level = MESSAGE_LEVEL_LIFETIME;
 	if (request->rotation.asked)

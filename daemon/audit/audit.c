@@ -487,6 +487,8 @@ static void add_why(struct audit_draft *draft, const struct audit_entry *entry)
 		audit_draft_number(draft, "line", entry->line);
 	}
 	add_text(draft, "token", entry->token);
+	if (entry->alarm)
+		audit_draft_text(draft, "alarm", span_text(entry->alarm));
 	add_text(draft, "reason", entry->reason);
 }
 

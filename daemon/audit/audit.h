@@ -53,6 +53,7 @@ struct audit_entry {
 	const char *file; /* of the line that decides, */
 	unsigned line;    /* and its number; 0: none */
 	struct span reason;
+	const char *alarm; /* somebody is to look at it: why, in a word; NULL: nobody is */
 };
 
 /*

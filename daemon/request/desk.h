@@ -101,6 +101,8 @@ int serve_issue_token(struct desk *desk);
 int serve_list_tokens(struct desk *desk);
 int serve_revoke_token(struct desk *desk);
 int serve_show_token(struct desk *desk);
+int serve_wrap(struct desk *desk);
+int serve_unwrap(struct desk *desk);
 
 /* request_self.c: the daemon itself, and the caller. */
 int serve_ping(struct desk *desk);

@@ -54,6 +54,8 @@ static const struct {
 	[VERB_LIST_TOKENS] = { RIGHT_NONE, serve_list_tokens },   /* of such names */
 	[VERB_REVOKE_TOKEN] = { RIGHT_NONE, serve_revoke_token }, /* the same */
 	[VERB_SHOW_TOKEN] = { RIGHT_NONE, serve_show_token },
+	[VERB_WRAP] = { RIGHT_GET, serve_wrap },
+	[VERB_UNWRAP] = { RIGHT_NONE, serve_unwrap }, /* who has wrapped it: RIGHT_GET */
 };
 
 static const char *words_for(int status)

@@ -30,6 +30,7 @@ static const struct {
 	[VERB_LIST_TOKENS] = { "token-ls", false },
 	[VERB_ISSUE_TOKEN] = { "token-issue", true },
 	[VERB_REVOKE_TOKEN] = { "token-revoke", true },
+	[VERB_WRAP] = { "wrap", true },
 };
 
 /* As `policy explain` has them. */

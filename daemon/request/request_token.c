@@ -13,12 +13,9 @@
 /* -- issuing ------------------------------------------------------------------------------- */
 
 /* The token lies on the bench from the draw to the answer, and then nowhere. */
-int serve_issue_token(struct desk *desk)
+static int issue(struct desk *desk, const struct token_wish *wish)
 {
 	struct daemon *daemon = desk->daemon;
-	const struct token_wish wish = {
-		.name = desk->name, .issuer = desk->peer, .request = desk->request
-	};
 	uint8_t *bytes = workbench_take(&daemon->bench, VAULT_TOKEN_SIZE);
 	struct reply reply = { .body = BODY_ISSUED, .key = bytes };
 	int r;
@@ -28,8 +25,17 @@ int serve_issue_token(struct desk *desk)
 	randombytes_buf(bytes, VAULT_TOKEN_SIZE);
 	/* Who it is issued by is told by where that is, too. */
 	peer_locate(desk->peer);
-	r = tokens_issue(daemon->tokens, &wish, bytes, &desk->words);
+	r = tokens_issue(daemon->tokens, wish, bytes, &desk->words);
 	return r == 0 ? desk_answer(desk, &reply) : r;
+}
+
+int serve_issue_token(struct desk *desk)
+{
+	const struct token_wish wish = {
+		.name = desk->name, .issuer = desk->peer, .request = desk->request
+	};
+
+	return issue(desk, &wish);
 }
 
 /* -- listing ------------------------------------------------------------------------------- */
@@ -45,7 +51,7 @@ static int by_name(const void *a, const void *b)
 /* Whether the caller may revoke it. */
 static bool is_visible(const struct desk *desk, const struct token *token)
 {
-	return token_is_live(token) &&
+	return token_is_live(token) && token->secret == 0 &&
 		(policy_privileged(&desk->daemon->policy, desk->peer) ||
 			name_is_of(span_text(token->policy.name), (uint32_t)desk->peer->uid));
 }
@@ -171,18 +177,49 @@ int serve_revoke_token(struct desk *desk)
 
 /* -- showing ------------------------------------------------------------------------------- */
 
+static int look_at(struct desk *desk, enum showing_deed deed)
+{
+	const struct request *request = desk->request;
+	struct shown shown = { .id = request->id, .deed = deed, .reason = request->reason };
+	int r = vault_token_hash(desk->daemon->vault, request->token, shown.hash);
+
+	return r < 0 ? r : showing_begin(desk->transfers, desk->daemon, &shown, desk->answers);
+}
+
 int serve_show_token(struct desk *desk)
 {
-	uint8_t hash[VAULT_TOKEN_HASH_SIZE];
-	int r;
-
 	/* An invented peer's session has no place for one. */
 	if (!desk->request->token || !desk->peer->shown) {
 		session_shows(desk->transfers, desk->daemon, NULL);
 		return desk_answer_code(desk, 0, NULL);
 	}
-	r = vault_token_hash(desk->daemon->vault, desk->request->token, hash);
-	return r < 0 ? r
-		     : showing_begin(desk->transfers, desk->daemon, desk->request->id, hash,
-			       desk->answers);
+	return look_at(desk, SHOWING_TOKEN);
+}
+
+/* -- wraps --------------------------------------------------------------------------------- */
+
+/* The secret as it is now; whoever unwraps it fetches that, and no other. */
+int serve_wrap(struct desk *desk)
+{
+	struct token_wish wish = {
+		.name = desk->name, .issuer = desk->peer, .request = desk->request
+	};
+	struct tag tags[MESSAGE_TAGS_MAX];
+	struct record *record;
+	struct info info;
+	int r = vault_find(desk->daemon->vault, desk->name, &record);
+
+	if (r == 0 && record_is_stream(record))
+		r = STATUS_INVALID;
+	if (r != 0)
+		return r;
+	record_info(record, &info, tags);
+	wish.secret = record_secret(record);
+	wish.version = info.version;
+	return issue(desk, &wish);
+}
+
+int serve_unwrap(struct desk *desk)
+{
+	return look_at(desk, desk->request->lookup ? SHOWING_LOOK_UP : SHOWING_WRAP);
 }

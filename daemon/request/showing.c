@@ -11,9 +11,9 @@
 
 struct showing {
 	struct showing *next;
-	uint64_t id;
 	uint64_t look_ms; /* CLOCK_BOOTTIME: not before */
-	uint8_t hash[VAULT_TOKEN_HASH_SIZE];
+	struct shown shown;
+	char reason[];
 };
 
 void session_shows(struct transfers *transfers, struct daemon *daemon, struct token *token)
@@ -44,7 +44,7 @@ static bool is_for(const struct token *token, const struct transfers *transfers)
 static int judge(const struct transfers *transfers, const struct daemon *daemon,
 	const uint8_t hash[static VAULT_TOKEN_HASH_SIZE], struct token **tokenp)
 {
-	int r = tokens_look(daemon->tokens, hash, tokenp);
+	int r = tokens_look(daemon->tokens, hash, false, tokenp);
 
 	return r == 0 && !is_for(*tokenp, transfers) ? STATUS_DENIED : r;
 }
@@ -78,11 +78,11 @@ static const char *words_for(int status)
 	}
 }
 
-static int look(struct transfers *transfers, struct daemon *daemon, uint64_t id,
-	const uint8_t hash[static VAULT_TOKEN_HASH_SIZE], struct answers *answers)
+static int look_at_token(struct transfers *transfers, struct daemon *daemon,
+	const struct shown *shown, struct answers *answers)
 {
 	struct token *token = NULL;
-	int r = judge(transfers, daemon, hash, &token);
+	int r = judge(transfers, daemon, shown->hash, &token);
 
 	penalty_leave(daemon->penalties, (uint32_t)transfers->peer->uid, daemon_now_ms(),
 		r == STATUS_DENIED);
@@ -90,25 +90,34 @@ static int look(struct transfers *transfers, struct daemon *daemon, uint64_t id,
 		r = STATUS_INTERNAL;
 	if (r == 0)
 		session_shows(transfers, daemon, token);
-	return answers_code(answers, id, r, words_for(r));
+	return answers_code(answers, shown->id, r, words_for(r));
+}
+
+static int look(struct transfers *transfers, struct daemon *daemon, const struct shown *shown,
+	struct answers *answers)
+{
+	return shown->deed == SHOWING_TOKEN ? look_at_token(transfers, daemon, shown, answers)
+					    : showing_unwrap(transfers, daemon, shown, answers);
 }
 
 /* -- waiting ------------------------------------------------------------------------------- */
 
-static int park(struct transfers *transfers, uint64_t id,
-	const uint8_t hash[static VAULT_TOKEN_HASH_SIZE], uint64_t look_ms)
+static int park(struct transfers *transfers, const struct shown *shown, uint64_t look_ms)
 {
 	struct showing **at = &transfers->showings;
+	size_t size = shown->reason.size;
 	struct showing *showing;
 
 	if (transfers_full(transfers))
 		return STATUS_LIMIT;
-	showing = calloc(1, sizeof(*showing));
+	showing = calloc(1, sizeof(*showing) + size);
 	if (!showing)
 		return STATUS_LIMIT;
-	showing->id = id;
+	showing->shown = *shown;
 	showing->look_ms = look_ms;
-	memcpy(showing->hash, hash, sizeof(showing->hash));
+	if (size > 0)
+		memcpy(showing->reason, shown->reason.data, size);
+	showing->shown.reason = span_of(showing->reason, size);
 	while (*at)
 		at = &(*at)->next;
 	*at = showing;
@@ -116,8 +125,8 @@ static int park(struct transfers *transfers, uint64_t id,
 	return 0;
 }
 
-int showing_begin(struct transfers *transfers, struct daemon *daemon, uint64_t id,
-	const uint8_t hash[static VAULT_TOKEN_HASH_SIZE], struct answers *answers)
+int showing_begin(struct transfers *transfers, struct daemon *daemon, const struct shown *shown,
+	struct answers *answers)
 {
 	uint64_t look_ms;
 	int r = penalty_enter(
@@ -125,20 +134,20 @@ int showing_begin(struct transfers *transfers, struct daemon *daemon, uint64_t i
 
 	if (r < 0)
 		return STATUS_LIMIT;
-	return r > 0 ? park(transfers, id, hash, look_ms)
-		     : look(transfers, daemon, id, hash, answers);
+	return r > 0 ? park(transfers, shown, look_ms) : look(transfers, daemon, shown, answers);
 }
 
 struct showing *showing_find(const struct transfers *transfers, uint64_t id)
 {
 	struct showing *showing = transfers->showings;
 
-	while (showing && showing->id != id)
+	while (showing && showing->shown.id != id)
 		showing = showing->next;
 	return showing;
 }
 
-void showing_end(struct transfers *transfers, struct showing *showing)
+/* It is the session's no more; the caller frees it. */
+static void take_out(struct transfers *transfers, struct showing *showing)
 {
 	struct showing **at = &transfers->showings;
 
@@ -146,6 +155,11 @@ void showing_end(struct transfers *transfers, struct showing *showing)
 		at = &(*at)->next;
 	*at = showing->next;
 	transfers_end(transfers);
+}
+
+void showing_end(struct transfers *transfers, struct showing *showing)
+{
+	take_out(transfers, showing);
 	free(showing);
 }
 
@@ -157,8 +171,6 @@ int showings_look(struct transfers *transfers, struct daemon *daemon, struct ans
 	int r = 0;
 
 	for (struct showing *showing = transfers->showings; showing && r == 0; showing = next) {
-		struct showing mine = *showing;
-
 		next = showing->next;
 		if (now_ms < showing->look_ms)
 			continue;
@@ -166,8 +178,9 @@ int showings_look(struct transfers *transfers, struct daemon *daemon, struct ans
 		showing->look_ms = now_ms + LOOK_AGAIN_MS;
 		if (penalty_enter(daemon->penalties, uid, now_ms, &showing->look_ms) != 0)
 			continue;
-		showing_end(transfers, showing);
-		r = look(transfers, daemon, mine.id, mine.hash, answers);
+		take_out(transfers, showing);
+		r = look(transfers, daemon, &showing->shown, answers);
+		free(showing);
 	}
 	return r;
 }

@@ -163,7 +163,7 @@ uint64_t tokens_count(const struct tokens *tokens)
 	uint64_t count = 0;
 
 	for (const struct token *token = tokens->first; token; token = token->next)
-		count += token_is_live(token);
+		count += token_is_live(token) && token->secret == 0;
 	return count;
 }
 
@@ -227,9 +227,10 @@ static int change(struct tokens *tokens, struct token *token, struct vault_token
 
 /* -- asking for one ------------------------------------------------------------------------ */
 
+/* A wrap has the name of its secret, and none of its own. */
 static bool is_of_name(const struct token *token, struct span name)
 {
-	return span_equal(span_text(token->policy.name), name);
+	return token->secret == 0 && span_equal(span_text(token->policy.name), name);
 }
 
 struct token *tokens_find(const struct tokens *tokens, struct span name)
@@ -244,13 +245,13 @@ struct token *tokens_find(const struct tokens *tokens, struct span name)
 }
 
 int tokens_look(const struct tokens *tokens, const uint8_t hash[static VAULT_TOKEN_HASH_SIZE],
-	struct token **tokenp)
+	bool wrap, struct token **tokenp)
 {
 	struct token *token = tokens->chains[bytes_get32(hash) % CHAINS];
 
 	while (token && sodium_memcmp(token->kept.hash, hash, VAULT_TOKEN_HASH_SIZE) != 0)
 		token = token->same;
-	if (!token || has_ended(token, now_ms(CLOCK_BOOTTIME)))
+	if (!token || has_ended(token, now_ms(CLOCK_BOOTTIME)) || wrap != (token->secret != 0))
 		return STATUS_DENIED;
 	*tokenp = token;
 	return token_is_live(token) ? 0 : STATUS_GONE;
@@ -293,13 +294,22 @@ static int make_room(struct tokens *tokens, uid_t issuer)
 	return 0;
 }
 
+/* What is wrapped is fetched once, if nothing else is said. */
+uint32_t tokens_uses(const struct token_wish *wish)
+{
+	uint32_t uses = wish->request->uses;
+
+	return wish->secret != 0 && uses == 0 ? 1 : uses;
+}
+
 static int keep(struct tokens *tokens, const struct token_wish *wish, struct span text,
 	const uint8_t bytes[static VAULT_TOKEN_SIZE])
 {
 	const struct request *request = wish->request;
-	struct vault_token kept = { .left = request->uses,
-		.flags = request->uses > 0 ? VAULT_TOKEN_COUNTED : 0,
-		.text = text };
+	uint32_t uses = tokens_uses(wish);
+	struct vault_token kept = {
+		.left = uses, .flags = uses > 0 ? VAULT_TOKEN_COUNTED : 0, .text = text
+	};
 	struct token *token;
 	int r = tokens_text_read(&token, text);
 
@@ -329,7 +339,7 @@ int tokens_issue(struct tokens *tokens, const struct token_wish *wish,
 		*wordsp = "whoever is in more than 256 groups issues no tokens";
 		return STATUS_LIMIT;
 	}
-	if (tokens_find(tokens, wish->name)) {
+	if (wish->secret == 0 && tokens_find(tokens, wish->name)) {
 		*wordsp = "there is a token of that name";
 		return STATUS_CONFLICT;
 	}

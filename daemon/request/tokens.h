@@ -32,7 +32,9 @@ struct token {
 	unsigned shown;             /* by so many sessions */
 	int64_t created_ms;         /* since 1970 */
 	uint32_t uses;              /* that it was issued with; 0: as many as one likes */
-	struct grants grants;       /* as they were asked for, but filed */
+	uint64_t secret;            /* of a wrap: record_secret of what it fetches; 0: it is none */
+	uint64_t version;
+	struct grants grants; /* as they were asked for, but filed */
 	struct grant *grant;
 	uint32_t *groups;
 	struct policy_grant *compiled;
@@ -44,6 +46,8 @@ struct token_wish {
 	struct span name;          /* filed */
 	const struct peer *issuer; /* located: peer_locate */
 	const struct request *request;
+	uint64_t secret; /* a wrap of this secret, whose name is `name`; 0: a token */
+	uint64_t version;
 };
 
 /* Takes over what the vault has adopted. Returns 0 or -ENOMEM. */
@@ -64,11 +68,11 @@ struct token *tokens_find(const struct tokens *tokens, struct span name);
 int tokens_revoke(struct tokens *tokens, struct token *token);
 
 /*
- * The one that has this hash (vault_token_hash), whoever asks: 0; STATUS_DENIED when there is none,
- * STATUS_GONE when it was revoked or used up.
+ * The token, or the wrap, that has this hash (vault_token_hash), whoever asks: 0; STATUS_DENIED
+ * when there is none, STATUS_GONE when it was revoked or used up.
  */
 int tokens_look(const struct tokens *tokens, const uint8_t hash[static VAULT_TOKEN_HASH_SIZE],
-	struct token **tokenp);
+	bool wrap, struct token **tokenp);
 
 /* A session shows it, or does not any more. */
 void token_show(struct token *token);

@@ -14,6 +14,7 @@
 #define TEXT_PINNED 1
 #define TEXT_LOST 2
 #define TEXT_OF_UID 4
+#define TEXT_WRAP 8 /* two numbers follow */
 
 /* -- writing ------------------------------------------------------------------------------- */
 
@@ -135,12 +136,16 @@ static const char *put_all(struct writing *writing, const struct token_wish *wis
 	put_8(writing, TEXT_VERSION);
 	put_8(writing,
 		(uint8_t)((issuer.pinned ? TEXT_PINNED : 0) | (issuer.lost ? TEXT_LOST : 0) |
-			(request->of_uid ? TEXT_OF_UID : 0)));
+			(request->of_uid ? TEXT_OF_UID : 0) | (wish->secret != 0 ? TEXT_WRAP : 0)));
 	put_32(writing, (uint32_t)issuer.uid);
 	put_32(writing, (uint32_t)issuer.gid);
 	put_32(writing, request->uid);
 	put_64(writing, (uint64_t)now_ms);
-	put_32(writing, request->uses);
+	put_32(writing, tokens_uses(wish));
+	if (wish->secret != 0) {
+		put_64(writing, wish->secret);
+		put_64(writing, wish->version);
+	}
 	put_text(writing, wish->name);
 	put_text(writing, request->unit);
 	put_issuer(writing, &issuer);
@@ -325,6 +330,10 @@ static int get_all(struct reading *reading, struct token *token)
 	policy->uid = (uid_t)get_32(reading);
 	token->created_ms = (int64_t)get_64(reading);
 	token->uses = get_32(reading);
+	if (flags & TEXT_WRAP) {
+		token->secret = get_64(reading);
+		token->version = get_64(reading);
+	}
 	policy->name = get_string(reading);
 	policy->unit = get_string(reading);
 	r = get_issuer(reading, token);

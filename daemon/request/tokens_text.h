@@ -15,6 +15,9 @@
 ssize_t tokens_text_write(
 	const struct token_wish *wish, int64_t now_ms, uint8_t **textp, const char **wordsp);
 
+/* How many uses it is issued with; 0: as many as one likes. */
+uint32_t tokens_uses(const struct token_wish *wish);
+
 /* Makes a token of one, which token_free frees. Returns 0, -EBADMSG, or -ENOMEM. */
 int tokens_text_read(struct token **tokenp, struct span text);
 void token_free(struct token *token);

@@ -138,6 +138,9 @@ void record_info(const struct record *record, struct info *info, struct tag tags
 /* The filed name; lives as long as the record does. */
 struct span record_filed_name(const struct record *record);
 
+/* A number that no other secret has, whatever its name; its versions have it in common. */
+uint64_t record_secret(const struct record *record);
+
 /* The uid that first stored the secret. */
 uint32_t record_owner(const struct record *record);
 

@@ -517,6 +517,11 @@ struct span record_filed_name(const struct record *record)
 	return record_name(record_header(record->vault, record->offset));
 }
 
+uint64_t record_secret(const struct record *record)
+{
+	return get_number(record_header(record->vault, record->offset)->secret);
+}
+
 uint32_t record_owner(const struct record *record)
 {
 	return bytes_get32(record_header(record->vault, record->offset)->owner);

@@ -40,8 +40,12 @@ static void check_request(const struct request *request)
 		MUST(request->grants.count > 0 && request->grants.count <= MESSAGE_GRANTS_MAX &&
 			!name_fault(request->name));
 		break;
+	case VERB_UNWRAP:
+		MUST(request->token);
+		break;
 	case VERB_GET:
 	case VERB_REVOKE_TOKEN:
+	case VERB_WRAP:
 	case VERB_STAT:
 	case VERB_STREAM_READ:
 		MUST(!name_fault(request->name));

@@ -335,6 +335,17 @@ class Client(Wire):
         """Empty: none any more."""
         self.ask(self.request(show_token=pb.ShowToken(token=token)))
 
+    def wrap(self, name, **fields):
+        return self.ask(self.request(wrap=pb.Wrap(name=name, **fields))).issued.token
+
+    def look_up_wrap(self, token):
+        return self.ask(self.request(unwrap=pb.Unwrap(token=token, lookup=True))).wrapped
+
+    def unwrap(self, token):
+        request = self.request(unwrap=pb.Unwrap(token=token))
+        self.send(request)
+        return self.take_value(request)
+
     def generate(self, name, size, charset=pb.ALNUM, number=None, rotation=None, **conditions):
         return self.ask(self.change(number=number, **level(rotation), generate=pb.Generate(
             name=name, size=size, charset=charset, rotation=rotated(rotation),

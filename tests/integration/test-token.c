@@ -248,6 +248,60 @@ START_TEST(what_cannot_be_issued_is_refused)
 }
 END_TEST
 
+static int add_up(void *context, const struct mg_info *info, const void *bytes, size_t size)
+{
+	const uint8_t *piece = bytes;
+
+	ck_assert_uint_eq(info->version, 1);
+	ck_assert_uint_eq(info->size, 50000);
+	for (size_t i = 0; i < size; i++)
+		*(unsigned long *)context += piece[i];
+	return 0;
+}
+
+START_TEST(a_wrap_is_unwrapped_whole_or_in_pieces)
+{
+	static uint8_t value[50000];
+	const struct mg_wrap_options options = { .ttl_ms = 60000, .uses = 2 };
+	struct mg_secret *token = issue("~/a", 0);
+	struct mg_secret *wrap, *secret;
+	struct mg_wrapped wrapped;
+	unsigned long sum = 0;
+
+	memset(value, 3, sizeof(value));
+	must(mg_set(client, "~/x", value, sizeof(value), NULL, NULL));
+	must(mg_wrap(client, "~/x", &options, &wrap));
+	ck_assert_uint_eq(mg_secret_size(wrap), MG_TOKEN_SIZE);
+	ck_assert_int_eq(memcmp(mg_secret_data(wrap), "mgw_", 4), 0);
+	/* It is no token, and does not take the place of one. */
+	must(show(token));
+	ck_assert_int_eq(show(wrap), MG_INVALID);
+	must(mg_look_up_wrap(bearer, mg_secret_data(wrap), MG_TOKEN_SIZE, &wrapped));
+	ck_assert_str_eq(wrapped.name, "~/x");
+	ck_assert_uint_eq(wrapped.uses, 2);
+	ck_assert_uint_eq(wrapped.left, 2);
+	ck_assert_uint_le(wrapped.ttl_ms, 60000);
+	must(mg_unwrap(bearer, mg_secret_data(wrap), MG_TOKEN_SIZE, &secret));
+	ck_assert(mg_secret_equal(secret, value, sizeof(value)));
+	mg_secret_free(secret);
+	next_worker();
+	ck_assert_str_eq(shown(), "~/a");
+	must(mg_unwrap_each(bearer, mg_secret_data(wrap), MG_TOKEN_SIZE, add_up, &sum));
+	ck_assert_uint_eq(sum, 3 * sizeof(value));
+	ck_assert_int_eq(mg_unwrap(bearer, mg_secret_data(wrap), MG_TOKEN_SIZE, &secret), MG_GONE);
+	ck_assert_ptr_null(secret);
+	ck_assert_int_eq(
+		mg_look_up_wrap(bearer, mg_secret_data(wrap), MG_TOKEN_SIZE, &wrapped), MG_GONE);
+	ck_assert_int_eq(mg_unwrap(bearer, "mgw_", 4, &secret), MG_INVALID);
+	ck_assert_int_eq(mg_unwrap(bearer, NULL, 0, &secret), MG_INVALID);
+	ck_assert_int_eq(
+		mg_unwrap(bearer, mg_secret_data(token), MG_TOKEN_SIZE, &secret), MG_INVALID);
+	ck_assert_int_eq(mg_wrap(client, "~/none", NULL, &secret), MG_NOT_FOUND);
+	mg_secret_free(wrap);
+	mg_secret_free(token);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *claims = tcase_create("claims");
@@ -260,5 +314,6 @@ int main(void)
 	tcase_add_test(claims, a_list_tells_all_but_the_token);
 	tcase_add_test(claims, a_long_list_is_whole);
 	tcase_add_test(claims, what_cannot_be_issued_is_refused);
+	tcase_add_test(claims, a_wrap_is_unwrapped_whole_or_in_pieces);
 	return claims_run(claims, "tokens through the library");
 }

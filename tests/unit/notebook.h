@@ -89,7 +89,7 @@ static inline int notebook_append(
 	notebook_text(note->section, sizeof(note->section), reply->verdict.section);
 	notebook_text(note->rule, sizeof(note->rule), reply->verdict.rule);
 	note->token = reply->token;
-	if (reply->body == BODY_TOKEN)
+	if (reply->body == BODY_TOKEN || reply->body == BODY_WRAPPED)
 		notebook_text(note->name, sizeof(note->name), reply->token.name);
 	for (size_t i = 0; i < count; i++) {
 		memcpy(note->bytes + note->bytes_size, pieces[i].data, pieces[i].size);

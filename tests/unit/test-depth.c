@@ -367,6 +367,31 @@ static void run_token(void)
 	ck_assert_uint_eq(tokens_count(door.daemon.tokens), 0);
 }
 
+/* What the daemon draws is known here: the bytes behind the number of the request. */
+static void run_wrap(void)
+{
+	struct request request = asking(VERB_WRAP, 1);
+	uint8_t bytes[MESSAGE_NUMBER_SIZE + VAULT_TOKEN_SIZE];
+	uint64_t state = door_random_state;
+
+	/* The wrong one before it is still held against us. */
+	usleep((PENALTY_FIRST_MS + 20) * 1000);
+	request.numbered = false;
+	request.uses = 2;
+	door_random_bytes(bytes, sizeof(bytes));
+	door_random_state = state;
+	serve_one(request, span_of(NULL, 0));
+	request = (struct request){ .verb = VERB_UNWRAP, .token = bytes + MESSAGE_NUMBER_SIZE };
+	serve_one(request, span_of(NULL, 0));
+	ck_assert_uint_eq(tokens_first(door.daemon.tokens)->kept.left, 1);
+	request.lookup = true;
+	serve_one(request, span_of(NULL, 0));
+	request.lookup = false;
+	serve_one(request, span_of(NULL, 0));
+	serve_one(request, span_of(NULL, 0));
+	ck_assert_uint_eq(tokens_first(door.daemon.tokens)->kept.left, 0);
+}
+
 static void run_house(void)
 {
 	store(0, (struct lifetime){ .ttl_ms = 1 });
@@ -397,6 +422,7 @@ static const struct path {
 	{ "move", run_move },
 	{ "remove", run_remove },
 	{ "tokens", run_token },
+	{ "wrap, unwrap", run_wrap },
 	{ "purge", run_purge },
 	{ "expire, remask", run_house },
 };

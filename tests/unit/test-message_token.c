@@ -87,6 +87,28 @@ START_TEST(requests_come_back_as_they_were_written)
 		trip(&(struct request){ .id = 1, .verb = VERB_SHOW_TOKEN, .token = bytes }, &back),
 		1);
 	ck_assert_mem_eq(back.token, bytes, sizeof(bytes));
+	ck_assert_int_eq(trip(&(struct request){ .id = 1,
+				      .verb = VERB_WRAP,
+				      .name = span_text("~/ci"),
+				      .lifetime.ttl_ms = 5,
+				      .uses = 6 },
+				 &back),
+		1);
+	ck_assert(span_equal(back.name, issue.name));
+	ck_assert_uint_eq(back.lifetime.ttl_ms, 5);
+	ck_assert_uint_eq(back.uses, 6);
+	ck_assert_ptr_null(back.fault);
+	ck_assert_int_eq(
+		trip(
+			&(struct request){
+				.id = 1, .verb = VERB_UNWRAP, .token = bytes, .lookup = true },
+			&back),
+		1);
+	ck_assert_mem_eq(back.token, bytes, sizeof(bytes));
+	ck_assert(back.lookup);
+	ck_assert_ptr_null(back.fault);
+	ck_assert_int_eq(trip(&(struct request){ .id = 1, .verb = VERB_UNWRAP }, &back), 1);
+	ck_assert_int_eq(back.fault_status, STATUS_INVALID);
 	ck_assert_int_eq(trip(&(struct request){ .id = 1, .verb = VERB_SHOW_TOKEN }, &back), 1);
 	ck_assert_ptr_null(back.token);
 	ck_assert_ptr_null(back.fault);
@@ -155,12 +177,20 @@ START_TEST(answers_come_back_as_they_were_written)
 				.left = 3,
 				.of_uid = true,
 				.uid = 33,
-				.unit = span_text("a.service") } } };
+				.unit = span_text("a.service") } },
+		{ .id = 3,
+			.body = BODY_WRAPPED,
+			.token = { .name = span_text("~/x"),
+				.issuer = 1001,
+				.created_ms = 8,
+				.ttl_ms = 9,
+				.uses = 10,
+				.left = 11 } } };
 	struct messages messages = { 0 };
 	struct reply back;
 	size_t used = 0;
 
-	for (size_t i = 0; i < 2; i++)
+	for (size_t i = 0; i < 3; i++)
 		ck_assert_int_eq(message_append_reply(plain, &used, sizeof(plain), &replies[i]), 0);
 	messages.plain = span_of(plain, used);
 	ck_assert_int_eq(message_next_reply(&back, &messages, &rig.bench), 1);
@@ -178,6 +208,14 @@ START_TEST(answers_come_back_as_they_were_written)
 	ck_assert(back.token.of_uid);
 	ck_assert_uint_eq(back.token.uid, 33);
 	ck_assert(span_equal(back.token.unit, replies[1].token.unit));
+	ck_assert_int_eq(message_next_reply(&back, &messages, &rig.bench), 1);
+	ck_assert_int_eq(back.body, BODY_WRAPPED);
+	ck_assert(span_equal(back.token.name, replies[2].token.name));
+	ck_assert_uint_eq(back.token.issuer, 1001);
+	ck_assert_int_eq(back.token.created_ms, 8);
+	ck_assert_uint_eq(back.token.ttl_ms, 9);
+	ck_assert_uint_eq(back.token.uses, 10);
+	ck_assert_uint_eq(back.token.left, 11);
 }
 END_TEST
 
