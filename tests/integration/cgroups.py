@@ -155,6 +155,14 @@ class Acts:
         except (Closed, ConnectionError):
             return "closed"
 
+    def show(self, token):
+        """The token in hexadecimal digits: "yes", or the code."""
+        try:
+            self.client.show_token(bytes.fromhex(token))
+            return "yes"
+        except Refused as refused:
+            return str(refused.code)
+
     def where(self):
         caller = self.client.whoami()
         return "%s %s %s %s" % (caller.unit.decode(), caller.slice.decode(),

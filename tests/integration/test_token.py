@@ -391,6 +391,44 @@ class Kept(unittest.TestCase):
         self.assertEqual(codes, [OK, OK, OK, GONE])
 
 
+def memory_of(pid):
+    """All that whoever may read a process's memory finds in it."""
+    found = []
+    maps = pathlib.Path(f"/proc/{pid}/maps").read_text().splitlines()
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        for line in maps:
+            begin, end = (int(number, 16) for number in line.split()[0].split("-"))
+            # What is only reserved is no memory, and nor is a sanitizer's.
+            if line.split()[1][0] != "r" or end - begin > 1 << 30:
+                continue
+            try:
+                memory.seek(begin)
+                found.append(memory.read(end - begin))
+            except (OSError, OverflowError, ValueError):
+                pass
+    return b"\0".join(found)
+
+
+class Memory(unittest.TestCase):
+    def test_the_daemons_memory_holds_none(self):
+        with Daemon() as daemon, Client(daemon.path) as client:
+            token = client.issue_token(b"look-for-this-name", (b"get", b"look-for-this-glob"))
+            client.set(b"a", b"value")
+            wrap = client.wrap(b"a", uses=2)
+            client.show_token(token)
+            self.assertEqual(client.unwrap(wrap), b"value")
+            try:
+                memory = memory_of(daemon.pid)
+            except PermissionError:
+                self.skipTest("this user may not read the daemon's memory")
+            # What is there is found.
+            for known in b"look-for-this-name", b"look-for-this-glob":
+                self.assertIn(known, memory)
+            for bytes_ in token, wrap:
+                for at in range(0, 32, 8):
+                    self.assertNotIn(bytes_[at:at + 8], memory)
+
+
 class Upgraded(UpgradeTest):
     def test_a_token_goes_along_with_an_upgrade(self):
         client = self.client()
