@@ -130,10 +130,13 @@ static int answer(struct explaining *explaining)
 		explaining->right, explaining->name, now);
 	struct reply reply = { .body = BODY_VERDICT };
 
+	/* What is written of the issuer is none of its bearer's business. */
+	if (decided.cause == POLICY_BY_TOKEN)
+		decided.file = NULL;
 	reply.verdict = (struct verdict){ .allowed = decided.allowed,
 		.cause = (uint32_t)decided.cause,
 		.file = show_file(explaining, decided.file),
-		.line = decided.line };
+		.line = decided.file ? decided.line : 0 };
 	if (decided.cause == POLICY_BY_NOTHING)
 		add_missing(explaining, now, &reply.verdict);
 	return desk_answer(desk, &reply);

@@ -484,6 +484,34 @@ START_TEST(names_outside_of_its_space_are_not_everybodys)
 }
 END_TEST
 
+/* It is told that the token does it, and not which line lets its issuer. */
+START_TEST(what_it_lets_do_is_explained)
+{
+	struct issued issued = issue("~/ci", "get", "**");
+	struct request explain = {
+		.verb = VERB_EXPLAIN, .operation = span_text("get"), .name = span_text("web/a")
+	};
+	struct note_of_reply *note;
+
+	rule("[namespace web]\nallow = get * uid:1000\n");
+	ck_assert(!ask_of(0, explain)->verdict.allowed);
+	show(0, &issued);
+	note = ask_of(0, explain);
+	ck_assert(note->verdict.allowed);
+	ck_assert_uint_eq(note->verdict.cause, POLICY_BY_TOKEN);
+	ck_assert_str_eq(note->file, "");
+	ck_assert_uint_eq(note->verdict.line, 0);
+	explain.operation = span_text("set");
+	ck_assert(!ask_of(0, explain)->verdict.allowed);
+	/* Of its own rules it is told as before. */
+	rule("[namespace web]\nallow = get * uid:1001\n");
+	explain.operation = span_text("get");
+	note = ask_of(0, explain);
+	ck_assert_uint_eq(note->verdict.cause, POLICY_BY_ALLOW);
+	ck_assert_uint_eq(note->verdict.line, 2);
+}
+END_TEST
+
 /* Whoever issues with a token in hand gives away what is his own, not what the token lets him. */
 START_TEST(a_token_is_not_passed_on)
 {
@@ -628,6 +656,7 @@ int main(void)
 	tcase_add_test(claims, a_wrong_one_slows_down_its_caller_alone);
 	tcase_add_test(claims, names_outside_of_its_space_are_not_everybodys);
 	tcase_add_test(claims, a_token_is_not_passed_on);
+	tcase_add_test(claims, what_it_lets_do_is_explained);
 	tcase_add_test(claims, whoami_names_it);
 	tcase_add_test(claims, what_cannot_be_granted_is_refused);
 	tcase_add_test(claims, those_that_are_used_up_make_room);
