@@ -616,6 +616,52 @@ START_TEST(the_ledger_holds_no_token)
 }
 END_TEST
 
+/* Tokens are brought together with the rest, and are the same ones. */
+START_TEST(compacting_moves_them)
+{
+	static struct issued issued[60];
+	static uint64_t places[60];
+	struct token *token;
+	unsigned moved = 0;
+	char name[16];
+
+	for (int i = 0; i < 60; i++) {
+		for (int j = 0; j < 4; j++) {
+			snprintf(name, sizeof(name), "~/v%d", 4 * i + j);
+			ck_assert_int_eq(store(&user, name, 12000)->code, 0);
+		}
+		snprintf(name, sizeof(name), "~/%d", i);
+		issued[i] = issue_uses(name, "~/*", 3);
+		places[i] = tokens_first(house.tokens)->kept.place;
+		book.count = 0;
+	}
+	for (int i = 0; i < 240; i++) {
+		snprintf(name, sizeof(name), "~/v%d", i);
+		ask(&user, changing(VERB_REMOVE, name));
+		book.count = 0;
+	}
+	store(&user, "~/a", 10);
+	while (daemon_expiry_ms(&house) == 0)
+		daemon_expire(&house);
+	token = tokens_first(house.tokens);
+	for (int i = 60; i-- > 0; token = token->next)
+		moved += token->kept.place != places[i];
+	ck_assert_uint_gt(moved, 30);
+	for (int round = 0; round < 2; round++) {
+		ck_assert_uint_eq(tokens_count(house.tokens), 60);
+		for (size_t i = 0; i < 60; i++) {
+			ck_assert_int_eq(show(i % 3, &issued[i])->code, 0);
+			ck_assert_int_eq(get_of(i % 3, "~1000/a"), 0);
+			book.count = 0;
+		}
+		next_process();
+	}
+	ck_assert_uint_eq(vault_broken(house.vault), 0);
+	for (token = tokens_first(house.tokens); token; token = token->next)
+		ck_assert_uint_eq(token->kept.left, 1);
+}
+END_TEST
+
 /* A text of another program, which says more than this one knows. */
 START_TEST(what_is_not_understood_is_no_token)
 {
@@ -662,5 +708,6 @@ int main(void)
 	tcase_add_test(claims, those_that_are_used_up_make_room);
 	tcase_add_test(claims, the_ledger_holds_no_token);
 	tcase_add_test(claims, what_is_not_understood_is_no_token);
+	tcase_add_test(claims, compacting_moves_them);
 	return claims_run(claims, "tokens");
 }
