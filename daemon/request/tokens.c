@@ -217,7 +217,7 @@ static int change(struct tokens *tokens, struct token *token, struct vault_token
 	r = vault_token_change(tokens->vault, kept);
 	if (r != 0)
 		return r;
-	tokens->known = false;
+	tokens->known = tokens->known && token->kept.end_ms == kept->end_ms;
 	token->kept = *kept;
 	token->kept.text = span_of(NULL, 0);
 	token->policy.end_ms = kept->end_ms;

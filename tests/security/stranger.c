@@ -57,6 +57,7 @@ static const struct request named[] = {
 	{ .verb = VERB_STREAM_WRITE, .numbered = true, .key = key },
 	{ .verb = VERB_STREAM_READ },
 	{ .verb = VERB_MOVE, .numbered = true },
+	{ .verb = VERB_WRAP },
 	{ .verb = VERB_STAGE, .numbered = true, .key = key, .size = 1 },
 };
 
