@@ -23,6 +23,7 @@ struct watch {
 	struct watch *next;
 	struct follow follow;
 	uint64_t id;
+	uint64_t token; /* the number of the one that it is a use of; 0: none so far */
 	bool due;
 	char prefix[NAME_FILED_MAX]; /* filed; of follow.prefix.size bytes */
 };
@@ -88,8 +89,24 @@ static int tell_lost(struct watch *watch, struct vault *vault, struct answers *a
 	return tell_mark(watch, vault_event_now(vault), true, answers);
 }
 
+/* A watch that hangs on a token is one use of that, however much is told. */
+static bool may_be_told(struct watch *watch, const struct transfers *transfers,
+	const struct daemon *daemon, struct span name)
+{
+	struct policy_verdict verdict =
+		policy_ask(&daemon->policy, transfers->peer, RIGHT_WATCH, name);
+	struct token *token = verdict.token ? token_of(verdict.token) : NULL;
+
+	if (!verdict.allowed || !token || watch->token == token->kept.id)
+		return verdict.allowed;
+	if (tokens_use(daemon->tokens, token) != 0)
+		return false;
+	watch->token = token->kept.id;
+	return true;
+}
+
 /* Whether it is one for this watch, by the name and by what policy says now. */
-static bool is_for(const struct watch *watch, const struct transfers *transfers,
+static bool is_for(struct watch *watch, const struct transfers *transfers,
 	const struct daemon *daemon, const struct vault_event *event)
 {
 	struct span name = span_of(event->name, event->name_size);
@@ -97,7 +114,7 @@ static bool is_for(const struct watch *watch, const struct transfers *transfers,
 	if (name.size == 0)
 		return true;
 	return span_starts_with(name, watch->follow.prefix) &&
-		transfers_may(transfers, daemon, RIGHT_WATCH, name);
+		may_be_told(watch, transfers, daemon, name);
 }
 
 static int tell_event(struct watch *watch, const struct transfers *transfers,

@@ -263,6 +263,41 @@ START_TEST(a_list_is_one_use_whatever_it_shows)
 }
 END_TEST
 
+START_TEST(a_watch_is_one_use_whatever_it_tells)
+{
+	struct issued issued = issue_uses("~/once", "~/*", 1);
+	struct request watch = { .verb = VERB_WATCH, .name = span_text("~1000/") };
+	size_t before;
+
+	for (size_t i = 0; i < 2; i++) {
+		show(i, &issued);
+		ck_assert_int_eq(ask_of(i, watch)->body, BODY_MARK);
+	}
+	store(&user, "~/a", 10);
+	store(&user, "~/b", 10);
+	before = book.count;
+	ck_assert_int_eq(watches_go_on(&sessions[0], &house, &book.answers), 0);
+	ck_assert_uint_eq(book.count, before + 2);
+	ck_assert_int_eq(book.notes[before].body, BODY_EVENT);
+	/* There was one. */
+	ck_assert_int_eq(watches_go_on(&sessions[1], &house, &book.answers), 0);
+	ck_assert_uint_eq(book.count, before + 2);
+	store(&user, "~/c", 10);
+	before = book.count;
+	ck_assert_int_eq(watches_go_on(&sessions[0], &house, &book.answers), 0);
+	ck_assert_uint_eq(book.count, before + 1);
+	take_back(&user, "~/once");
+	issued = issue_uses("~/more", "~/*", 1);
+	show(2, &issued);
+	ask_of(2, watch);
+	take_back(&user, "~/more");
+	store(&user, "~/d", 10);
+	before = book.count;
+	ck_assert_int_eq(watches_go_on(&sessions[2], &house, &book.answers), 0);
+	ck_assert_uint_eq(book.count, before);
+}
+END_TEST
+
 START_TEST(uses_are_counted_over_a_crash)
 {
 	struct issued issued = issue_uses("~/three", "~/*", 3);
@@ -692,6 +727,7 @@ int main(void)
 	tcase_add_test(claims, what_one_may_do_oneself_is_no_use);
 	tcase_add_test(claims, a_repeat_is_no_other_use);
 	tcase_add_test(claims, a_list_is_one_use_whatever_it_shows);
+	tcase_add_test(claims, a_watch_is_one_use_whatever_it_tells);
 	tcase_add_test(claims, uses_are_counted_over_a_crash);
 	tcase_add_test(claims, after_its_time_a_token_is_none);
 	tcase_add_test(claims, one_that_is_revoked_is_over_at_once);

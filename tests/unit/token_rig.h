@@ -14,6 +14,7 @@
 #include "daemon/peer_place.h"
 #include "daemon/request/showing.h"
 #include "daemon/request/waiter.h"
+#include "daemon/request/watch.h"
 
 /* -- the house, and who comes -------------------------------------------------------------- */
 
