@@ -242,9 +242,11 @@ static int by_id(const void *a, const void *b)
 	return (x_change < y_change) - (x_change > y_change);
 }
 
+/* What cannot be claimed lies in somebody else's; a copy may be there, but no earlier state. */
 int tokens_adopt(struct vault *vault, struct offsets *tokens)
 {
-	uint64_t last = 0;
+	uint64_t last = 0, change = 0;
+	bool adopted = false;
 
 	sorted_vault = vault;
 	if (tokens->count > 1)
@@ -252,11 +254,13 @@ int tokens_adopt(struct vault *vault, struct offsets *tokens)
 	for (size_t i = 0; i < tokens->count; i++) {
 		const struct token_block *block = token_at(vault, tokens->at[i]);
 
-		if (get_number(block->id) == last)
+		if (get_number(block->id) == last &&
+			(adopted || get_number(block->change) != change))
 			continue;
 		last = get_number(block->id);
-		if (ledger_claim(vault->ledger, tokens->at[i], size_of(block)) == 0 &&
-			offsets_add(&vault->tokens, tokens->at[i]) < 0)
+		change = get_number(block->change);
+		adopted = ledger_claim(vault->ledger, tokens->at[i], size_of(block)) == 0;
+		if (adopted && offsets_add(&vault->tokens, tokens->at[i]) < 0)
 			return -ENOMEM;
 	}
 	vault->tokens_given = last;
