@@ -32,7 +32,7 @@ static struct token_block *token_at(const struct vault *vault, uint64_t offset)
 	return ledger_at(vault->ledger, offset, sizeof(struct token_block));
 }
 
-static size_t size_of(const struct token_block *block)
+static size_t token_size(const struct token_block *block)
 {
 	return sizeof(*block) + bytes_get16(block->text_size);
 }
@@ -40,7 +40,7 @@ static size_t size_of(const struct token_block *block)
 static int token_tag(const struct vault *vault, const struct token_block *block,
 	uint8_t tag[static BLOCK_TAG_SIZE])
 {
-	const struct span rest = block_rest(block, size_of(block));
+	const struct span rest = block_rest(block, token_size(block));
 
 	return vault_tag(vault, BLOCK_TOKEN, &rest, 1, tag);
 }
@@ -60,7 +60,7 @@ int vault_token_hash(const struct vault *vault, const uint8_t token[static VAULT
 }
 
 /* It takes memory, but no secret does. */
-static void count(struct vault *vault, uint64_t offset)
+static void token_count(struct vault *vault, uint64_t offset)
 {
 	size_t size = ledger_block(vault->ledger, offset);
 
@@ -93,7 +93,7 @@ static int write_block(
 		return r;
 	}
 	block_set_kind(block, BLOCK_TOKEN);
-	count(vault, offset);
+	token_count(vault, offset);
 	return 0;
 }
 
@@ -179,7 +179,7 @@ int token_bring_forward(struct vault *vault, uint64_t offset)
 		block_kind(ledger_at(vault->ledger, offset, sizeof(struct block))) != BLOCK_TOKEN ||
 		!token_adoptable(vault, offset))
 		return 0;
-	size = size_of(token_at(vault, offset));
+	size = token_size(token_at(vault, offset));
 	r = ledger_take_before(vault->ledger, size, &to);
 	if (r < 0)
 		return r == -EAGAIN ? r : 0;
@@ -189,7 +189,7 @@ int token_bring_forward(struct vault *vault, uint64_t offset)
 	memcpy(block->hash, block_rest(old, size).data, block_rest(old, size).size);
 	block_set_kind(block, BLOCK_TOKEN);
 	if (vault->token_moved(vault->token_keeper, get_number(block->id), offset, to)) {
-		count(vault, to);
+		token_count(vault, to);
 		vault_token_drop(vault, offset);
 	} else {
 		vault_give(vault, to);
@@ -208,7 +208,7 @@ bool token_adoptable(const struct vault *vault, uint64_t offset)
 	if (size < sizeof(*block))
 		return false;
 	block = token_at(vault, offset);
-	return size_of(block) <= size && token_tag(vault, block, tag) == 0 &&
+	return token_size(block) <= size && token_tag(vault, block, tag) == 0 &&
 		sodium_memcmp(tag, block->block.tag, sizeof(tag)) == 0;
 }
 
@@ -223,7 +223,8 @@ bool token_suspicious(const struct vault *vault, uint64_t offset, uint64_t highe
 		return false;
 	block = token_at(vault, offset);
 	return is_given(block->id, NUMBER_LIKELY) + is_given(block->change, NUMBER_LIKELY) +
-		(bytes_get16(block->text_size) <= VAULT_TOKEN_TEXT_MAX && size_of(block) <= size) >=
+		(bytes_get16(block->text_size) <= VAULT_TOKEN_TEXT_MAX &&
+			token_size(block) <= size) >=
 		2;
 }
 
@@ -259,7 +260,7 @@ int tokens_adopt(struct vault *vault, struct offsets *tokens)
 			continue;
 		last = get_number(block->id);
 		change = get_number(block->change);
-		adopted = ledger_claim(vault->ledger, tokens->at[i], size_of(block)) == 0;
+		adopted = ledger_claim(vault->ledger, tokens->at[i], token_size(block)) == 0;
 		if (adopted && offsets_add(&vault->tokens, tokens->at[i]) < 0)
 			return -ENOMEM;
 	}
@@ -282,7 +283,7 @@ int vault_tokens(struct vault *vault, int (*visit)(void *context, const struct v
 			.place = vault->tokens.at[i] };
 
 		memcpy(token.hash, block->hash, sizeof(token.hash));
-		count(vault, token.place);
+		token_count(vault, token.place);
 		r = visit(context, &token);
 	}
 	free(vault->tokens.at);

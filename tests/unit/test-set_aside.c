@@ -405,7 +405,7 @@ static size_t covered(uint64_t offset, enum vault_loss *lossp)
 		return sizeof(struct answer_block);
 	case BLOCK_TOKEN:
 		*lossp = LOSS_TOKEN;
-		return size_of(token_at(vault, offset));
+		return token_size(token_at(vault, offset));
 	case BLOCK_TABLE:
 		return table_size(2);
 	case BLOCK_COMMIT:
