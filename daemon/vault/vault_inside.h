@@ -8,6 +8,7 @@
 #include "daemon/vault/term.h"
 #include "daemon/vault/vault.h"
 #include "daemon/vault/vault_event_inside.h"
+#include "daemon/vault/vault_lock.h"
 
 /* What the vault's own files share: how a record lies in the ledger, and what hangs on it. */
 
@@ -190,6 +191,8 @@ struct vault {
 	bool doubtful;      /* it is to be made anew before it is used */
 	struct vault_quotas quotas;
 	struct vault_refusal refusal; /* until it is told */
+	struct lock lock;
+	bool blind; /* what is in the file is for another vault: vault_is_blind */
 	vault_moved_fn answer_moved;
 	void *keeper; /* of the answers */
 	/* In a stream, or by a batch; may be NULL. */

@@ -98,6 +98,7 @@ void vault_purge(struct vault *vault)
 	index_each(vault->index, purge_record, vault);
 	index_clear(vault->index);
 	formers_purge(vault);
+	lock_forget(vault);
 	give_rest(vault);
 	events_purge(vault);
 	quota_clear(vault);
