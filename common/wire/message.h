@@ -14,6 +14,7 @@
  * proto/memguard.proto stays behind message.c.
  */
 #define MESSAGE_NUMBER_SIZE 16
+#define MESSAGE_SALT_SIZE 16
 #define MESSAGE_TAGS_MAX 16
 #define MESSAGE_TAG_KEY_MAX 64
 #define MESSAGE_TAG_VALUE_MAX 256
@@ -115,6 +116,8 @@ enum verb {
 	VERB_MOVE,
 	VERB_EXPLAIN,
 	VERB_WATCH,
+	VERB_LOCK,
+	VERB_UNLOCK,
 	VERBS
 };
 
@@ -144,7 +147,7 @@ struct request {
 	uint64_t version;             /* get, stage */
 	uint32_t wait_ms;             /* get, stream_read */
 	uint64_t size;                /* set, verify: 0 when not known; generate, stage */
-	const uint8_t *key;           /* where there are chunks: 32 bytes on the workbench */
+	const uint8_t *key;           /* with chunks, lock, unlock: 32 bytes on the workbench */
 	struct conditions conditions; /* of all that change one secret */
 	struct tags tags;             /* set, generate, stage; the filter in list */
 	struct lifetime lifetime;     /* set, generate, stage; its ttl_ms in touch */
@@ -166,7 +169,10 @@ struct request {
 	struct span operation;        /* explain */
 	const struct span *as;        /* explain: selectors; none: the caller */
 	size_t as_count;
-	uint64_t since; /* watch: an event's number; 0: now */
+	uint64_t since;    /* watch: an event's number; 0: now */
+	struct span salt;  /* lock: MESSAGE_SALT_SIZE bytes */
+	uint64_t opslimit; /* lock */
+	uint64_t memlimit; /* lock: bytes */
 };
 
 /* One secret's outside. */
@@ -215,6 +221,10 @@ struct state {
 	uint64_t audit_record;
 	uint64_t audit_lost;
 	struct span audit_hash;
+	bool vault_locked;
+	struct span lock_salt; /* empty: it is not told */
+	uint64_t lock_opslimit;
+	uint64_t lock_memlimit; /* bytes */
 };
 
 struct caller {

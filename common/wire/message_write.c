@@ -45,6 +45,8 @@ struct raw_request {
 		PB(Export) export;
 		PB(Commit) commit;
 		PB(Watch) watch;
+		PB(Lock) lock;
+		PB(Unlock) unlock;
 		struct {
 			PB(Explain) explain;
 			ProtobufCBinaryData as[MESSAGE_AS_MAX];
@@ -267,18 +269,8 @@ static void write_export(struct raw_request *raw, const struct request *request)
 
 static void write_stage(struct raw_request *raw, const struct request *request)
 {
-	struct bundled bundled = { .info = { .name = request->name,
-					   .version = request->version,
-					   .size = request->size,
-					   .created_ms = request->created_ms,
-					   .changed_ms = request->changed_ms,
-					   .left = request->lifetime,
-					   .frozen = request->freeze },
-		.owner = request->owner,
-		.key = request->key };
-
 	memguard__v1__stage__init(&raw->stage.stage);
-	message_pack_record(&raw->stage.record, &raw->tags, &bundled);
+	message_pack_staged(&raw->stage.record, &raw->tags, request);
 	raw->stage.stage.record = &raw->stage.record.record;
 	raw->request.stage = &raw->stage.stage;
 }
@@ -292,15 +284,7 @@ static void write_commit(struct raw_request *raw, const struct request *request)
 
 static void write_explain(struct raw_request *raw, const struct request *request)
 {
-	size_t count = request->as_count < MESSAGE_AS_MAX ? request->as_count : MESSAGE_AS_MAX;
-
-	memguard__v1__explain__init(&raw->explain);
-	raw->explain.operation = data_from(request->operation);
-	raw->explain.name = data_from(request->name);
-	for (size_t i = 0; i < count; i++)
-		raw->as[i] = data_from(request->as[i]);
-	raw->explain.as = raw->as;
-	raw->explain.n_as = count;
+	message_pack_explain(&raw->explain, raw->as, request);
 	raw->request.explain = &raw->explain;
 }
 
@@ -308,6 +292,18 @@ static void write_watch(struct raw_request *raw, const struct request *request)
 {
 	message_pack_watch(&raw->watch, request);
 	raw->request.watch = &raw->watch;
+}
+
+static void write_lock(struct raw_request *raw, const struct request *request)
+{
+	message_pack_lock(&raw->lock, request);
+	raw->request.lock = &raw->lock;
+}
+
+static void write_unlock(struct raw_request *raw, const struct request *request)
+{
+	message_pack_unlock(&raw->unlock, request);
+	raw->request.unlock = &raw->unlock;
 }
 
 static const struct {
@@ -340,6 +336,8 @@ static const struct {
 	[VERB_COMMIT] = { MEMGUARD__V1__REQUEST__VERB_COMMIT, write_commit },
 	[VERB_EXPLAIN] = { MEMGUARD__V1__REQUEST__VERB_EXPLAIN, write_explain },
 	[VERB_WATCH] = { MEMGUARD__V1__REQUEST__VERB_WATCH, write_watch },
+	[VERB_LOCK] = { MEMGUARD__V1__REQUEST__VERB_LOCK, write_lock },
+	[VERB_UNLOCK] = { MEMGUARD__V1__REQUEST__VERB_UNLOCK, write_unlock },
 };
 
 int message_append_request(uint8_t *out, size_t *used, size_t room, const struct request *request)
@@ -462,6 +460,10 @@ static void write_state(struct raw_reply *raw, const struct reply *reply)
 	out->audit_record = state->audit_record;
 	out->audit_lost = state->audit_lost;
 	out->audit_hash = data_from(state->audit_hash);
+	out->vault_locked = state->vault_locked;
+	out->lock_salt = data_from(state->lock_salt);
+	out->lock_opslimit = state->lock_opslimit;
+	out->lock_memlimit = state->lock_memlimit;
 	raw->reply.state = out;
 }
 

@@ -23,33 +23,36 @@ int desk_answer_code(const struct desk *desk, int code, const char *words)
 static const struct {
 	enum right right;
 	int (*serve)(struct desk *desk);
+	bool locked; /* while the vault is locked, too: it has no need of the vault's master */
 } verbs[VERBS] = {
-	[VERB_PING] = { RIGHT_NONE, serve_ping },
+	[VERB_PING] = { RIGHT_NONE, serve_ping, true },
 	[VERB_GET] = { RIGHT_GET, serve_get },
 	[VERB_SET] = { RIGHT_SET, serve_set },
 	[VERB_REMOVE] = { RIGHT_REMOVE, serve_remove },
 	[VERB_LIST] = { RIGHT_NONE, serve_list }, /* shows only what the caller may see */
 	[VERB_STAT] = { RIGHT_STAT, serve_stat },
 	[VERB_GENERATE] = { RIGHT_SET, serve_generate },
-	[VERB_STATUS] = { RIGHT_NONE, serve_status },
+	[VERB_STATUS] = { RIGHT_NONE, serve_status, true },
 	[VERB_WHOAMI] = { RIGHT_NONE, serve_whoami },
-	[VERB_CANCEL] = { RIGHT_NONE, serve_cancel },
-	[VERB_PURGE] = { RIGHT_NONE, serve_purge }, /* of everything: RIGHT_RULE */
-	[VERB_SHUTDOWN] = { RIGHT_RULE, serve_shutdown },
+	[VERB_CANCEL] = { RIGHT_NONE, serve_cancel, true },
+	[VERB_PURGE] = { RIGHT_NONE, serve_purge, true }, /* of everything: RIGHT_RULE */
+	[VERB_SHUTDOWN] = { RIGHT_RULE, serve_shutdown, true },
 	[VERB_TOUCH] = { RIGHT_TOUCH, serve_touch },
 	[VERB_FREEZE] = { RIGHT_FREEZE, serve_freeze },
 	[VERB_MELT] = { RIGHT_MELT, serve_melt },
 	[VERB_VERIFY] = { RIGHT_VERIFY, serve_verify },
 	[VERB_STREAM_WRITE] = { RIGHT_WRITE, serve_stream_write },
 	[VERB_STREAM_READ] = { RIGHT_READ, serve_stream_read },
-	[VERB_RELOAD] = { RIGHT_RULE, serve_reload },
-	[VERB_UPGRADE] = { RIGHT_RULE, serve_upgrade },
+	[VERB_RELOAD] = { RIGHT_RULE, serve_reload, true },
+	[VERB_UPGRADE] = { RIGHT_RULE, serve_upgrade, true },
 	[VERB_MOVE] = { RIGHT_MOVE, serve_move },     /* and RIGHT_GET, and RIGHT_SET there */
 	[VERB_EXPORT] = { RIGHT_NONE, serve_export }, /* of each secret: RIGHT_GET */
 	[VERB_STAGE] = { RIGHT_SET, serve_stage },
 	[VERB_COMMIT] = { RIGHT_NONE, serve_commit },   /* of what it was allowed to stage */
 	[VERB_EXPLAIN] = { RIGHT_NONE, serve_explain }, /* for others: RIGHT_RULE */
 	[VERB_WATCH] = { RIGHT_NONE, serve_watch },     /* of each name: RIGHT_WATCH */
+	[VERB_LOCK] = { RIGHT_RULE, serve_lock, true },
+	[VERB_UNLOCK] = { RIGHT_RULE, serve_unlock, true },
 };
 
 static const char *words_for(int status)
@@ -69,6 +72,8 @@ static const char *words_for(int status)
 		return "the secret is frozen";
 	case STATUS_INVALID:
 		return "the name is a stream's";
+	case STATUS_LOCKED:
+		return IS_LOCKED;
 	default:
 		return NULL;
 	}
@@ -166,6 +171,8 @@ static int serve_verb(struct desk *desk)
 			verdict.cause == POLICY_BY_SILENCE ? NO_REASON : NOT_ALLOWED);
 	if (r < 0)
 		return refuse(desk, STATUS_INTERNAL, NOT_LOGGED);
+	if (!verbs[request->verb].locked && vault_is_locked(desk->daemon->vault))
+		return refuse(desk, STATUS_LOCKED, IS_LOCKED);
 	/* Of what is asked, only a value or a candidate has a size. */
 	if (request->size > desk->daemon->max_value)
 		return refuse(desk, STATUS_LIMIT, OVER_LIMIT);

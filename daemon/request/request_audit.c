@@ -27,6 +27,8 @@ static const struct {
 	[VERB_STAGE] = { "restore", true },
 	[VERB_COMMIT] = { "restore-commit", true },
 	[VERB_WATCH] = { "watch", false },
+	[VERB_LOCK] = { "lock", true },
+	[VERB_UNLOCK] = { "unlock", true },
 };
 
 /* As `policy explain` has them. */

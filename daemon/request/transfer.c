@@ -14,6 +14,7 @@
 #include "daemon/request/restore.h"
 #include "daemon/request/sweep.h"
 #include "daemon/request/trial.h"
+#include "daemon/request/unlock.h"
 #include "daemon/request/upload.h"
 #include "daemon/request/waiter.h"
 #include "daemon/request/walk.h"
@@ -258,11 +259,12 @@ bool transfers_has(const struct transfers *transfers, uint64_t id)
 		waiter_find(transfers, id) || sweep_find(transfers, id) ||
 		walk_find(transfers, id) || trial_find(transfers, id) ||
 		flows_have(transfers, id) || petition_find(transfers, id) ||
-		watch_find(transfers, id) || restore_has(transfers, id);
+		watch_find(transfers, id) || restore_has(transfers, id) ||
+		unlock_find(transfers, id);
 }
 
-int transfers_cancel(
-	struct transfers *transfers, struct daemon *daemon, uint64_t id, struct answers *answers)
+/* Ends what has this id. Whether there was something that has no answer yet. */
+static bool end_request(struct transfers *transfers, struct daemon *daemon, uint64_t id)
 {
 	struct upload *upload = upload_find(transfers, id);
 	struct download *download = download_find(transfers, id);
@@ -272,11 +274,8 @@ int transfers_cancel(
 	struct trial *trial = trial_find(transfers, id);
 	struct petition *petition = petition_find(transfers, id);
 	struct watch *watch = watch_find(transfers, id);
-	bool flow = flows_have(transfers, id);
-	bool restore = restore_is_open(transfers, id);
-	bool answered = upload ? upload_answered(upload)
-			       : !download && !waiter && !sweep && !walk && !trial && !flow &&
-			!petition && !watch && !restore;
+	struct unlock *unlock = unlock_find(transfers, id);
+	bool unanswered = !upload || !upload_answered(upload);
 
 	if (upload)
 		upload_end(transfers, daemon, upload);
@@ -290,17 +289,54 @@ int transfers_cancel(
 		walk_end(transfers, walk);
 	else if (trial)
 		trial_end(transfers, daemon, trial);
-	else if (flow)
+	else if (flows_have(transfers, id))
 		flows_forget(transfers, id);
 	else if (petition)
 		petition_end(transfers, petition);
 	else if (watch)
 		watch_end(transfers, watch);
-	else if (restore)
+	else if (unlock)
+		unlock_end(transfers, unlock);
+	else if (restore_is_open(transfers, id))
 		restore_end(transfers);
-	if (answered)
+	else
+		return false;
+	return unanswered;
+}
+
+int transfers_cancel(
+	struct transfers *transfers, struct daemon *daemon, uint64_t id, struct answers *answers)
+{
+	if (!end_request(transfers, daemon, id))
 		return 0;
 	return answers_code(answers, id, STATUS_TIMEOUT, "cancelled");
+}
+
+/* The id of one that cannot go on while the vault is locked; 0: there is none. */
+static uint64_t first_that_needs_the_master(const struct transfers *transfers)
+{
+	const uint64_t firsts[] = { waiter_first(transfers), sweep_first(transfers),
+		transfers->walks ? transfers->walks->request.id : 0, trial_first(transfers),
+		flows_first(transfers), watch_first(transfers) };
+
+	for (size_t i = 0; i < sizeof(firsts) / sizeof(firsts[0]); i++)
+		if (firsts[i] != 0)
+			return firsts[i];
+	return 0;
+}
+
+int transfers_refuse(struct transfers *transfers, struct daemon *daemon, struct answers *answers)
+{
+	int r = uploads_refuse(transfers, daemon, answers);
+	uint64_t id;
+
+	if (r == 0)
+		r = restore_refuse(transfers, daemon, answers);
+	while (r == 0 && (id = first_that_needs_the_master(transfers)) != 0) {
+		(void)end_request(transfers, daemon, id);
+		r = answers_code(answers, id, STATUS_LOCKED, IS_LOCKED);
+	}
+	return r;
 }
 
 void transfers_finish(struct transfers *transfers, struct daemon *daemon)
@@ -321,6 +357,8 @@ void transfers_finish(struct transfers *transfers, struct daemon *daemon)
 		petition_end(transfers, transfers->petitions);
 	while (transfers->watches)
 		watch_end(transfers, transfers->watches);
+	while (transfers->unlocks)
+		unlock_end(transfers, transfers->unlocks);
 	flows_finish(transfers);
 	restore_end(transfers);
 	wait_party_end(&transfers->party);

@@ -12,8 +12,9 @@
 /*
  * What one session has under way: values coming in (upload.h), values going out, gets that wait for
  * a name (waiter.h), purges (sweep.h), lists (walk.h), comparisons (trial.h), ends of streams
- * (flow.h), reloads (petition.h), watches (watch.h), a restore (restore.h). It ends with the
- * session. Nothing here holds plaintext or a bare key between two calls.
+ * (flow.h), reloads (petition.h), watches (watch.h), a restore (restore.h), tries to unlock
+ * (unlock.h). It ends with the session. Nothing here holds plaintext or a bare key between two
+ * calls.
  */
 
 /* More than a client that pipelines needs; few enough to keep what a session can hold small. */
@@ -29,6 +30,7 @@ struct flow;
 struct petition;
 struct watch;
 struct restore;
+struct unlock;
 
 struct transfers {
 	const struct peer *peer; /* whose they are; the session's */
@@ -42,6 +44,7 @@ struct transfers {
 	struct petition *petitions; /* for the configuration to be read anew */
 	struct watch *watches;      /* over what changes; oldest first */
 	struct restore *restore;    /* what is staged to appear together; may be NULL */
+	struct unlock *unlocks;     /* that are asked for; oldest first */
 	struct holder
 		*session; /* what the secrets hang on that end with the session; may be NULL */
 	struct wait_party party; /* called when a name appears that one of the waiters waits for */
@@ -74,6 +77,15 @@ bool transfers_has(const struct transfers *transfers, uint64_t id);
  */
 int transfers_cancel(
 	struct transfers *transfers, struct daemon *daemon, uint64_t id, struct answers *answers);
+
+/*
+ * The vault is locked: ends all that cannot go on without its master, with code 5. What stays are
+ * gets that have begun, whose reader has the key: of a secret with counted reads that was its
+ * fetch; and what asks for the daemon itself. Returns 0 or a negative errno.
+ */
+int transfers_refuse(struct transfers *transfers, struct daemon *daemon, struct answers *answers);
+
+#define IS_LOCKED "locked: mgctl unlock"
 
 /*
  * Whether policy lets the session's peer do it, now. What goes on is asked again before its answer:
