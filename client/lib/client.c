@@ -475,7 +475,8 @@ static int take_state(struct question *question, const struct reply *reply)
 		.broken_streams = from->broken_streams,
 		.broken_answers = from->broken_answers,
 		.failed_upgrades = from->failed_upgrades,
-		.upgrading = from->upgrading };
+		.upgrading = from->upgrading,
+		.vault_locked = from->vault_locked };
 	take_audit(state, from);
 	cut_text(state->version, sizeof(state->version), from->version);
 	cut_text(state->advice, sizeof(state->advice), from->advice);
