@@ -10,6 +10,7 @@
 #include "common/status.h"
 
 #include "common/wire/text.h"
+#include "daemon/ledger/ledger.h"
 #include "daemon/log.h"
 #include "daemon/vault/vault_event.h"
 
@@ -365,6 +366,9 @@ void daemon_finish(struct daemon *daemon)
 	if (daemon->audit)
 		locked_stack_call(&daemon->stack, end_audit, daemon->audit);
 	locked_stack_call(&daemon->stack, destroy_coffer, &daemon->coffer);
+	/* What another process has left, and nobody will unlock any more. */
+	if (daemon->vault && vault_is_blind(daemon->vault))
+		ledger_empty(daemon->ledger);
 	vault_free(daemon->vault);
 	discard(daemon);
 }

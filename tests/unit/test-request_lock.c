@@ -1,5 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <stdbool.h>
 #include <unistd.h>
+
+#include "daemon/vault/vault.h"
+
+/* Unlocking what another worker has left is included as source: memory runs out in the midst. */
+static int rationed_vault_new(struct vault **vaultp, struct coffer *coffer, int fd);
+
+#define vault_new rationed_vault_new
+#include "daemon/daemon_lock.c"
+#undef vault_new
 
 #include "daemon/ledger/ledger.h"
 #include "daemon/request/flow.h"
@@ -18,6 +28,16 @@ static const uint8_t salt[MESSAGE_SALT_SIZE] = { 9, 8 };
 
 static struct os_memory kept_keys;
 static int kept_ledger = -1;
+
+static bool out_of_memory; /* once */
+
+static int rationed_vault_new(struct vault **vaultp, struct coffer *coffer, int fd)
+{
+	bool now = out_of_memory;
+
+	out_of_memory = false;
+	return now ? -ENOMEM : vault_new(vaultp, coffer, fd);
+}
 
 static void begin_daemon(void)
 {
@@ -527,6 +547,40 @@ START_TEST(a_purge_of_everything_opens_it_and_nothing_is_left)
 }
 END_TEST
 
+START_TEST(what_there_is_no_memory_for_stays_locked)
+{
+	store(&root, "a", 100);
+	lock_it();
+	next_worker();
+	out_of_memory = true;
+	ck_assert_int_eq(code_of(&root, unlocking(right_key)), STATUS_LIMIT);
+	ck_assert_int_eq(code_of(&root, getting("a")), STATUS_LOCKED);
+	/* Nor is anything held against who has asked. */
+	ck_assert_int_eq(code_of(&root, unlocking(right_key)), 0);
+	check_secret("a", 100);
+}
+END_TEST
+
+/* The next one has nothing to adopt, and nobody finds a byte of it. */
+START_TEST(a_locked_daemon_that_ends_leaves_nothing)
+{
+	store(&root, "a", 100000);
+	lock_it();
+	if (_i)
+		next_worker();
+	ck_assert_int_eq(lseek(kept_ledger, 0, SEEK_DATA), 0);
+	transfers_finish(&transfers, &house);
+	daemon_finish(&house);
+	if (_i)
+		ck_assert_int_eq(lseek(kept_ledger, 0, SEEK_DATA), -1);
+	begin_daemon();
+	ck_assert(!vault_is_locked(house.vault));
+	ck_assert_uint_eq(vault_count(house.vault), 0);
+	ck_assert_uint_eq(vault_broken(house.vault), 0);
+	ck_assert_int_eq(code_of(&root, getting("a")), STATUS_NOT_FOUND);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *claims = tcase_create("claims");
@@ -551,5 +605,7 @@ int main(void)
 	tcase_add_loop_test(claims, what_hangs_on_a_session_lives_as_long_as_that, 0, 3);
 	tcase_add_test(claims, answers_from_before_are_given_again);
 	tcase_add_loop_test(claims, a_purge_of_everything_opens_it_and_nothing_is_left, 0, 2);
+	tcase_add_test(claims, what_there_is_no_memory_for_stays_locked);
+	tcase_add_loop_test(claims, a_locked_daemon_that_ends_leaves_nothing, 0, 2);
 	return claims_run(claims, "request_lock");
 }
