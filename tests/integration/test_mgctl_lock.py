@@ -197,9 +197,6 @@ class Audit(AuditTest):
         self.addCleanup(client.close)
         return client
 
-    def verified(self):
-        return json.loads(self.ok("--json", "audit", "verify", str(self.log)))
-
     def work(self):
         """Somebody asks while it is locked."""
         self.assertEqual(self.mgctl("get", "a").returncode, LOCKED)
@@ -210,15 +207,15 @@ class Audit(AuditTest):
         operations = [record.get("op") for record in self.records()]
         self.assertEqual(operations[-2:], ["lock", None])
         self.assertEqual(self.records()[-1]["type"], "checkpoint")
-        signed = self.verified()["signed"]
+        signed = self.verify()["signed"]
         self.work()
         # More than the second in which it is signed otherwise.
         time.sleep(1.3)
-        found = self.verified()
+        found = self.verify()
         self.assertEqual(found["signed"], signed)
         self.assertGreater(found["last"], signed)
         self.ok("unlock", stdin=b"p")
-        found = self.verified()
+        found = self.verify()
         self.assertEqual(found["signed"], found["last"])
         self.assertEqual(found["notes"], [])
         self.assertEqual([record["op"] for record in self.records() if "op" in record],
@@ -232,7 +229,7 @@ class Audit(AuditTest):
         self.assertTrue(wait_for(lambda: "is locked" in self.daemon.log()))
         self.work()
         self.ok("unlock", stdin=b"p")
-        found = self.verified()
+        found = self.verify()
         self.assertEqual(found["signed"], found["last"])
         self.assertEqual([note["event"] for note in found["notes"]], [])
         self.assertEqual(len({record["key"] for record in self.records() if "key" in record}), 1)
@@ -242,6 +239,20 @@ class Audit(AuditTest):
         self.ok("lock", stdin=b"p")
         self.work()
         self.ok("purge", "--all")
-        found = self.verified()
+        found = self.verify()
         self.assertEqual(found["signed"], found["last"])
         self.assertEqual([note["event"] for note in found["notes"]], ["new_key"])
+
+    def test_a_file_that_is_moved_away_meanwhile_ends_unsigned(self):
+        self.ok("set", "a", stdin=b"v")
+        self.ok("lock", stdin=b"p")
+        self.work()
+        older = self.log.with_name("audit.log.1")
+        self.log.rename(older)
+        self.ok("reload")
+        self.work()
+        self.ok("unlock", stdin=b"p")
+        self.assertEqual(self.records()[0]["type"], "go-on")
+        self.assertNotEqual(self.records(older)[-1]["type"], "end")
+        found = json.loads(self.ok("--json", "audit", "verify", str(older), str(self.log)))
+        self.assertEqual((found["signed"], found["notes"]), (found["last"], []))
