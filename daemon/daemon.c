@@ -10,6 +10,7 @@
 #include "common/status.h"
 
 #include "common/wire/text.h"
+#include "daemon/ledger/ledger.h"
 #include "daemon/log.h"
 #include "daemon/vault/vault_event.h"
 
@@ -89,7 +90,6 @@ static int map_memory(struct daemon *daemon, enum os_memory_need need)
 struct opening {
 	struct daemon *daemon;
 	struct process *process; /* that something has just been bound to */
-	int ledger;
 	int result;
 };
 
@@ -118,7 +118,7 @@ static void open_vault(void *argument)
 
 	opening->result = open_coffer(daemon);
 	if (opening->result == 0)
-		opening->result = vault_new(&daemon->vault, &daemon->coffer, opening->ledger);
+		opening->result = vault_new(&daemon->vault, &daemon->coffer, daemon->ledger);
 }
 
 /* Gives each region its tenant. */
@@ -226,12 +226,44 @@ static int find_process(void *context, uint32_t pid, uint64_t started, struct ho
 	return 0;
 }
 
-static void bind_adopted(void *argument)
+int daemon_take_up(struct daemon *daemon)
+{
+	struct opening opening = { .daemon = daemon };
+	int r;
+
+	daemon_set_quotas(daemon, &daemon->users.quotas);
+	/* What was told of it was told by another one. */
+	daemon->told = vault_event_place(daemon->vault);
+	vault_watch(daemon->vault, on_change, daemon);
+	r = vault_answers(daemon->vault, on_answer, daemon);
+	if (r < 0)
+		return r;
+	vault_watch_answers(daemon->vault, move_answer, daemon);
+	r = daemon->tokens ? tokens_take_up(daemon->tokens, daemon->vault)
+			   : tokens_new(&daemon->tokens, daemon->vault);
+	if (r < 0)
+		return r;
+	r = vault_bind(daemon->vault, find_process, &opening);
+	process_release(daemon->processes, opening.process);
+	return r;
+}
+
+static void take_up(void *argument)
 {
 	struct opening *opening = argument;
 
-	opening->result = vault_bind(opening->daemon->vault, find_process, opening);
-	process_release(opening->daemon->processes, opening->process);
+	opening->result = daemon_take_up(opening->daemon);
+}
+
+/* What signs the log is not known of a vault that is locked; which key it is, the lock tells. */
+static int make_audit(struct daemon *daemon)
+{
+	const struct vault_lock *lock = vault_lock_of(daemon->vault);
+	int r = audit_new(&daemon->audit, &daemon->coffer);
+
+	if (r == 0 && lock)
+		audit_know_key(daemon->audit, lock->note);
+	return r;
 }
 
 void daemon_set_quotas(struct daemon *daemon, const struct quotas *quotas)
@@ -248,8 +280,7 @@ void daemon_set_quotas(struct daemon *daemon, const struct quotas *quotas)
 
 int daemon_init(struct daemon *daemon, const struct daemon_options *options)
 {
-	struct opening opening = { .daemon = daemon,
-		.ledger = options->keys ? options->ledger : -1 };
+	struct opening opening = { .daemon = daemon };
 	int r;
 
 	memset(daemon, 0, sizeof(*daemon));
@@ -257,6 +288,7 @@ int daemon_init(struct daemon *daemon, const struct daemon_options *options)
 	if (r < 0)
 		return r;
 	wait_queue_init(&daemon->waits);
+	daemon->ledger = options->keys ? options->ledger : -1;
 	daemon->policy.own = options->own;
 	daemon->policy.book = options->policy;
 	daemon->max_value = options->max_value;
@@ -268,23 +300,15 @@ int daemon_init(struct daemon *daemon, const struct daemon_options *options)
 	if (r == 0)
 		daemon_set_quotas(daemon, &options->quotas);
 	if (r == 0)
-		r = audit_new(&daemon->audit, &daemon->coffer);
-	if (r == 0)
-		vault_watch(daemon->vault, on_change, daemon);
+		r = make_audit(daemon);
 	if (r == 0)
 		r = repeats_new(&daemon->repeats, drop_answer, daemon);
-	if (r == 0)
-		r = vault_answers(daemon->vault, on_answer, daemon);
-	if (r == 0)
-		vault_watch_answers(daemon->vault, move_answer, daemon);
-	if (r == 0)
-		r = tokens_new(&daemon->tokens, daemon->vault);
 	if (r == 0)
 		r = penalties_new(&daemon->penalties);
 	if (r == 0)
 		r = processes_new(&daemon->processes);
 	if (r == 0) {
-		locked_stack_call(&daemon->stack, bind_adopted, &opening);
+		locked_stack_call(&daemon->stack, take_up, &opening);
 		r = opening.result;
 	}
 	if (r < 0 && daemon->keys)
@@ -347,6 +371,9 @@ void daemon_finish(struct daemon *daemon)
 	if (daemon->audit)
 		locked_stack_call(&daemon->stack, end_audit, daemon->audit);
 	locked_stack_call(&daemon->stack, destroy_coffer, &daemon->coffer);
+	/* What another process has left, and nobody will unlock any more. */
+	if (daemon->vault && vault_is_blind(daemon->vault))
+		ledger_empty(daemon->ledger);
 	vault_free(daemon->vault);
 	discard(daemon);
 }
@@ -368,17 +395,21 @@ static void remask(void *argument)
 	coffer_remask(argument);
 }
 
-/* The key before it signs which one the audit log has from now on: then it is gone, too. */
+/*
+ * The key before it signs which one the audit log has from now on: then it is gone, too. Of a
+ * locked vault nobody has it.
+ */
 static void purge(void *argument)
 {
 	struct daemon *daemon = argument;
 	uint8_t seed[COFFER_SEED_SIZE];
 	int r = coffer_audit_seed(&daemon->coffer, seed);
 
-	vault_purge(daemon->vault);
-	tokens_purge_all(daemon->tokens);
+	daemon_purge_vault(daemon);
 	if (r == 0)
 		audit_change_key(daemon->audit, seed);
+	else
+		audit_lose_key(daemon->audit);
 	sodium_memzero(seed, sizeof(seed));
 }
 
@@ -476,7 +507,9 @@ static void expire(void *argument)
 
 	bool more = true;
 
-	tokens_expire(daemon->tokens);
+	/* What a locked vault has stays as it is. */
+	if (!vault_is_locked(daemon->vault))
+		tokens_expire(daemon->tokens);
 	while (more && daemon_now_ns() < until_ns)
 		more = vault_expire(daemon->vault);
 	/* Lives that end go first. One step a turn: whoever asks meanwhile waits no longer. */
@@ -493,7 +526,8 @@ void daemon_expire(struct daemon *daemon)
 uint64_t daemon_expiry_ms(const struct daemon *daemon)
 {
 	uint64_t vault_ms = vault_expiry_ms(daemon->vault);
-	uint64_t tokens_ms = tokens_expiry_ms(daemon->tokens);
+	uint64_t tokens_ms =
+		vault_is_locked(daemon->vault) ? UINT64_MAX : tokens_expiry_ms(daemon->tokens);
 
 	return vault_ms < tokens_ms ? vault_ms : tokens_ms;
 }

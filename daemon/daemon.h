@@ -16,6 +16,7 @@
 #include "daemon/request/wait_queue.h"
 #include "daemon/users.h"
 #include "daemon/vault/vault.h"
+#include "daemon/vault/vault_lock.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -55,6 +56,7 @@ struct daemon {
 	struct workbench bench;
 	struct coffer coffer;
 	struct policy policy;
+	int ledger; /* what the vault lies in; -1: memory of its own */
 	struct vault *vault;
 	struct processes *processes;
 	struct repeats *repeats;
@@ -73,6 +75,7 @@ struct daemon {
 	uint64_t next_upload;  /* binds the wrapped data keys of sets under way */
 	uint64_t purges;       /* of everything, so far */
 	uint64_t told;         /* up to this vault_event_place those who watch were called */
+	uint64_t locks;        /* so far */
 	struct reloads reloads;
 	struct upgrades upgrades;
 	char quota_words[192]; /* request/quota.h */
@@ -135,8 +138,40 @@ void daemon_set_quotas(struct daemon *daemon, const struct quotas *quotas);
 /* Draws new parts for the masters. */
 void daemon_remask(struct daemon *daemon);
 
-/* A new vault master, and nothing is left of any secret. Returns how many there were. */
+/*
+ * A new vault master, and nothing is left of any secret. Returns how many there were, as far as
+ * that is known: a locked vault that another process has left does not tell.
+ */
 uint64_t daemon_purge(struct daemon *daemon);
+
+/* -- locking (daemon_lock.c) --------------------------------------------------------------- */
+
+/*
+ * As vault_lock; signs the audit log first, and notes the key that signs it beside the lock. What
+ * is under way learns of it by `locks`. On the locked stack.
+ */
+int daemon_lock(struct daemon *daemon, const struct vault_lock *lock,
+	const uint8_t key[static LOCK_KEY_SIZE]);
+
+/*
+ * As vault_unlock. Behind it everything is as it was, but what has ended; what the process before
+ * this one has left is adopted, and what was not what was written is lost. STATUS_LIMIT when there
+ * is no memory for that, and it is locked still. Then the audit log is signed. 0 also when it is
+ * not locked. On the locked stack.
+ */
+int daemon_unlock(struct daemon *daemon, const uint8_t key[static LOCK_KEY_SIZE]);
+
+/* The vault's part of daemon_purge. On the locked stack. */
+void daemon_purge_vault(struct daemon *daemon);
+
+/* Says in the log what became of what another process had. */
+void daemon_tell_adopted(const struct daemon *daemon);
+
+/*
+ * What hangs on a vault that has just been made: whoever waits for changes in it, its answers, and
+ * the processes that secrets are bound to. Returns 0 or -ENOMEM. On the locked stack.
+ */
+int daemon_take_up(struct daemon *daemon);
 
 /*
  * The configuration has been read anew, or refused: `fault` tells why then, else it is NULL.

@@ -174,29 +174,6 @@ static int begin_audit(struct process *process, struct config_fault *fault)
 	return 0;
 }
 
-/* What became of what another worker had. */
-static void tell_adopted(const struct vault *vault)
-{
-	static const char *const words[LOSS_COUNT] = {
-		[LOSS_SECRET] = "secrets were not what was written: they are lost",
-		[LOSS_FORMER] = "versions in their grace were not what was written: they are lost",
-		[LOSS_CONSUMED] = "consumed names were not what was written: they are as if never "
-				  "stored",
-		[LOSS_STREAM] = "parts of streams were not what was written: they are lost",
-		[LOSS_ANSWER] = "remembered answers were not what was written: who repeats such a "
-				"request makes it anew",
-		[LOSS_TOKEN] = "tokens were not what was written: they are lost",
-	};
-	uint64_t count = vault_count(vault);
-
-	for (unsigned loss = 0; loss < LOSS_COUNT; loss++)
-		if (vault_lost(vault, loss) > 0)
-			log_error("%llu of the %s", (unsigned long long)vault_lost(vault, loss),
-				words[loss]);
-	log_notice("serves again, with %llu secret%s", (unsigned long long)count,
-		count == 1 ? "" : "s");
-}
-
 static void on_ready(void *context)
 {
 	struct process *process = context;
@@ -213,7 +190,7 @@ static void on_ready(void *context)
 	if (!process->config.command)
 		daemon_tell_audit_key(&process->daemon);
 	if (!process->first || process->estate.inherited)
-		tell_adopted(process->daemon.vault);
+		daemon_tell_adopted(&process->daemon);
 	notify_send(NOTIFY_READY);
 	if (!process->config.keep)
 		companion_ready(&process->companion, &process->estate.listener.endpoint);

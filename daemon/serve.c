@@ -11,6 +11,7 @@
 #include "daemon/request/showing.h"
 #include "daemon/request/sweep.h"
 #include "daemon/request/trial.h"
+#include "daemon/request/unlock.h"
 #include "daemon/request/upload.h"
 #include "daemon/request/waiter.h"
 #include "daemon/request/walk.h"
@@ -140,7 +141,11 @@ static int go_on(struct served *served, struct outgoing *outgoing)
 {
 	int r = 0;
 
-	if (served->transfers.waiters)
+	if (served->transfers.count > 0 && vault_is_locked(served->daemon->vault))
+		r = transfers_refuse(&served->transfers, served->daemon, &outgoing->answers);
+	if (r == 0 && served->transfers.unlocks)
+		r = unlocks_go_on(&served->transfers, served->daemon, &outgoing->answers);
+	if (r == 0 && served->transfers.waiters)
 		r = waiters_look(&served->transfers, served->daemon, &outgoing->answers);
 	if (r == 0 && served->transfers.petitions)
 		r = petitions_look(&served->transfers, served->daemon, &outgoing->answers);

@@ -83,13 +83,19 @@ static const struct listener *listener_at(const struct server *server, size_t i)
 
 /* -- re-masking ---------------------------------------------------------------------------- */
 
+/* Whether something rests under the masters that is no session's: a lock secret, too. */
+static bool rests(const struct daemon *daemon)
+{
+	return vault_count(daemon->vault) > 0 || vault_is_locked(daemon->vault);
+}
+
 static void on_rekey(uv_timer_t *timer)
 {
 	struct server *server = timer->data;
 
 	daemon_remask(server->daemon);
 	/* The timer sleeps when nothing rests under the masters. */
-	if (server->sessions.count == 0 && vault_count(server->daemon->vault) == 0)
+	if (server->sessions.count == 0 && !rests(server->daemon))
 		uv_timer_stop(timer);
 }
 
@@ -525,7 +531,7 @@ int server_run(const struct server_options *options)
 		return r;
 	r = set_up(&server);
 	/* What was there before the first connection rests under the masters, too. */
-	if (r == 0 && vault_count(server.daemon->vault) > 0)
+	if (r == 0 && rests(server.daemon))
 		start_rekey(&server);
 	if (r == 0) {
 		options->on_ready(options->context);

@@ -13,6 +13,7 @@
 #include "daemon/request/showing.h"
 #include "daemon/request/transfer.h"
 #include "daemon/request/trial.h"
+#include "daemon/request/unlock.h"
 #include "daemon/request/upload.h"
 #include "daemon/request/waiter.h"
 #include "daemon/session_inside.h"
@@ -123,6 +124,7 @@ static uint64_t transfers_deadline(const struct session *session)
 
 	deadline = earlier(deadline, restore_deadline(transfers));
 	deadline = earlier(deadline, showings_deadline(transfers));
+	deadline = earlier(deadline, unlocks_deadline(transfers));
 	now = deadline ? daemon_now_ms() : 0;
 	left = deadline > now ? deadline - now : 1;
 	return deadline ? uv_now(session->sessions->loop) + left : 0;
@@ -275,10 +277,23 @@ static void hurry_readers(struct sessions *sessions)
 	}
 }
 
+/* The vault is locked now: what needs its master has its answer at once, whatever it waits for. */
+static void tell_locked(struct sessions *sessions)
+{
+	struct daemon *daemon = sessions->daemon;
+
+	sessions->locks = daemon->locks;
+	for (struct session *session = sessions->first; session; session = session->next)
+		if (session->served.transfers.count > 0)
+			wait_queue_call_party(&daemon->waits, &session->served.transfers.party);
+}
+
 static void write_round(struct sessions *sessions)
 {
 	if (sessions->daemon->reloads.asked && sessions->on_reload)
 		sessions->on_reload(sessions);
+	if (sessions->locks != sessions->daemon->locks)
+		tell_locked(sessions);
 	sessions_answer_called(sessions);
 	sessions_flush(sessions);
 	/* What is asked for without an answer. */

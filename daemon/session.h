@@ -46,6 +46,7 @@ struct sessions {
 	uv_timer_t view; /* wipes the masters' view */
 	bool closing;
 	uint64_t purges; /* of the daemon's, that the readers have been hurried for */
+	uint64_t locks;  /* of the daemon's, that everybody has been told of */
 	void (*on_count)(struct sessions *sessions);   /* a session came or went */
 	void (*on_reload)(struct sessions *sessions);  /* somebody asked for it */
 	void (*on_upgrade)(struct sessions *sessions); /* the same; its answer has left */

@@ -65,9 +65,13 @@ static int status_object(const struct mg_state *state, const char *endpoint)
 	answer_text(answer, "cipher", state->cipher);
 	answer_number(answer, "rekey_ms", state->rekey_ms);
 	answer_number(answer, "sessions", state->sessions);
-	if (state->counts) {
+	answer_flag(answer, "vault_locked", state->vault_locked);
+	/* Of what a locked vault holds not all can be told. */
+	if (state->counts && !state->vault_locked) {
 		answer_number(answer, "secrets", state->secrets);
 		answer_number(answer, "ledger", state->ledger);
+	}
+	if (state->counts) {
 		answer_number(answer, "broken", state->broken);
 		answer_number(answer, "broken_formers", state->broken_formers);
 		answer_number(answer, "broken_consumed", state->broken_consumed);
@@ -156,7 +160,9 @@ static void status_counts(const struct mg_state *state)
 	char words[ANSWER_WORDS_MAX];
 
 	answer_row("sessions", "%" PRIu64, state->sessions);
-	if (state->counts)
+	if (state->vault_locked)
+		answer_row("secrets", "locked, and not counted: mgctl unlock");
+	else if (state->counts)
 		answer_row("secrets", "%" PRIu64 ", %s sealed", state->secrets,
 			answer_bytes(words, state->ledger));
 	else

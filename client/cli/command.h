@@ -30,6 +30,8 @@ int command_ping(const struct arguments *arguments);
 int command_whoami(const struct arguments *arguments);
 int command_backup(const struct arguments *arguments);
 int command_restore(const struct arguments *arguments);
+int command_lock(const struct arguments *arguments);
+int command_unlock(const struct arguments *arguments);
 int command_purge(const struct arguments *arguments);
 int command_reload(const struct arguments *arguments);
 int command_upgrade(const struct arguments *arguments);

@@ -188,6 +188,19 @@ static const struct option unwrap_options[] = {
 	{ 0 },
 };
 
+static const struct option lock_options[] = {
+	{ "fd", 0, "N", arguments_fd, FIELD(fd), "read the passphrase from this file descriptor" },
+	{ "file", 0, "PATH", arguments_text, FIELD(file), "read it from this file, - is stdin" },
+	{ "once", 0, NULL, arguments_flag, FIELD(once), "at the prompt: do not ask twice" },
+	{ 0 },
+};
+
+static const struct option unlock_options[] = {
+	{ "fd", 0, "N", arguments_fd, FIELD(fd), "read the passphrase from this file descriptor" },
+	{ "file", 0, "PATH", arguments_text, FIELD(file), "read it from this file, - is stdin" },
+	{ 0 },
+};
+
 static const struct option backup_options[] = {
 	{ "recipient", 0, "KEY", arguments_recipient, FIELD(recipient),
 		"seal it to this public key, not to a passphrase" },
@@ -417,6 +430,21 @@ const struct command commands[] = {
 		"  mgctl audit verify /var/log/memguardd/audit.log.1 /var/log/memguardd/audit.log\n"
 		"  journalctl -u memguardd -o cat | mgctl audit show --denied --since 1h -\n",
 		NULL, command_audit },
+	{ "lock", "", OPERAND_NONE, 0, 0, lock_options,
+		"take the key to all secrets out of the daemon",
+		"Until it is unlocked with the same passphrase, all but unlock, status, ping,\n"
+		"purge --all, reload, upgrade and shutdown is status 5. Nothing is lost\n"
+		"meanwhile, but lives go on. The passphrase is one line: from --fd, --file, or\n"
+		"stdin, else you are asked. For root and the daemon's own user.\n"
+		"\n"
+		"  mgctl lock\n"
+		"  mgctl lock --file /media/stick/passphrase\n",
+		NULL, command_lock },
+	{ "unlock", "", OPERAND_NONE, 0, 0, unlock_options, "put it back, and all is as it was",
+		"Status 11: the passphrase is another one. Each wrong one makes you wait longer\n"
+		"for the next, and nobody else. Without the passphrase there is no way back:\n"
+		"purge --all begins anew.\n",
+		NULL, command_unlock },
 	{ "purge", "", OPERAND_NONE, 0, 0, purge_options,
 		"destroy all that is yours, or all there is",
 		"Your own is what is in your space ~/, and what you have stored first elsewhere\n"

@@ -12,3 +12,10 @@
  * mg_secret_free. Returns an exit status; what is wrong has been said.
  */
 int passphrase_take(struct mg_secret **passphrasep, const struct arguments *arguments, bool twice);
+
+/*
+ * The same of the one that locks and unlocks the daemon, from where a value comes from: one line
+ * from --fd, --file or stdin, else a person's; with --once he is asked once.
+ */
+int passphrase_take_value(
+	struct mg_secret **passphrasep, const struct arguments *arguments, bool twice);

@@ -9,13 +9,10 @@
 #include "client/lib/memory/own.h"
 #include "client/lib/memory/secret.h"
 #include "client/lib/memory/workroom.h"
+#include "client/lib/passphrase.h"
 
-/*
- * What we ask of Argon2id: libsodium's MODERATE, 256 MiB and about a second. Whoever opens a bundle
- * is asked for the same by its head.
- */
-#define OPSLIMIT crypto_pwhash_argon2id_OPSLIMIT_MODERATE
-#define MEMLIMIT crypto_pwhash_argon2id_MEMLIMIT_MODERATE
+_Static_assert(BUNDLE_KEY_SIZE == PASSPHRASE_KEY_SIZE, "a passphrase makes a bundle's key");
+_Static_assert(BUNDLE_SALT_SIZE == PASSPHRASE_SALT_SIZE, "with its salt");
 
 /* The work of one call. */
 struct making {
@@ -26,19 +23,11 @@ struct making {
 	int result;
 };
 
-/*
- * The memory that Argon2 works in is libsodium's own, in the ordinary heap. It holds no byte of the
- * passphrase, only what is mixed out of its hash, and is given back to the kernel.
- */
+/* Whoever opens a bundle is asked for the same cost by its head. */
 static int derive(const struct making *making, const struct bundle_head *head, uint8_t *key)
 {
-	const struct mg_secret *passphrase = making->options->passphrase;
-
-	return crypto_pwhash(key, BUNDLE_KEY_SIZE, (const char *)passphrase->data, passphrase->size,
-		       bundle_head_salt(head), head->opslimit, head->memlimit,
-		       crypto_pwhash_ALG_ARGON2ID13) == 0
-		? 0
-		: -ENOMEM;
+	return passphrase_key(key, making->options->passphrase, bundle_head_salt(head),
+		head->opslimit, head->memlimit);
 }
 
 static void create(void *argument)
@@ -47,7 +36,7 @@ static void create(void *argument)
 	uint8_t key[BUNDLE_KEY_SIZE];
 
 	if (making->options->passphrase) {
-		bundle_head_passphrase(making->head, OPSLIMIT, MEMLIMIT);
+		bundle_head_passphrase(making->head, PASSPHRASE_OPSLIMIT, PASSPHRASE_MEMLIMIT);
 		making->result = derive(making, making->head, key);
 	} else {
 		making->result =

@@ -477,7 +477,8 @@ static int take_state(struct question *question, const struct reply *reply)
 		.tokens = from->tokens,
 		.broken_tokens = from->broken_tokens,
 		.failed_upgrades = from->failed_upgrades,
-		.upgrading = from->upgrading };
+		.upgrading = from->upgrading,
+		.vault_locked = from->vault_locked };
 	take_audit(state, from);
 	cut_text(state->version, sizeof(state->version), from->version);
 	cut_text(state->advice, sizeof(state->advice), from->advice);

@@ -333,6 +333,7 @@ struct mg_state {
 	unsigned char audit_hash[32]; /* of that record; the same */
 	uint64_t tokens;              /* that can be shown; the same */
 	uint64_t broken_tokens;       /* that were lost so; the same */
+	bool vault_locked;            /* mg_lock: `secrets` and `ledger` may be 0 while it is */
 };
 int mg_status_of(struct mg_client *client, struct mg_state *state);
 
@@ -405,6 +406,23 @@ int mg_explain(struct mg_client *client, const char *operation, const char *name
  */
 enum mg_purge { MG_PURGE_MINE = 0, MG_PURGE_ALL = 1 };
 int mg_purge(struct mg_client *client, enum mg_purge what, uint64_t *countp);
+
+/*
+ * Locks the daemon: from then on every call but mg_unlock, mg_status_of, mg_ping, mg_purge of
+ * everything, mg_shutdown, mg_reload and mg_upgrade is MG_LOCKED, and what is under way ends so,
+ * but for values that are being fetched. The daemon has not the key to its secrets any more, but
+ * for a copy sealed under one that is made of the passphrase, here, by Argon2id: 256 MiB and about
+ * a second. It stays locked over crashes, upgrades and restarts. Lives go on: what ends meanwhile
+ * is gone. MG_LOCKED when it is locked already. Only root and the daemon's own user may.
+ */
+int mg_lock(struct mg_client *client, const struct mg_secret *passphrase);
+
+/*
+ * Unlocks it: everything is as it was. MG_OK also when it is not locked. MG_INTEGRITY: the
+ * passphrase is another one, or nothing unlocks it any more; mg_last_error tells which. After a
+ * wrong passphrase the next ones of the calling user wait, as after mg_verify. For those two alone.
+ */
+int mg_unlock(struct mg_client *client, const struct mg_secret *passphrase);
 
 /*
  * Lets the daemon read its configuration anew: all of it is in force then, or, after MG_NO, nothing

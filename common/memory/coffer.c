@@ -10,6 +10,12 @@
 #define GENERATIONS 2
 #define LEFT_SIZE ((size_t)COFFER_MASTERS * COFFER_KEY_SIZE)
 
+/*
+ * In the index, beside the generation: it has a lock secret where the vault's master was. No bit
+ * that is overwritten makes one of the two out of the other.
+ */
+#define LOCKED 0x10c4ed00u
+
 /* A master's mask and the whole of left are one hash long. */
 _Static_assert(LEFT_SIZE == crypto_generichash_BYTES_MAX, "left is masked by one BLAKE2b-512");
 
@@ -20,7 +26,7 @@ static const uint8_t no_salt[crypto_generichash_blake2b_SALTBYTES];
 
 /*
  * The parts at rest. Each left stands between canaries; the pre-keys follow in pages (or runs) of
- * their own. `index` names the generation that counts; the other one is wiped.
+ * their own. `index` names the generation that counts, and what it has; the other one is wiped.
  */
 struct coffer_keys {
 	_Atomic uint32_t index;
@@ -57,13 +63,23 @@ static uint8_t *right_of(const struct coffer *coffer, uint32_t generation)
 	return (uint8_t *)coffer->keys + header_size(coffer->prekey) + generation * coffer->prekey;
 }
 
-static uint32_t current(const struct coffer *coffer)
+static bool is_index(uint32_t index)
+{
+	return index < GENERATIONS || (index ^ LOCKED) < GENERATIONS;
+}
+
+static uint32_t read_index(const struct coffer *coffer)
 {
 	uint32_t index = atomic_load_explicit(&coffer->keys->index, memory_order_acquire);
 
-	if (index >= GENERATIONS)
+	if (!is_index(index))
 		abort();
 	return index;
+}
+
+static uint32_t current(const struct coffer *coffer)
+{
+	return read_index(coffer) % GENERATIONS;
 }
 
 static void mask_of(const struct coffer *coffer, uint32_t generation, uint8_t mask[LEFT_SIZE])
@@ -91,15 +107,21 @@ static void check_canaries(const struct coffer *coffer)
 }
 
 /* Lets `next` count, and only then wipes the older one: a crash before leaves that one whole. */
-static void advance(struct coffer *coffer, uint32_t next)
+static void advance(struct coffer *coffer, uint32_t next, bool locked)
 {
-	atomic_store_explicit(&coffer->keys->index, next, memory_order_release);
+	atomic_store_explicit(
+		&coffer->keys->index, next | (locked ? LOCKED : 0), memory_order_release);
 	wipe_generation(coffer, !next);
 }
 
 bool coffer_alive(const struct coffer *coffer)
 {
 	return coffer->keys && coffer->keys->alive;
+}
+
+bool coffer_is_locked(const struct coffer *coffer)
+{
+	return coffer_alive(coffer) && read_index(coffer) >= LOCKED;
 }
 
 static void furnish(
@@ -134,6 +156,13 @@ void coffer_init(
 	sodium_memzero(masters, sizeof(masters));
 }
 
+/* Nobody takes the lock secret for a master. */
+static void set_secret_apart(struct coffer_view *view)
+{
+	memcpy(view->lock, view->master[COFFER_VAULT], sizeof(view->lock));
+	sodium_memzero(view->master[COFFER_VAULT], sizeof(view->master[COFFER_VAULT]));
+}
+
 const struct coffer_view *coffer_view(struct coffer *coffer)
 {
 	uint8_t mask[LEFT_SIZE];
@@ -148,8 +177,24 @@ const struct coffer_view *coffer_view(struct coffer *coffer)
 	mask_of(coffer, generation, mask);
 	exclusive_or((uint8_t *)coffer->view->master, left_of(coffer, generation), mask);
 	sodium_memzero(mask, sizeof(mask));
+	if (coffer_is_locked(coffer))
+		set_secret_apart(coffer->view);
 	coffer->viewing = true;
 	return coffer->view;
+}
+
+const uint8_t *coffer_master(struct coffer *coffer, enum coffer_master master)
+{
+	const struct coffer_view *view = coffer_view(coffer);
+
+	if (!view || (master == COFFER_VAULT && coffer_is_locked(coffer)))
+		return NULL;
+	return view->master[master];
+}
+
+const uint8_t *coffer_lock_secret(struct coffer *coffer)
+{
+	return coffer_is_locked(coffer) ? coffer_view(coffer)->lock : NULL;
 }
 
 int coffer_check(const void *keys)
@@ -158,7 +203,7 @@ int coffer_check(const void *keys)
 
 	if (!left->alive)
 		return -ENODATA;
-	if (left->format != COFFER_FORMAT || atomic_load(&left->index) >= GENERATIONS)
+	if (left->format != COFFER_FORMAT || !is_index(atomic_load(&left->index)))
 		return -EBADMSG;
 	for (uint32_t i = 0; i < GENERATIONS; i++)
 		if (!guard_intact(&left->guard, left->left_slot[i] + GUARD_SIZE, LEFT_SIZE))
@@ -192,26 +237,28 @@ struct coffer_chain *coffer_chain(const struct coffer *coffer)
 
 int coffer_audit_seed(struct coffer *coffer, uint8_t seed[static COFFER_SEED_SIZE])
 {
-	const struct coffer_view *view = coffer_view(coffer);
+	const uint8_t *master = coffer_master(coffer, COFFER_VAULT);
 
-	if (!view)
+	if (!master)
 		return -EKEYEXPIRED;
-	crypto_generichash_blake2b_salt_personal(seed, COFFER_SEED_SIZE, NULL, 0,
-		view->master[COFFER_VAULT], COFFER_KEY_SIZE, no_salt, audit_personal);
+	crypto_generichash_blake2b_salt_personal(
+		seed, COFFER_SEED_SIZE, NULL, 0, master, COFFER_KEY_SIZE, no_salt, audit_personal);
 	return 0;
 }
 
 /* It hangs on the vault master, so that a purge kills it too. */
 const uint8_t *coffer_ledger_key(struct coffer *coffer)
 {
-	const struct coffer_view *view = coffer_view(coffer);
+	const uint8_t *master = coffer_master(coffer, COFFER_VAULT);
 
-	if (view && !coffer->derived)
-		crypto_generichash_blake2b_salt_personal(coffer->view->ledger, sizeof(view->ledger),
-			NULL, 0, view->master[COFFER_VAULT], COFFER_KEY_SIZE, no_salt,
+	if (!master)
+		return NULL;
+	if (!coffer->derived)
+		crypto_generichash_blake2b_salt_personal(coffer->view->ledger,
+			sizeof(coffer->view->ledger), NULL, 0, master, COFFER_KEY_SIZE, no_salt,
 			ledger_personal);
-	coffer->derived = view != NULL;
-	return view ? view->ledger : NULL;
+	coffer->derived = true;
+	return coffer->view->ledger;
 }
 
 void coffer_forget(struct coffer *coffer)
@@ -227,7 +274,7 @@ void coffer_forget(struct coffer *coffer)
  * The old mask is taken off and the new one put on in one step, so that the masters are in one
  * piece nowhere meanwhile. `change` is what the masters change by; NULL for a re-mask.
  */
-static void renew(struct coffer *coffer, const uint8_t change[LEFT_SIZE])
+static void renew(struct coffer *coffer, const uint8_t change[LEFT_SIZE], bool locked)
 {
 	uint32_t now = current(coffer);
 	uint32_t next = !now;
@@ -245,13 +292,13 @@ static void renew(struct coffer *coffer, const uint8_t change[LEFT_SIZE])
 	exclusive_or(left, left_of(coffer, now), old_mask);
 	sodium_memzero(old_mask, sizeof(old_mask));
 	sodium_memzero(new_mask, sizeof(new_mask));
-	advance(coffer, next);
+	advance(coffer, next, locked);
 }
 
 void coffer_remask(struct coffer *coffer)
 {
 	if (coffer_alive(coffer))
-		renew(coffer, NULL);
+		renew(coffer, NULL, coffer_is_locked(coffer));
 }
 
 /* A random change of a master is a random master: whatever it was, nobody can tell. */
@@ -263,8 +310,38 @@ void coffer_replace(struct coffer *coffer, enum coffer_master master)
 		return;
 	coffer_forget(coffer);
 	randombytes_buf(change + (size_t)master * COFFER_KEY_SIZE, COFFER_KEY_SIZE);
-	renew(coffer, change);
+	renew(coffer, change, master != COFFER_VAULT && coffer_is_locked(coffer));
 	sodium_memzero(change, sizeof(change));
+}
+
+/* What is where the vault's master lies gives way to `next`. */
+static void exchange(struct coffer *coffer, const uint8_t *was, const uint8_t *next, bool locked)
+{
+	uint8_t change[LEFT_SIZE] = { 0 };
+
+	for (size_t i = 0; i < COFFER_KEY_SIZE; i++)
+		change[(size_t)COFFER_VAULT * COFFER_KEY_SIZE + i] = was[i] ^ next[i];
+	coffer_forget(coffer);
+	renew(coffer, change, locked);
+	sodium_memzero(change, sizeof(change));
+}
+
+void coffer_lock(struct coffer *coffer, const uint8_t secret[static COFFER_KEY_SIZE])
+{
+	const uint8_t *master = coffer_master(coffer, COFFER_VAULT);
+
+	if (!master)
+		abort();
+	exchange(coffer, master, secret, true);
+}
+
+void coffer_unlock(struct coffer *coffer, const uint8_t master[static COFFER_KEY_SIZE])
+{
+	const uint8_t *secret = coffer_lock_secret(coffer);
+
+	if (!secret)
+		abort();
+	exchange(coffer, secret, master, false);
 }
 
 void coffer_destroy(struct coffer *coffer)

@@ -14,6 +14,10 @@
  * change at every re-mask; the masters do not. There are two generations of the parts and an
  * atomic index, so that a crash in the middle of a re-mask loses nothing.
  *
+ * While the coffer is locked a secret lies where the vault's master did, which is nowhere then:
+ * whoever has locked it keeps the master, wrapped under a key that takes this secret to make. The
+ * same index tells which of the two it is, so that there is no moment in between.
+ *
  * The method is MemGuard's Coffer; the pre-key instead of a 32-byte right half is what defeats an
  * image of memory that is smeared or has bit errors.
  *
@@ -26,8 +30,9 @@ enum coffer_master { COFFER_VAULT, COFFER_CHANNEL, COFFER_MASTERS };
 
 /* The masters in one piece. Exists in secret memory only, for the instant of use. */
 struct coffer_view {
-	uint8_t master[COFFER_MASTERS][COFFER_KEY_SIZE];
+	uint8_t master[COFFER_MASTERS][COFFER_KEY_SIZE]; /* while locked, the vault's is zeros */
 	uint8_t ledger[COFFER_KEY_SIZE]; /* coffer_ledger_key's, once it was asked for */
+	uint8_t lock[COFFER_KEY_SIZE];   /* the secret, while locked; else zeros */
 };
 
 /* What the owner notes beside the parts: it lives as long as the masters do. All zero at first. */
@@ -81,7 +86,10 @@ void coffer_init(
 int coffer_adopt(
 	struct coffer *coffer, void *keys, size_t prekey, void *view, const struct guard *guard);
 
-/* The format of the parts that this program writes and reads. */
+/*
+ * The format of the parts that this program writes and reads. One that does not know what locking
+ * is takes the index of locked ones for one that was overwritten, and leaves them as they are.
+ */
 #define COFFER_FORMAT 1
 
 /* Whether coffer_adopt would read these parts: 0, -ENODATA or -EBADMSG. Touches no key. */
@@ -95,7 +103,7 @@ struct coffer_chain *coffer_chain(const struct coffer *coffer);
 
 /*
  * What the keys of the audit log are made from, by the vault's master: `seed` is in secret memory.
- * Returns 0, or -EKEYEXPIRED once the coffer is destroyed.
+ * Returns 0, or -EKEYEXPIRED while the coffer is locked and once it is destroyed.
  */
 int coffer_audit_seed(struct coffer *coffer, uint8_t seed[static COFFER_SEED_SIZE]);
 
@@ -105,9 +113,12 @@ int coffer_audit_seed(struct coffer *coffer, uint8_t seed[static COFFER_SEED_SIZ
  */
 const struct coffer_view *coffer_view(struct coffer *coffer);
 
+/* The bytes of one master in the view; NULL also for the vault's while the coffer is locked. */
+const uint8_t *coffer_master(struct coffer *coffer, enum coffer_master master);
+
 /*
  * The COFFER_KEY_SIZE bytes that authenticate record headers, derived from the vault's master once
- * a view; otherwise as coffer_view.
+ * a view; otherwise as coffer_master.
  */
 const uint8_t *coffer_ledger_key(struct coffer *coffer);
 
@@ -117,8 +128,27 @@ void coffer_forget(struct coffer *coffer);
 /* Draws a new pre-key: both parts change, the masters stay. */
 void coffer_remask(struct coffer *coffer);
 
-/* Draws one master anew, and a new pre-key with it. What rested under the old one is dead. */
+/*
+ * Draws one master anew, and a new pre-key with it. What rested under the old one is dead. Of a
+ * locked coffer the vault's new master takes the place of the lock secret: it is locked no more,
+ * and nobody can unlock what was.
+ */
 void coffer_replace(struct coffer *coffer, enum coffer_master master);
+
+/*
+ * Puts a secret where the vault's master is, under a new pre-key, and wipes both generations of the
+ * old parts: the master is the caller's to bring back. The coffer must not be locked.
+ */
+void coffer_lock(struct coffer *coffer, const uint8_t secret[static COFFER_KEY_SIZE]);
+
+/* The other way round: the lock secret is gone then. The coffer must be locked. */
+void coffer_unlock(struct coffer *coffer, const uint8_t master[static COFFER_KEY_SIZE]);
+
+/* Whether it is locked; false once it is destroyed. Touches no key. */
+bool coffer_is_locked(const struct coffer *coffer);
+
+/* The lock secret in the view; NULL unless the coffer is locked. */
+const uint8_t *coffer_lock_secret(struct coffer *coffer);
 
 /* Wipes everything. Later calls of coffer_view give NULL, the others do nothing. */
 void coffer_destroy(struct coffer *coffer);

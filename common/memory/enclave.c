@@ -50,12 +50,12 @@ static int open_box(uint8_t *out, const uint8_t *box, size_t size, const uint8_t
 static int wrapping_key(uint8_t key[ENCLAVE_KEY_SIZE], const uint8_t salt[ENCLAVE_SALT_SIZE],
 	struct coffer *coffer, enum coffer_master master)
 {
-	const struct coffer_view *view = coffer_view(coffer);
+	const uint8_t *bytes = coffer_master(coffer, master);
 
-	if (!view)
+	if (!bytes)
 		return -EKEYEXPIRED;
-	crypto_generichash_blake2b_salt_personal(key, ENCLAVE_KEY_SIZE, NULL, 0,
-		view->master[master], COFFER_KEY_SIZE, salt, wrap_personal);
+	crypto_generichash_blake2b_salt_personal(
+		key, ENCLAVE_KEY_SIZE, NULL, 0, bytes, COFFER_KEY_SIZE, salt, wrap_personal);
 	return 0;
 }
 

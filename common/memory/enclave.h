@@ -35,7 +35,7 @@ struct enclave_binding {
  * Wraps `size` bytes under a master: a one-time key is derived from the master and a fresh salt
  * (keyed BLAKE2b with salt and personalisation, of no message), and crypto_secretbox seals under it
  * with the binding as its nonce. `out` has room for ENCLAVE_WRAP_SIZE(size). Returns 0, or
- * -EKEYEXPIRED when the coffer is destroyed.
+ * -EKEYEXPIRED when the coffer is destroyed, or locked and the master the vault's.
  */
 int enclave_wrap(uint8_t *out, const uint8_t *secret, size_t size, struct enclave_binding binding,
 	struct coffer *coffer, enum coffer_master master);

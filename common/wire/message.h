@@ -14,6 +14,7 @@
  * proto/memguard.proto stays behind message.c.
  */
 #define MESSAGE_NUMBER_SIZE 16
+#define MESSAGE_SALT_SIZE 16
 #define MESSAGE_TAGS_MAX 16
 #define MESSAGE_TAG_KEY_MAX 64
 #define MESSAGE_TAG_VALUE_MAX 256
@@ -137,6 +138,8 @@ enum verb {
 	VERB_SHOW_TOKEN,
 	VERB_WRAP,
 	VERB_UNWRAP,
+	VERB_LOCK,
+	VERB_UNLOCK,
 	VERBS
 };
 
@@ -166,7 +169,7 @@ struct request {
 	uint64_t version;             /* get, stage */
 	uint32_t wait_ms;             /* get, stream_read */
 	uint64_t size;                /* set, verify: 0 when not known; generate, stage */
-	const uint8_t *key;           /* where there are chunks: 32 bytes on the workbench */
+	const uint8_t *key;           /* with chunks, lock, unlock: 32 bytes on the workbench */
 	struct conditions conditions; /* of all that change one secret */
 	struct tags tags;             /* set, generate, stage; the filter in list */
 	struct lifetime lifetime;     /* set, generate, stage; its ttl_ms in touch */
@@ -196,6 +199,9 @@ struct request {
 	struct span unit;     /* issue_token: only from there; empty: from anywhere */
 	const uint8_t *token; /* show_token, unwrap: 32 bytes on the workbench; NULL: none */
 	bool lookup;          /* unwrap */
+	struct span salt;     /* lock: MESSAGE_SALT_SIZE bytes */
+	uint64_t opslimit;    /* lock */
+	uint64_t memlimit;    /* lock: bytes */
 };
 
 /* One secret's outside. */
@@ -246,6 +252,10 @@ struct state {
 	uint64_t audit_record;
 	uint64_t audit_lost;
 	struct span audit_hash;
+	bool vault_locked;
+	struct span lock_salt; /* empty: it is not told */
+	uint64_t lock_opslimit;
+	uint64_t lock_memlimit; /* bytes */
 };
 
 struct caller {
@@ -263,7 +273,7 @@ struct caller {
 	bool placed; /* those three are known */
 	struct span listener;
 	struct span token; /* the name of the one that it shows; may be empty */
-	bool counts; /* the rest is told */
+	bool counts;       /* the rest is told */
 	uint64_t secrets;
 	uint64_t bytes;
 	uint64_t quota_count; /* 0: there is no limit; and all below */
@@ -352,10 +362,13 @@ struct reply {
 	uint32_t owner;     /* record: a uid */
 	uint64_t left_out;  /* record, listing of an export: secrets that no bundle takes */
 	struct info info;   /* info, record */
-	struct state state;
-	struct caller caller;
-	struct verdict verdict;
-	struct token_info token; /* token; of it, wrapped has names, times and uses */
+	/* By `body`: replies lie on the locked stack, which is small. */
+	union {
+		struct state state;
+		struct caller caller;
+		struct verdict verdict;
+		struct token_info token; /* token; of it, wrapped has names, times and uses */
+	};
 };
 
 /* A secret as it lies in a bundle, beside its chunks. */

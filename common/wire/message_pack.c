@@ -110,6 +110,51 @@ void message_pack_caller(PB(Caller) * raw, const struct caller *caller)
 	raw->quota_handshakes = caller->quota_handshakes;
 }
 
+void message_pack_staged(
+	struct raw_record *raw, struct raw_tags *tags, const struct request *request)
+{
+	struct bundled bundled = { .info = { .name = request->name,
+					   .version = request->version,
+					   .size = request->size,
+					   .created_ms = request->created_ms,
+					   .changed_ms = request->changed_ms,
+					   .left = request->lifetime,
+					   .frozen = request->freeze },
+		.owner = request->owner,
+		.key = request->key };
+
+	message_pack_record(raw, tags, &bundled);
+}
+
+void message_pack_explain(PB(Explain) * raw, ProtobufCBinaryData as[static MESSAGE_AS_MAX],
+	const struct request *request)
+{
+	size_t count = request->as_count < MESSAGE_AS_MAX ? request->as_count : MESSAGE_AS_MAX;
+
+	memguard__v1__explain__init(raw);
+	raw->operation = data_from(request->operation);
+	raw->name = data_from(request->name);
+	for (size_t i = 0; i < count; i++)
+		as[i] = data_from(request->as[i]);
+	raw->as = as;
+	raw->n_as = count;
+}
+
+void message_pack_lock(PB(Lock) * raw, const struct request *request)
+{
+	memguard__v1__lock__init(raw);
+	raw->key = data_from(span_of(request->key, ENCLAVE_KEY_SIZE));
+	raw->salt = data_from(request->salt);
+	raw->opslimit = request->opslimit;
+	raw->memlimit = request->memlimit;
+}
+
+void message_pack_unlock(PB(Unlock) * raw, const struct request *request)
+{
+	memguard__v1__unlock__init(raw);
+	raw->key = data_from(span_of(request->key, ENCLAVE_KEY_SIZE));
+}
+
 void message_pack_watch(PB(Watch) * raw, const struct request *request)
 {
 	memguard__v1__watch__init(raw);

@@ -62,6 +62,14 @@ void message_pack_record(
 
 void message_pack_caller(PB(Caller) * raw, const struct caller *caller);
 
+/* What a stage brings; what policy is asked; the key of a lock. The tags are packed before. */
+void message_pack_staged(
+	struct raw_record *raw, struct raw_tags *tags, const struct request *request);
+void message_pack_explain(PB(Explain) * raw, ProtobufCBinaryData as[static MESSAGE_AS_MAX],
+	const struct request *request);
+void message_pack_lock(PB(Lock) * raw, const struct request *request);
+void message_pack_unlock(PB(Unlock) * raw, const struct request *request);
+
 /* What is asked, and told, of changes. */
 void message_pack_watch(PB(Watch) * raw, const struct request *request);
 void message_pack_event(PB(Event) * raw, const struct reply *reply);

@@ -50,7 +50,11 @@ static int read_state(struct state *state, const PB(State) * raw)
 		.audit_lost = raw->audit_lost,
 		.audit_hash = span_from(raw->audit_hash),
 		.tokens = raw->tokens,
-		.broken_tokens = raw->broken_tokens };
+		.broken_tokens = raw->broken_tokens,
+		.vault_locked = raw->vault_locked,
+		.lock_salt = span_from(raw->lock_salt),
+		.lock_opslimit = raw->lock_opslimit,
+		.lock_memlimit = raw->lock_memlimit };
 	return text_fault(state->version) || text_fault(state->advice) ||
 			text_fault(state->cipher) || text_fault(state->upgrade_fault)
 		? -EPROTO

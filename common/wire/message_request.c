@@ -416,6 +416,37 @@ static int read_commit(struct request *request, const PB(Request) * raw, struct 
 	return 0;
 }
 
+static void read_key(struct request *request, ProtobufCBinaryData key)
+{
+	if (key.len == ENCLAVE_KEY_SIZE)
+		request->key = key.data;
+	else
+		fail(request, STATUS_INVALID, "a key has 32 bytes");
+}
+
+static int read_lock(struct request *request, const PB(Request) * raw, struct workbench *bench)
+{
+	const PB(Lock) *lock = raw->lock;
+
+	(void)bench;
+	read_key(request, lock->key);
+	request->salt = span_from(lock->salt);
+	request->opslimit = lock->opslimit;
+	request->memlimit = lock->memlimit;
+	if (lock->salt.len != MESSAGE_SALT_SIZE)
+		fail(request, STATUS_INVALID, "a salt has 16 bytes");
+	if (lock->opslimit < 1 || lock->memlimit < 8192)
+		fail(request, STATUS_INVALID, "Argon2id makes no key at that cost");
+	return 0;
+}
+
+static int read_unlock(struct request *request, const PB(Request) * raw, struct workbench *bench)
+{
+	(void)bench;
+	read_key(request, raw->unlock->key);
+	return 0;
+}
+
 /* Each verb of the wire beside ours, and how to read it. `changes`: it must carry a number. */
 static const struct {
 	int verb_case;
@@ -455,6 +486,8 @@ static const struct {
 	[VERB_SHOW_TOKEN] = { VERB_CASE(SHOW_TOKEN), read_show_token, false, false },
 	[VERB_WRAP] = { VERB_CASE(WRAP), read_wrap, false, false },
 	[VERB_UNWRAP] = { VERB_CASE(UNWRAP), read_unwrap, false, false },
+	[VERB_LOCK] = { VERB_CASE(LOCK), read_lock, true, false },
+	[VERB_UNLOCK] = { VERB_CASE(UNLOCK), read_unlock, true, false },
 };
 
 bool verb_goes_on(enum verb verb)

@@ -101,6 +101,10 @@ static void write_state(struct raw_reply *raw, const struct reply *reply)
 	out->audit_record = state->audit_record;
 	out->audit_lost = state->audit_lost;
 	out->audit_hash = data_from(state->audit_hash);
+	out->vault_locked = state->vault_locked;
+	out->lock_salt = data_from(state->lock_salt);
+	out->lock_opslimit = state->lock_opslimit;
+	out->lock_memlimit = state->lock_memlimit;
 	out->tokens = state->tokens;
 	out->broken_tokens = state->broken_tokens;
 	raw->reply.state = out;

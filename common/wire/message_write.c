@@ -52,6 +52,8 @@ struct raw_request {
 		PB(ShowToken) show_token;
 		PB(Wrap) wrap;
 		PB(Unwrap) unwrap;
+		PB(Lock) lock;
+		PB(Unlock) unlock;
 		struct {
 			PB(Explain) explain;
 			ProtobufCBinaryData as[MESSAGE_AS_MAX];
@@ -274,18 +276,8 @@ static void write_export(struct raw_request *raw, const struct request *request)
 
 static void write_stage(struct raw_request *raw, const struct request *request)
 {
-	struct bundled bundled = { .info = { .name = request->name,
-					   .version = request->version,
-					   .size = request->size,
-					   .created_ms = request->created_ms,
-					   .changed_ms = request->changed_ms,
-					   .left = request->lifetime,
-					   .frozen = request->freeze },
-		.owner = request->owner,
-		.key = request->key };
-
 	memguard__v1__stage__init(&raw->stage.stage);
-	message_pack_record(&raw->stage.record, &raw->tags, &bundled);
+	message_pack_staged(&raw->stage.record, &raw->tags, request);
 	raw->stage.stage.record = &raw->stage.record.record;
 	raw->request.stage = &raw->stage.stage;
 }
@@ -299,15 +291,7 @@ static void write_commit(struct raw_request *raw, const struct request *request)
 
 static void write_explain(struct raw_request *raw, const struct request *request)
 {
-	size_t count = request->as_count < MESSAGE_AS_MAX ? request->as_count : MESSAGE_AS_MAX;
-
-	memguard__v1__explain__init(&raw->explain);
-	raw->explain.operation = data_from(request->operation);
-	raw->explain.name = data_from(request->name);
-	for (size_t i = 0; i < count; i++)
-		raw->as[i] = data_from(request->as[i]);
-	raw->explain.as = raw->as;
-	raw->explain.n_as = count;
+	message_pack_explain(&raw->explain, raw->as, request);
 	raw->request.explain = &raw->explain;
 }
 
@@ -372,6 +356,18 @@ static void write_unwrap(struct raw_request *raw, const struct request *request)
 	raw->request.unwrap = &raw->unwrap;
 }
 
+static void write_lock(struct raw_request *raw, const struct request *request)
+{
+	message_pack_lock(&raw->lock, request);
+	raw->request.lock = &raw->lock;
+}
+
+static void write_unlock(struct raw_request *raw, const struct request *request)
+{
+	message_pack_unlock(&raw->unlock, request);
+	raw->request.unlock = &raw->unlock;
+}
+
 static const struct {
 	Memguard__V1__Request__VerbCase verb_case;
 	void (*write)(struct raw_request *, const struct request *);
@@ -408,6 +404,8 @@ static const struct {
 	[VERB_SHOW_TOKEN] = { MEMGUARD__V1__REQUEST__VERB_SHOW_TOKEN, write_show_token },
 	[VERB_WRAP] = { MEMGUARD__V1__REQUEST__VERB_WRAP, write_wrap },
 	[VERB_UNWRAP] = { MEMGUARD__V1__REQUEST__VERB_UNWRAP, write_unwrap },
+	[VERB_LOCK] = { MEMGUARD__V1__REQUEST__VERB_LOCK, write_lock },
+	[VERB_UNLOCK] = { MEMGUARD__V1__REQUEST__VERB_UNLOCK, write_unlock },
 };
 
 /* Their time to live is no field of another verb. */

@@ -325,7 +325,8 @@ static void sign(struct audit *audit, const char *type, const char *why)
 
 bool audit_owes_signature(const struct audit *audit)
 {
-	return audit->file.fd >= 0 && audit->head.number > audit->last_signed;
+	return audit->file.fd >= 0 && audit->head.number > audit->last_signed &&
+		!coffer_is_locked(audit->coffer);
 }
 
 void audit_sign(struct audit *audit)
@@ -354,6 +355,25 @@ void audit_change_key(struct audit *audit, const uint8_t seed[static COFFER_SEED
 	}
 	sodium_memzero(fresh, sizeof(fresh));
 	(void)flush(audit);
+}
+
+void audit_know_key(struct audit *audit, const uint8_t key[static AUDIT_KEY_SIZE])
+{
+	memcpy(audit->key, key, sizeof(audit->key));
+}
+
+void audit_find_key(struct audit *audit)
+{
+	(void)take_key(audit);
+}
+
+/* A log that goes on under a key that the one before does not name: that is what it looks like. */
+void audit_lose_key(struct audit *audit)
+{
+	if (take_key(audit) < 0 || audit->file.fd < 0)
+		return;
+	add_keyed_line(audit, "go-on");
+	sign(audit, "checkpoint", NULL);
 }
 
 /* -- files --------------------------------------------------------------------------------- */

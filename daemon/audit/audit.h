@@ -65,7 +65,7 @@ int audit_decision(struct audit *audit, const struct audit_entry *entry);
 /* Writes what waits, and opens what could not be opened. A failure is told in the log. */
 void audit_write(struct audit *audit);
 
-/* Whether there are lines that no signature stands behind. */
+/* Whether there are lines that no signature stands behind, and a key to sign them with. */
 bool audit_owes_signature(const struct audit *audit);
 
 /* Signs what there is, unless it is signed or there is no key at present. Signs. */
@@ -73,6 +73,17 @@ void audit_sign(struct audit *audit);
 
 /* The daemon ends. Signs. */
 void audit_end(struct audit *audit);
+
+/*
+ * Which key signs it, as long as nobody has it: a log that goes on names it. What is not signed
+ * meanwhile is once audit_find_key has found the key again, which signs nothing itself. Both are
+ * for a vault that is locked.
+ */
+void audit_know_key(struct audit *audit, const uint8_t key[static AUDIT_KEY_SIZE]);
+void audit_find_key(struct audit *audit);
+
+/* The vault's master was replaced, and nobody has the key before: the break shows. Signs. */
+void audit_lose_key(struct audit *audit);
 
 /* The vault's master was replaced: `seed` is what the key before was made from. Signs. */
 void audit_change_key(struct audit *audit, const uint8_t seed[static COFFER_SEED_SIZE]);

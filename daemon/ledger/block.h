@@ -37,6 +37,7 @@ enum block_kind {
 	BLOCK_EVENTS = 0xedd5, /* what was told of changes */
 	BLOCK_SPENT = 0xeed6,  /* an answer that nobody who adopts the ledger is to find */
 	BLOCK_TOKEN = 0xe8d0,
+	BLOCK_LOCK = 0xefd7, /* its tag is under another key: vault_lock.c */
 };
 
 static inline enum block_kind block_kind(const void *bytes)

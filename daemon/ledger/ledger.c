@@ -25,7 +25,21 @@ int ledger_file(void)
 		close(fd);
 	return r;
 }
+
+/* It cannot shrink, but have holes. */
+void ledger_empty(int fd)
+{
+	struct stat stat;
+
+	if (fstat(fd, &stat) == 0 && stat.st_size > 0)
+		(void)fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, stat.st_size);
+}
 #else
+void ledger_empty(int fd)
+{
+	(void)fd;
+}
+
 int ledger_file(void)
 {
 	return -ENOSYS;

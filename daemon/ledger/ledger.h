@@ -29,6 +29,9 @@ struct ledger;
  */
 int ledger_file(void);
 
+/* Gives all that is in such a file back to the system, which nobody maps. */
+void ledger_empty(int fd);
+
 /*
  * The format of the files that this program writes and reads: of their head, and of the blocks that
  * others keep in them. A test builds a program with another one.

@@ -28,11 +28,4 @@ static inline int answers_append(struct answers *answers, const struct reply *re
 }
 
 /* The plain answer: a code, and words when it is not 0. */
-static inline int answers_code(struct answers *answers, uint64_t id, int code, const char *detail)
-{
-	struct reply reply = { .id = id, .code = code };
-
-	if (detail)
-		reply.detail = span_text(detail);
-	return answers_append(answers, &reply);
-}
+int answers_code(struct answers *answers, uint64_t id, int code, const char *detail);

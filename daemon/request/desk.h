@@ -113,3 +113,7 @@ int serve_cancel(struct desk *desk);
 int serve_shutdown(struct desk *desk);
 int serve_reload(struct desk *desk);
 int serve_upgrade(struct desk *desk);
+
+/* request_lock.c: the vault as a whole. */
+int serve_lock(struct desk *desk);
+int serve_unlock(struct desk *desk);

@@ -148,6 +148,15 @@ bool flows_have(const struct transfers *transfers, uint64_t id)
 	return ask_find(transfers, id, &flow) != NULL;
 }
 
+uint64_t flows_first(const struct transfers *transfers)
+{
+	const struct flow *flow = transfers->flows;
+
+	while (flow && !flow->asks)
+		flow = flow->next;
+	return flow ? flow->asks->id : 0;
+}
+
 void flows_forget(struct transfers *transfers, uint64_t id)
 {
 	struct flow *flow = NULL;

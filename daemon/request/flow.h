@@ -32,8 +32,9 @@ int flow_write(struct transfers *transfers, struct daemon *daemon, struct flow_r
 int flow_read(struct transfers *transfers, struct daemon *daemon, struct flow_request *asked,
 	struct answers *answers);
 
-/* Whether a request with this id waits. */
+/* Whether a request with this id waits; and the id of one that does, or 0. */
 bool flows_have(const struct transfers *transfers, uint64_t id);
+uint64_t flows_first(const struct transfers *transfers);
 
 /* Forgets a request that waits. */
 void flows_forget(struct transfers *transfers, uint64_t id);

@@ -23,27 +23,28 @@ int desk_answer_code(const struct desk *desk, int code, const char *words)
 static const struct {
 	enum right right;
 	int (*serve)(struct desk *desk);
+	bool locked; /* while the vault is locked, too: it has no need of the vault's master */
 } verbs[VERBS] = {
-	[VERB_PING] = { RIGHT_NONE, serve_ping },
+	[VERB_PING] = { RIGHT_NONE, serve_ping, true },
 	[VERB_GET] = { RIGHT_GET, serve_get },
 	[VERB_SET] = { RIGHT_SET, serve_set },
 	[VERB_REMOVE] = { RIGHT_REMOVE, serve_remove },
 	[VERB_LIST] = { RIGHT_NONE, serve_list }, /* shows only what the caller may see */
 	[VERB_STAT] = { RIGHT_STAT, serve_stat },
 	[VERB_GENERATE] = { RIGHT_SET, serve_generate },
-	[VERB_STATUS] = { RIGHT_NONE, serve_status },
+	[VERB_STATUS] = { RIGHT_NONE, serve_status, true },
 	[VERB_WHOAMI] = { RIGHT_NONE, serve_whoami },
-	[VERB_CANCEL] = { RIGHT_NONE, serve_cancel },
-	[VERB_PURGE] = { RIGHT_NONE, serve_purge }, /* of everything: RIGHT_RULE */
-	[VERB_SHUTDOWN] = { RIGHT_RULE, serve_shutdown },
+	[VERB_CANCEL] = { RIGHT_NONE, serve_cancel, true },
+	[VERB_PURGE] = { RIGHT_NONE, serve_purge, true }, /* of everything: RIGHT_RULE */
+	[VERB_SHUTDOWN] = { RIGHT_RULE, serve_shutdown, true },
 	[VERB_TOUCH] = { RIGHT_TOUCH, serve_touch },
 	[VERB_FREEZE] = { RIGHT_FREEZE, serve_freeze },
 	[VERB_MELT] = { RIGHT_MELT, serve_melt },
 	[VERB_VERIFY] = { RIGHT_VERIFY, serve_verify },
 	[VERB_STREAM_WRITE] = { RIGHT_WRITE, serve_stream_write },
 	[VERB_STREAM_READ] = { RIGHT_READ, serve_stream_read },
-	[VERB_RELOAD] = { RIGHT_RULE, serve_reload },
-	[VERB_UPGRADE] = { RIGHT_RULE, serve_upgrade },
+	[VERB_RELOAD] = { RIGHT_RULE, serve_reload, true },
+	[VERB_UPGRADE] = { RIGHT_RULE, serve_upgrade, true },
 	[VERB_MOVE] = { RIGHT_MOVE, serve_move },     /* and RIGHT_GET, and RIGHT_SET there */
 	[VERB_EXPORT] = { RIGHT_NONE, serve_export }, /* of each secret: RIGHT_GET */
 	[VERB_STAGE] = { RIGHT_SET, serve_stage },
@@ -56,6 +57,8 @@ static const struct {
 	[VERB_SHOW_TOKEN] = { RIGHT_NONE, serve_show_token },
 	[VERB_WRAP] = { RIGHT_GET, serve_wrap },
 	[VERB_UNWRAP] = { RIGHT_NONE, serve_unwrap }, /* who has wrapped it: RIGHT_GET */
+	[VERB_LOCK] = { RIGHT_RULE, serve_lock, true },
+	[VERB_UNLOCK] = { RIGHT_RULE, serve_unlock, true },
 };
 
 static const char *words_for(int status)
@@ -75,6 +78,8 @@ static const char *words_for(int status)
 		return "the secret is frozen";
 	case STATUS_INVALID:
 		return "the name is a stream's";
+	case STATUS_LOCKED:
+		return IS_LOCKED;
 	default:
 		return NULL;
 	}
@@ -221,6 +226,12 @@ static const char *words_for_denied(const struct desk *desk, const struct policy
 	return verdict->cause == POLICY_BY_SILENCE ? NO_REASON : NOT_ALLOWED;
 }
 
+/* Whether it needs the vault's master, which is not there. */
+static bool is_shut(const struct desk *desk)
+{
+	return !verbs[desk->request->verb].locked && vault_is_locked(desk->daemon->vault);
+}
+
 static int serve_verb(struct desk *desk)
 {
 	const struct request *request = desk->request;
@@ -232,7 +243,8 @@ static int serve_verb(struct desk *desk)
 	desk->name = span_of(
 		desk->filed, name_file(desk->filed, request->name, (uint32_t)desk->peer->uid));
 	verdict = decide_all(desk);
-	r = check_token(desk, &verdict);
+	/* What is not done is no use of a token. */
+	r = is_shut(desk) ? 0 : check_token(desk, &verdict);
 	if (r != 0)
 		return r < 0 ? r : refuse(desk, r, words_in(desk, r));
 	r = desk_note(desk, &verdict);
@@ -240,6 +252,8 @@ static int serve_verb(struct desk *desk)
 		return refuse(desk, STATUS_DENIED, words_for_denied(desk, &verdict));
 	if (r < 0)
 		return refuse(desk, STATUS_INTERNAL, NOT_LOGGED);
+	if (is_shut(desk))
+		return refuse(desk, STATUS_LOCKED, IS_LOCKED);
 	/* Of what is asked, only a value or a candidate has a size. */
 	if (request->size > desk->daemon->max_value)
 		return refuse(desk, STATUS_LIMIT, OVER_LIMIT);

@@ -31,6 +31,8 @@ static const struct {
 	[VERB_ISSUE_TOKEN] = { "token-issue", true },
 	[VERB_REVOKE_TOKEN] = { "token-revoke", true },
 	[VERB_WRAP] = { "wrap", true },
+	[VERB_LOCK] = { "lock", true },
+	[VERB_UNLOCK] = { "unlock", true },
 };
 
 /* As `policy explain` has them. */

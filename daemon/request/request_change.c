@@ -342,5 +342,10 @@ int serve_purge(struct desk *desk)
 		return answer_reused(desk);
 	if (r == 1)
 		return answer_purged(desk, first.version);
+	if (!request->all && vault_is_locked(daemon->vault)) {
+		desk->words =
+			"locked: whose a secret is cannot be told now; unlock, or purge --all";
+		return STATUS_LOCKED;
+	}
 	return request->all ? purge_all(desk, digest) : purge_mine(desk, digest);
 }

@@ -16,6 +16,16 @@ int serve_ping(struct desk *desk)
 	return desk_answer_code(desk, 0, NULL);
 }
 
+/* What it takes to make the key once more. */
+static void tell_lock(struct state *state, const struct vault_lock *lock)
+{
+	if (!lock)
+		return;
+	state->lock_salt = span_of(lock->salt, sizeof(lock->salt));
+	state->lock_opslimit = lock->opslimit;
+	state->lock_memlimit = lock->memlimit;
+}
+
 int serve_status(struct desk *desk)
 {
 	const struct daemon *daemon = desk->daemon;
@@ -41,6 +51,7 @@ int serve_status(struct desk *desk)
 		.upgrading = daemon->upgrades.under_way };
 	if (audit.on)
 		reply.state.audit_key = span_of(audit.key, sizeof(audit.key));
+	reply.state.vault_locked = vault_is_locked(daemon->vault);
 	reply.state.counts = policy_privileged(&daemon->policy, desk->peer);
 	if (reply.state.counts) {
 		reply.state.secrets = vault_count(daemon->vault);
@@ -54,6 +65,7 @@ int serve_status(struct desk *desk)
 		reply.state.broken_tokens = vault_lost(daemon->vault, LOSS_TOKEN);
 		reply.state.failed_upgrades = daemon->upgrades.failed;
 		reply.state.upgrade_fault = span_text(daemon->upgrades.fault.text);
+		tell_lock(&reply.state, vault_lock_of(daemon->vault));
 		reply.state.audit_record = audit.written.number;
 		reply.state.audit_lost = audit.lost;
 		reply.state.audit_hash = span_of(audit.written.hash, sizeof(audit.written.hash));

@@ -229,3 +229,18 @@ int restore_go_on(struct transfers *transfers, struct daemon *daemon, struct ans
 		name = span_of(NULL, 0);
 	return finish(transfers, daemon, r == 1 ? 0 : r, name, answers);
 }
+
+int restore_refuse(struct transfers *transfers, struct daemon *daemon, struct answers *answers)
+{
+	const struct restore *restore = transfers->restore;
+	uint64_t id;
+
+	if (!restore_running(transfers))
+		return 0;
+	/* It was made: what has not appeared yet does so when it is unlocked, before all else. */
+	if (restore->committed)
+		return finish(transfers, daemon, 0, span_of(NULL, 0), answers);
+	id = restore->id;
+	restore_end(transfers);
+	return answers_code(answers, id, STATUS_LOCKED, IS_LOCKED);
+}

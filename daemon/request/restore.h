@@ -40,6 +40,12 @@ bool restore_running(const struct transfers *transfers);
 /* A step of it, and the answer when it is done. Returns 0 or a negative errno. */
 int restore_go_on(struct transfers *transfers, struct daemon *daemon, struct answers *answers);
 
+/*
+ * The vault is locked: a commit that is under way ends, with an answer that says so unless it was
+ * committed. Returns 0 or a negative errno.
+ */
+int restore_refuse(struct transfers *transfers, struct daemon *daemon, struct answers *answers);
+
 /* What was not committed is wiped, and what was is published, without its session. */
 void restore_end(struct transfers *transfers);
 

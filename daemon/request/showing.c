@@ -137,6 +137,11 @@ int showing_begin(struct transfers *transfers, struct daemon *daemon, const stru
 	return r > 0 ? park(transfers, shown, look_ms) : look(transfers, daemon, shown, answers);
 }
 
+uint64_t showing_first(const struct transfers *transfers)
+{
+	return transfers->showings ? transfers->showings->shown.id : 0;
+}
+
 struct showing *showing_find(const struct transfers *transfers, uint64_t id)
 {
 	struct showing *showing = transfers->showings;

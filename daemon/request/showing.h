@@ -31,6 +31,9 @@ struct shown {
 int showing_begin(struct transfers *transfers, struct daemon *daemon, const struct shown *shown,
 	struct answers *answers);
 
+/* The id of one that waits; 0: none does. */
+uint64_t showing_first(const struct transfers *transfers);
+
 /* NULL when there is none with this id. */
 struct showing *showing_find(const struct transfers *transfers, uint64_t id);
 void showing_end(struct transfers *transfers, struct showing *showing);

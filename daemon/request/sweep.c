@@ -47,6 +47,11 @@ int sweep_begin(struct transfers *transfers, struct daemon *daemon, const struct
 	return 0;
 }
 
+uint64_t sweep_first(const struct transfers *transfers)
+{
+	return transfers->sweeps ? transfers->sweeps->id : 0;
+}
+
 struct sweep *sweep_find(const struct transfers *transfers, uint64_t id)
 {
 	struct sweep *sweep = transfers->sweeps;

@@ -16,8 +16,9 @@
 int sweep_begin(struct transfers *transfers, struct daemon *daemon, const struct request *request,
 	uint32_t uid, bool everywhere, const uint8_t digest[static REPEAT_DIGEST_SIZE]);
 
-/* NULL when there is none with this id. */
+/* NULL when there is none with this id; and the id of one, or 0. */
 struct sweep *sweep_find(const struct transfers *transfers, uint64_t id);
+uint64_t sweep_first(const struct transfers *transfers);
 void sweep_end(struct transfers *transfers, struct sweep *sweep);
 
 /* A step of each, and the answer to what is done. Returns 0 or a negative errno. */

@@ -121,20 +121,27 @@ static bool on_moved(void *context, uint64_t id, uint64_t from, uint64_t to)
 	return false;
 }
 
+int tokens_take_up(struct tokens *tokens, struct vault *vault)
+{
+	int r;
+
+	tokens->vault = vault;
+	tokens->known = false;
+	r = vault_tokens(vault, on_adopted, tokens);
+	if (r == 0)
+		vault_watch_tokens(vault, on_moved, tokens);
+	return r;
+}
+
 int tokens_new(struct tokens **tokensp, struct vault *vault)
 {
 	struct tokens *tokens = calloc(1, sizeof(*tokens));
-	int r;
+	int r = tokens ? tokens_take_up(tokens, vault) : -ENOMEM;
 
-	if (!tokens)
-		return -ENOMEM;
-	tokens->vault = vault;
-	r = vault_tokens(vault, on_adopted, tokens);
 	if (r < 0) {
 		tokens_free(tokens);
 		return r;
 	}
-	vault_watch_tokens(vault, on_moved, tokens);
 	*tokensp = tokens;
 	return 0;
 }

@@ -52,6 +52,10 @@ struct token_wish {
 
 /* Takes over what the vault has adopted. Returns 0 or -ENOMEM. */
 int tokens_new(struct tokens **tokensp, struct vault *vault);
+
+/* The same of a vault that takes the place of one in which there were none. */
+int tokens_take_up(struct tokens *tokens, struct vault *vault);
+
 void tokens_free(struct tokens *tokens);
 
 /*

@@ -15,6 +15,7 @@
 #include "daemon/request/showing.h"
 #include "daemon/request/sweep.h"
 #include "daemon/request/trial.h"
+#include "daemon/request/unlock.h"
 #include "daemon/request/upload.h"
 #include "daemon/request/waiter.h"
 #include "daemon/request/walk.h"
@@ -260,11 +261,11 @@ bool transfers_has(const struct transfers *transfers, uint64_t id)
 		walk_find(transfers, id) || trial_find(transfers, id) ||
 		flows_have(transfers, id) || petition_find(transfers, id) ||
 		watch_find(transfers, id) || showing_find(transfers, id) ||
-		restore_has(transfers, id);
+		restore_has(transfers, id) || unlock_find(transfers, id);
 }
 
-int transfers_cancel(
-	struct transfers *transfers, struct daemon *daemon, uint64_t id, struct answers *answers)
+/* Ends what has this id. Whether there was something that has no answer yet. */
+static bool end_request(struct transfers *transfers, struct daemon *daemon, uint64_t id)
 {
 	struct upload *upload = upload_find(transfers, id);
 	struct download *download = download_find(transfers, id);
@@ -275,11 +276,8 @@ int transfers_cancel(
 	struct petition *petition = petition_find(transfers, id);
 	struct watch *watch = watch_find(transfers, id);
 	struct showing *showing = showing_find(transfers, id);
-	bool flow = flows_have(transfers, id);
-	bool restore = restore_is_open(transfers, id);
-	bool answered = upload ? upload_answered(upload)
-			       : !download && !waiter && !sweep && !walk && !trial && !flow &&
-			!petition && !watch && !showing && !restore;
+	struct unlock *unlock = unlock_find(transfers, id);
+	bool unanswered = !upload || !upload_answered(upload);
 
 	if (upload)
 		upload_end(transfers, daemon, upload);
@@ -293,7 +291,7 @@ int transfers_cancel(
 		walk_end(transfers, walk);
 	else if (trial)
 		trial_end(transfers, daemon, trial);
-	else if (flow)
+	else if (flows_have(transfers, id))
 		flows_forget(transfers, id);
 	else if (petition)
 		petition_end(transfers, petition);
@@ -301,11 +299,48 @@ int transfers_cancel(
 		watch_end(transfers, watch);
 	else if (showing)
 		showing_end(transfers, showing);
-	else if (restore)
+	else if (unlock)
+		unlock_end(transfers, unlock);
+	else if (restore_is_open(transfers, id))
 		restore_end(transfers);
-	if (answered)
+	else
+		return false;
+	return unanswered;
+}
+
+int transfers_cancel(
+	struct transfers *transfers, struct daemon *daemon, uint64_t id, struct answers *answers)
+{
+	if (!end_request(transfers, daemon, id))
 		return 0;
 	return answers_code(answers, id, STATUS_TIMEOUT, "cancelled");
+}
+
+/* The id of one that cannot go on while the vault is locked; 0: there is none. */
+static uint64_t first_that_needs_the_master(const struct transfers *transfers)
+{
+	const uint64_t firsts[] = { waiter_first(transfers), sweep_first(transfers),
+		transfers->walks ? transfers->walks->request.id : 0, trial_first(transfers),
+		flows_first(transfers), watch_first(transfers), showing_first(transfers) };
+
+	for (size_t i = 0; i < sizeof(firsts) / sizeof(firsts[0]); i++)
+		if (firsts[i] != 0)
+			return firsts[i];
+	return 0;
+}
+
+int transfers_refuse(struct transfers *transfers, struct daemon *daemon, struct answers *answers)
+{
+	int r = uploads_refuse(transfers, daemon, answers);
+	uint64_t id;
+
+	if (r == 0)
+		r = restore_refuse(transfers, daemon, answers);
+	while (r == 0 && (id = first_that_needs_the_master(transfers)) != 0) {
+		(void)end_request(transfers, daemon, id);
+		r = answers_code(answers, id, STATUS_LOCKED, IS_LOCKED);
+	}
+	return r;
 }
 
 void transfers_finish(struct transfers *transfers, struct daemon *daemon)
@@ -328,6 +363,8 @@ void transfers_finish(struct transfers *transfers, struct daemon *daemon)
 		watch_end(transfers, transfers->watches);
 	while (transfers->showings)
 		showing_end(transfers, transfers->showings);
+	while (transfers->unlocks)
+		unlock_end(transfers, transfers->unlocks);
 	session_shows(transfers, daemon, NULL);
 	flows_finish(transfers);
 	restore_end(transfers);

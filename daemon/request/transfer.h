@@ -13,8 +13,8 @@
  * What one session has under way: values coming in (upload.h), values going out, gets that wait for
  * a name (waiter.h), purges (sweep.h), lists (walk.h), comparisons (trial.h), ends of streams
  * (flow.h), reloads (petition.h), watches (watch.h), a restore (restore.h), tokens that are shown
- * (showing.h). It ends with the session. Nothing here holds plaintext or a bare key between two
- * calls.
+ * (showing.h), tries to unlock (unlock.h). It ends with the session. Nothing here holds plaintext
+ * or a bare key between two calls.
  */
 
 /* More than a client that pipelines needs; few enough to keep what a session can hold small. */
@@ -32,6 +32,7 @@ struct watch;
 struct restore;
 struct showing;
 struct policy_token;
+struct unlock;
 
 struct transfers {
 	const struct peer *peer;          /* whose they are; the session's */
@@ -47,6 +48,7 @@ struct transfers {
 	struct watch *watches;      /* over what changes; oldest first */
 	struct showing *showings;   /* tokens that are still to be looked at; oldest first */
 	struct restore *restore;    /* what is staged to appear together; may be NULL */
+	struct unlock *unlocks;     /* that are asked for; oldest first */
 	struct holder
 		*session; /* what the secrets hang on that end with the session; may be NULL */
 	struct wait_party party; /* called when a name appears that one of the waiters waits for */
@@ -79,6 +81,15 @@ bool transfers_has(const struct transfers *transfers, uint64_t id);
  */
 int transfers_cancel(
 	struct transfers *transfers, struct daemon *daemon, uint64_t id, struct answers *answers);
+
+/*
+ * The vault is locked: ends all that cannot go on without its master, with code 5. What stays are
+ * gets that have begun, whose reader has the key: of a secret with counted reads that was its
+ * fetch; and what asks for the daemon itself. Returns 0 or a negative errno.
+ */
+int transfers_refuse(struct transfers *transfers, struct daemon *daemon, struct answers *answers);
+
+#define IS_LOCKED "locked: mgctl unlock"
 
 /*
  * Whether policy lets the session's peer do it, now. What goes on is asked again before its answer:

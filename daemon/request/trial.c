@@ -321,6 +321,11 @@ int trial_begin(struct transfers *transfers, const struct candidate *candidate)
 	return 0;
 }
 
+uint64_t trial_first(const struct transfers *transfers)
+{
+	return transfers->trials ? transfers->trials->id : 0;
+}
+
 struct trial *trial_find(const struct transfers *transfers, uint64_t id)
 {
 	struct trial *trial = transfers->trials;

@@ -28,8 +28,9 @@ struct candidate {
 /* Returns 0, or STATUS_LIMIT and the value is still the caller's. */
 int trial_begin(struct transfers *transfers, const struct candidate *candidate);
 
-/* NULL when there is none with this id. */
+/* NULL when there is none with this id; and the id of the oldest, or 0. */
 struct trial *trial_find(const struct transfers *transfers, uint64_t id);
+uint64_t trial_first(const struct transfers *transfers);
 void trial_end(struct transfers *transfers, struct daemon *daemon, struct trial *trial);
 
 /* A step of each whose turn it is, and the answer to what is done. Returns 0 or a negative errno.

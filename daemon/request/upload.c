@@ -55,6 +55,20 @@ static void digest_span(crypto_generichash_state *state, struct span span)
 	crypto_generichash_update(state, span.data, span.size);
 }
 
+/*
+ * How a lock's key was made, and not the key: whoever knew what the rest is could try passphrases
+ * by it.
+ */
+static void digest_lock(crypto_generichash_state *state, const struct request *request)
+{
+	uint8_t cost[16];
+
+	bytes_put64(cost, request->opslimit);
+	bytes_put64(cost + 8, request->memlimit);
+	digest_span(state, request->salt);
+	crypto_generichash_update(state, cost, sizeof(cost));
+}
+
 static void digest_begin(
 	crypto_generichash_state *state, const struct request *request, struct span name)
 {
@@ -80,6 +94,8 @@ static void digest_begin(
 		digest_span(state, request->to);
 	if (request->rotation.asked)
 		crypto_generichash_update(state, grace, sizeof(grace));
+	if (request->salt.size > 0)
+		digest_lock(state, request);
 	for (size_t i = 0; i < request->tags.count; i++) {
 		digest_span(state, request->tags.tag[i].key);
 		digest_span(state, request->tags.tag[i].value);
@@ -444,6 +460,8 @@ static const char *words_for(int status)
 		return "the name is a stream's";
 	case STATUS_NOT_FOUND:
 		return "no such secret to rotate";
+	case STATUS_LOCKED:
+		return IS_LOCKED;
 	default:
 		return NULL;
 	}
@@ -508,7 +526,9 @@ int upload_take(struct transfers *transfers, struct daemon *daemon, uint32_t uid
 
 	if (upload->failed)
 		return drop(transfers, daemon, upload, over);
-	if (!key)
+	if (vault_is_locked(daemon->vault))
+		r = STATUS_LOCKED;
+	else if (!key)
 		r = wake_key(upload, daemon, &key);
 	if (r == 0 && request->chunked && request->chunks.abort)
 		r = STATUS_TIMEOUT;
@@ -549,6 +569,16 @@ int uploads_look(struct transfers *transfers, struct daemon *daemon, struct answ
 		upload->words = "the next chunk did not come in time";
 		r = finish(transfers, daemon, upload, STATUS_TIMEOUT, 0, false, answers);
 	}
+	return r;
+}
+
+int uploads_refuse(struct transfers *transfers, struct daemon *daemon, struct answers *answers)
+{
+	int r = 0;
+
+	for (struct upload *upload = transfers->uploads; upload && r == 0; upload = upload->next)
+		if (!upload->failed)
+			r = finish(transfers, daemon, upload, STATUS_LOCKED, 0, false, answers);
 	return r;
 }
 

@@ -54,6 +54,10 @@ void upload_end(struct transfers *transfers, struct daemon *daemon, struct uploa
  */
 int uploads_look(struct transfers *transfers, struct daemon *daemon, struct answers *answers);
 
+/* Answers all of them with code 5: their data keys rest under a master that is not there. The same.
+ */
+int uploads_refuse(struct transfers *transfers, struct daemon *daemon, struct answers *answers);
+
 /* The earliest time by which chunks must come, in milliseconds of CLOCK_BOOTTIME; 0: none. */
 uint64_t uploads_deadline(const struct transfers *transfers);
 

@@ -36,7 +36,7 @@ void wait_queue_leave(struct wait *wait)
 		wait->next->at = wait->at;
 }
 
-static void call(struct wait_queue *queue, struct wait_party *party)
+void wait_queue_call_party(struct wait_queue *queue, struct wait_party *party)
 {
 	if (party->next)
 		return;
@@ -49,7 +49,7 @@ void wait_queue_call(struct wait_queue *queue, struct span name)
 {
 	for (struct wait *wait = *chain_of(queue, name); wait; wait = wait->next)
 		if (span_equal(wait->name, name))
-			call(queue, wait->party);
+			wait_queue_call_party(queue, wait->party);
 }
 
 void wait_queue_follow(struct wait_queue *queue, struct follow *follow, struct wait_party *party,
@@ -80,7 +80,7 @@ void wait_queue_tell(struct wait_queue *queue, struct span name, uint64_t from, 
 		if (!concerned && follow->place == from)
 			follow->place = to;
 		if (concerned || follow->place >= follow->latest)
-			call(queue, follow->party);
+			wait_queue_call_party(queue, follow->party);
 	}
 }
 
@@ -88,7 +88,7 @@ void wait_queue_call_all(struct wait_queue *queue)
 {
 	for (size_t i = 0; i < WAIT_QUEUE_CHAINS; i++)
 		for (struct wait *wait = queue->chain[i]; wait; wait = wait->next)
-			call(queue, wait->party);
+			wait_queue_call_party(queue, wait->party);
 }
 
 void wait_party_end(struct wait_party *party)

@@ -73,6 +73,9 @@ void wait_queue_tell(struct wait_queue *queue, struct span name, uint64_t from, 
 /* Calls everybody who waits for any name. */
 void wait_queue_call_all(struct wait_queue *queue);
 
+/* Calls a party, whatever it waits for. */
+void wait_queue_call_party(struct wait_queue *queue, struct wait_party *party);
+
 /* Whoever was called first, who is not called any more then; NULL: nobody is. */
 struct wait_party *wait_queue_next(struct wait_queue *queue);
 

@@ -17,6 +17,11 @@ struct waiter {
 	char name[NAME_FILED_MAX]; /* filed; of wait.name.size bytes */
 };
 
+uint64_t waiter_first(const struct transfers *transfers)
+{
+	return transfers->waiters ? transfers->waiters->id : 0;
+}
+
 struct waiter *waiter_find(const struct transfers *transfers, uint64_t id)
 {
 	struct waiter *waiter = transfers->waiters;

@@ -14,8 +14,9 @@ struct waiter;
 int waiter_park(struct transfers *transfers, struct daemon *daemon, const struct wanted *wanted,
 	uint32_t wait_ms);
 
-/* The waiting get with this id, or NULL. */
+/* The waiting get with this id, or NULL; and the id of one, or 0. */
 struct waiter *waiter_find(const struct transfers *transfers, uint64_t id);
+uint64_t waiter_first(const struct transfers *transfers);
 
 /* Ends a waiting get without an answer. */
 void waiter_end(struct transfers *transfers, struct waiter *waiter);

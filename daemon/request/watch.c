@@ -30,6 +30,11 @@ struct watch {
 
 /* -- its life ------------------------------------------------------------------------------ */
 
+uint64_t watch_first(const struct transfers *transfers)
+{
+	return transfers->watches ? transfers->watches->id : 0;
+}
+
 struct watch *watch_find(const struct transfers *transfers, uint64_t id)
 {
 	struct watch *watch = transfers->watches;

@@ -20,8 +20,9 @@ struct watch;
 int watch_begin(struct transfers *transfers, struct daemon *daemon, const struct request *request,
 	struct span prefix, struct answers *answers);
 
-/* The one with this id, or NULL. */
+/* The one with this id, or NULL; and the id of the oldest, or 0. */
 struct watch *watch_find(const struct transfers *transfers, uint64_t id);
+uint64_t watch_first(const struct transfers *transfers);
 
 /* Ends one without an answer. */
 void watch_end(struct transfers *transfers, struct watch *watch);

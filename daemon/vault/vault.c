@@ -27,9 +27,10 @@ static int judge(struct vault *vault, uint64_t offset)
 int vault_look_up(struct vault *vault, struct span name, uint64_t *offsetp)
 {
 	uint64_t suspect;
+	int r = vault_check_key(vault);
 
-	if (!coffer_alive(vault->coffer))
-		return -EKEYEXPIRED;
+	if (r != 0)
+		return r;
 	if (vault->batches)
 		batches_hurry(vault, name);
 	*offsetp = index_find(vault->index, name, &suspect);
@@ -79,10 +80,10 @@ int vault_next(struct vault *vault, struct span prefix, struct span after, struc
 	uint64_t offset;
 	int r = record_reserve(vault);
 
+	if (r == 0)
+		r = vault_check_key(vault);
 	if (r != 0)
 		return r;
-	if (!coffer_alive(vault->coffer))
-		return -EKEYEXPIRED;
 	offset = index_next(vault->index, prefix, after);
 	if (offset == 0)
 		return STATUS_NOT_FOUND;

@@ -34,8 +34,9 @@ struct value;
 
 /*
  * `coffer` outlives the vault, and so does `fd`, a ledger_file or -1. What another vault has left
- * in the file is this one's, as long as it was written under the coffer's vault master. Returns 0,
- * -ENOMEM, or -EBADMSG for a file that is not of our format. Touches the ledger key.
+ * in the file is this one's, as long as it was written under the coffer's vault master. Of a coffer
+ * that is locked it becomes a vault that is locked, and blind (vault_lock.h). Returns 0, -ENOMEM,
+ * or -EBADMSG for a file that is not of our format. Touches the ledger key.
  */
 int vault_new(struct vault **vaultp, struct coffer *coffer, int fd);
 
@@ -120,7 +121,8 @@ struct vault_refusal vault_refusal(struct vault *vault);
 /*
  * The current version under a filed name: 0, STATUS_NOT_FOUND, STATUS_GONE when it was consumed,
  * STATUS_INTEGRITY when its header is not what was written, or STATUS_LIMIT when memory is used up.
- * -EKEYEXPIRED when the coffer is destroyed, as from all that touch keys. Touches the ledger key.
+ * -EKEYEXPIRED when the coffer is destroyed, and STATUS_LOCKED while it is locked, as from all that
+ * touch keys. Touches the ledger key.
  */
 int vault_find(struct vault *vault, struct span name, struct record **recordp);
 
@@ -357,7 +359,7 @@ bool vault_compact(struct vault *vault);
 
 /*
  * When there will be something to do for one of the two, in ms of CLOCK_BOOTTIME: 0 now, UINT64_MAX
- * never.
+ * never. While the vault is locked neither has anything to do.
  */
 uint64_t vault_expiry_ms(const struct vault *vault);
 
@@ -374,6 +376,7 @@ void vault_purge_record(struct vault *vault, struct record *record);
 
 /*
  * A new vault master: every record and every value under way is dead at once, then wiped. Records
- * that are pinned keep their memory until unpinned, wiped at that moment. Touches keys.
+ * that are pinned keep their memory until unpinned, wiped at that moment. It is not locked any
+ * more. Touches keys.
  */
 void vault_purge(struct vault *vault);

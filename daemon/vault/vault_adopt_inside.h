@@ -80,3 +80,18 @@ bool chunk_suspicious(const struct vault *vault, uint64_t offset, uint64_t highe
 
 /* Whether such a one was of a stream that is adopted. Touches the ledger key. */
 bool stream_piece_lost(const struct vault *vault, uint64_t offset);
+
+/* -- streams that are adopted (vault_stream_adopt.c) --------------------------------------- */
+
+/* A record is a stream's. Returns 0 or -ENOMEM. */
+int stream_adopt(struct vault *vault, uint64_t offset);
+
+/* Gives segments and chunks to the streams, and claims their blocks. Returns 0 or -ENOMEM. */
+int streams_adopt(struct vault *vault, struct offsets *segments, struct offsets *chunks);
+
+/* Whether a segment that those requests of that number wrote has its end. */
+bool stream_was_ended_by(
+	const struct vault *vault, const uint8_t number[static MESSAGE_NUMBER_SIZE]);
+
+/* Ends those that have nothing left to read, once the ledger is settled. */
+void streams_settle(struct vault *vault);

@@ -247,7 +247,7 @@ bool vault_compact(struct vault *vault)
 {
 	struct ledger *ledger = vault->ledger;
 
-	if (!ledger_wants_compacting(ledger))
+	if (vault_is_locked(vault) || !ledger_wants_compacting(ledger))
 		return false;
 	if (ledger_line(ledger) == 0)
 		begin_pass(vault);

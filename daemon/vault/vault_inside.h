@@ -8,6 +8,7 @@
 #include "daemon/vault/term.h"
 #include "daemon/vault/vault.h"
 #include "daemon/vault/vault_event_inside.h"
+#include "daemon/vault/vault_lock.h"
 #include "daemon/vault/vault_token.h"
 
 /* What the vault's own files share: how a record lies in the ledger, and what hangs on it. */
@@ -191,6 +192,8 @@ struct vault {
 	bool doubtful;      /* it is to be made anew before it is used */
 	struct vault_quotas quotas;
 	struct vault_refusal refusal; /* until it is told */
+	struct lock lock;
+	bool blind; /* what is in the file is for another vault: vault_is_blind */
 	vault_moved_fn answer_moved;
 	void *keeper;          /* of the answers */
 	uint64_t tokens_given; /* so far */
@@ -582,18 +585,3 @@ void stream_move(struct vault *vault, uint64_t offset, uint64_t to);
 
 /* Whether the record is a stream's, and then how many bytes can be read. */
 bool stream_tell(const struct vault *vault, uint64_t offset, uint64_t *sizep);
-
-/* -- streams that are adopted (vault_stream_adopt.c) --------------------------------------- */
-
-/* A record is a stream's. Returns 0 or -ENOMEM. */
-int stream_adopt(struct vault *vault, uint64_t offset);
-
-/* Gives segments and chunks to the streams, and claims their blocks. Returns 0 or -ENOMEM. */
-int streams_adopt(struct vault *vault, struct offsets *segments, struct offsets *chunks);
-
-/* Whether a segment that those requests of that number wrote has its end. */
-bool stream_was_ended_by(
-	const struct vault *vault, const uint8_t number[static MESSAGE_NUMBER_SIZE]);
-
-/* Ends those that have nothing left to read, once the ledger is settled. */
-void streams_settle(struct vault *vault);

@@ -33,6 +33,25 @@ static uint64_t boot_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+/*
+ * Nobody can tell what is what was written in what another vault has left. Only the lock is looked
+ * for there; a ledger of this process's own stands for it, in which there is nothing.
+ */
+static int go_blind(struct vault *vault)
+{
+	lock_find(vault);
+	ledger_leave(vault->ledger);
+	vault->ledger = NULL;
+	vault->blind = true;
+	return ledger_new(&vault->ledger, -1);
+}
+
+/* What another vault has left becomes ours. */
+static int take_over(struct vault *vault)
+{
+	return vault_is_locked(vault) ? go_blind(vault) : vault_adopt(vault);
+}
+
 int vault_new(struct vault **vaultp, struct coffer *coffer, int fd)
 {
 	struct vault *vault = calloc(1, sizeof(*vault));
@@ -52,7 +71,7 @@ int vault_new(struct vault **vaultp, struct coffer *coffer, int fd)
 	if (r == 0)
 		r = index_new(&vault->index, &source);
 	if (r == 0 && ledger_is_adopted(vault->ledger))
-		r = vault_adopt(vault);
+		r = take_over(vault);
 	if (r < 0) {
 		vault_leave(vault);
 		return r;

@@ -448,8 +448,12 @@ void vault_end_record(struct vault *vault, uint64_t offset)
 
 bool vault_expire(struct vault *vault)
 {
-	uint64_t offset = terms_next_over(vault->terms, vault->now());
+	uint64_t offset;
 
+	/* Nothing could be told from what is not what was written. Nobody finds it meanwhile. */
+	if (vault_is_locked(vault))
+		return false;
+	offset = terms_next_over(vault->terms, vault->now());
 	if (offset == 0)
 		return batches_go_on(vault);
 	vault_end_record(vault, offset);
@@ -458,6 +462,8 @@ bool vault_expire(struct vault *vault)
 
 uint64_t vault_expiry_ms(const struct vault *vault)
 {
+	if (vault_is_locked(vault))
+		return UINT64_MAX;
 	return batches_left(vault) || ledger_wants_compacting(vault->ledger)
 		? 0
 		: terms_next_ms(vault->terms);

@@ -99,6 +99,7 @@ void vault_purge(struct vault *vault)
 	index_each(vault->index, purge_record, vault);
 	index_clear(vault->index);
 	formers_purge(vault);
+	lock_forget(vault);
 	give_rest(vault);
 	tokens_purge(vault);
 	events_purge(vault);

@@ -540,6 +540,8 @@ int record_key(struct vault *vault, const struct record *record, uint8_t *key)
 
 	if (record->retired || record->purged)
 		return STATUS_GONE;
+	if (vault_is_locked(vault))
+		return STATUS_LOCKED;
 	r = enclave_unwrap(key, header->wrapped, ENCLAVE_KEY_SIZE, record_binding(header),
 		vault->coffer, COFFER_VAULT);
 	return r == -EBADMSG ? STATUS_INTEGRITY : r == -EKEYEXPIRED ? STATUS_GONE : r;

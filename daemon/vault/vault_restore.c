@@ -528,6 +528,9 @@ static void finish_batch(struct vault *vault, struct batch *batch)
 static bool take_step(struct vault *vault, struct batch *batch,
 	void (*take)(struct vault *vault, struct batch *batch, uint64_t offset))
 {
+	/* What is committed waits with everything else. */
+	if (vault_is_locked(vault))
+		return false;
 	for (unsigned i = 0; i < STEP_LOOKS && index_count(batch->index) > 0; i++) {
 		uint64_t offset = index_next(batch->index, span_of(NULL, 0), span_of(NULL, 0));
 

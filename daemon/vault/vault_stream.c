@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/status.h"
+#include "daemon/vault/vault_adopt_inside.h"
 #include "daemon/vault/vault_quota.h"
 #include "daemon/vault/vault_stream_inside.h"
 

@@ -33,6 +33,13 @@ static void check_request(const struct request *request)
 	case VERB_MELT:
 		MUST(request->numbered && !name_fault(request->name));
 		break;
+	case VERB_LOCK:
+		MUST(request->key && request->numbered && request->salt.size == MESSAGE_SALT_SIZE);
+		MUST(request->opslimit >= 1 && request->memlimit >= 8192);
+		break;
+	case VERB_UNLOCK:
+		MUST(request->key && request->numbered);
+		break;
 	case VERB_EXPLAIN:
 		MUST(request->as_count <= MESSAGE_AS_MAX && !name_fault(request->name));
 		break;

@@ -286,6 +286,14 @@ class Client(Wire):
         return self.ask(self.request(explain=pb.Explain(
             operation=operation, name=name, **{"as": selectors}))).verdict
 
+    def lock(self, key, number=None, salt=bytes(16), opslimit=3, memlimit=1 << 28):
+        """Whatever the key was made of."""
+        self.ask(self.change(number=number, lock=pb.Lock(
+            key=key, salt=salt, opslimit=opslimit, memlimit=memlimit)))
+
+    def unlock(self, key, number=None):
+        self.ask(self.change(number=number, unlock=pb.Unlock(key=key)))
+
     def stat(self, name):
         return self.ask(self.request(stat=pb.Stat(name=name))).info
 

@@ -25,7 +25,8 @@ from mgctl_case import (CONFLICT, DENIED, INTERNAL, LIMIT, MEMGUARDD, MGCTL, NOT
 
 COMMANDS = ["set", "get", "rm", "ls", "stat", "status", "ping", "whoami", "version", "help",
             "completion", "purge", "reload", "upgrade", "shutdown", "touch", "freeze", "melt", "stream",
-            "verify", "backup", "restore", "rotate", "mv", "policy", "audit", "watch"]
+            "verify", "backup", "restore", "rotate", "mv", "policy", "audit", "watch", "lock",
+            "unlock"]
 MAX_VALUE = 1 << 20
 PIECE = 12000  # what mgctl reads at a time
 
@@ -556,7 +557,8 @@ class Others(MgctlTest):
         answer, = self.json("status")
         self.assertEqual(list(answer), [
             "schema", "version", "pid", "uptime_ms", "memory", "advice", "locked", "locked_stack",
-            "sealed", "dumpable", "core_limit", "cipher", "rekey_ms", "sessions", "secrets",
+            "sealed", "dumpable", "core_limit", "cipher", "rekey_ms", "sessions",
+            "vault_locked", "secrets",
             "ledger", "broken", "broken_formers", "broken_consumed", "broken_streams",
             "broken_answers", "broken_tokens", "tokens", "failed_upgrades", "upgrade_fault",
             "max_value", "pidfd", "keeper", "upgrading", "endpoint"])

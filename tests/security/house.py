@@ -140,6 +140,12 @@ class Daemon:
         with open(self.log.name, "rb") as log:
             return log.read().decode(errors="replace").strip()
 
+    def mgctl(self, settings, command, line):
+        """A command that takes one line."""
+        subprocess.run(
+            [settings.mgctl, "--socket", "unix:" + self.socket, command],
+            input=line.encode(), timeout=PATIENCE, check=True)
+
     def has_ended(self):
         return self.process.poll() is not None
 

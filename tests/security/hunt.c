@@ -419,8 +419,9 @@ static int gather_halves(struct hunt *hunt, const struct source *source, struct 
 	return r < 0 ? r : gather_lefts(lefts, source, known);
 }
 
-/* Joins two halves and tries each master of the result on what it would have wrapped. */
-static bool joins(struct hunt *hunt, const struct half *prekey, const struct half *left)
+/* Joins two halves and tries one master of the result on what it would have wrapped. */
+static bool joins(struct hunt *hunt, const struct half *prekey, const struct half *left,
+	enum coffer_master master)
 {
 	const uint8_t *bytes = left->source->bytes + left->at;
 	uint8_t masters[LEFT_SIZE];
@@ -430,24 +431,34 @@ static bool joins(struct hunt *hunt, const struct half *prekey, const struct hal
 	for (size_t i = 0; i < target_count(hunt); i++) {
 		const struct target *target = &hunt->targets[i];
 
-		if (is_master(hunt, target, masters + (size_t)target->master * COFFER_KEY_SIZE))
+		if (target->master == master &&
+			is_master(hunt, target, masters + (size_t)master * COFFER_KEY_SIZE))
 			return true;
 	}
 	return false;
 }
 
-static void join_with(struct hunt *hunt, const struct half *prekey, const struct halves *lefts)
+/* Of a daemon that is locked the vault's master is not among them: the find says whose it is. */
+static void join_master(struct hunt *hunt, const struct half *prekey, const struct halves *lefts,
+	enum coffer_master master)
 {
 	for (size_t i = 0; i < lefts->count; i++) {
 		char words[256];
 
-		if (!joins(hunt, prekey, &lefts->items[i]))
+		if (!joins(hunt, prekey, &lefts->items[i], master))
 			continue;
-		snprintf(words, sizeof(words), "a pre-key, and its left in %s at %#zx",
-			lefts->items[i].source->name, lefts->items[i].at);
+		snprintf(words, sizeof(words), "the %s's, a pre-key, and its left in %s at %#zx",
+			master == COFFER_VAULT ? "vault" : "channel", lefts->items[i].source->name,
+			lefts->items[i].at);
 		found(hunt, FIND_SPLIT_KEY, prekey->source, prekey->at, words);
 		return;
 	}
+}
+
+static void join_with(struct hunt *hunt, const struct half *prekey, const struct halves *lefts)
+{
+	join_master(hunt, prekey, lefts, COFFER_VAULT);
+	join_master(hunt, prekey, lefts, COFFER_CHANNEL);
 }
 
 /* Every page that could be a pre-key with every run that could be a left, wherever they are. */

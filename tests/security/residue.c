@@ -158,11 +158,19 @@ static void know_wrapping(struct needles *needles, const uint8_t *salt,
 	know_cipher(needles, "a wrapping key", key, nonce);
 }
 
+/* While the coffer is locked the lock secret lies where the vault's master does otherwise. */
 static void know_masters(struct needles *needles, struct stage *stage)
 {
 	const struct coffer_view *view = coffer_view(&stage->coffer);
+	const uint8_t *secret = coffer_lock_secret(&stage->coffer);
+	uint8_t slots[2 * COFFER_KEY_SIZE] = { 0 };
 	uint8_t mask[2 * COFFER_KEY_SIZE];
 	uint8_t left[2 * COFFER_KEY_SIZE];
+
+	if (view)
+		memcpy(slots, view->master, sizeof(slots));
+	if (secret)
+		memcpy(slots, secret, COFFER_KEY_SIZE);
 
 	for (size_t i = 1; i <= 2; i++) {
 		const uint8_t *right = stage->keys + i * STAGE_PREKEY;
@@ -171,16 +179,18 @@ static void know_masters(struct needles *needles, struct stage *stage)
 		crypto_generichash(mask, sizeof(mask), right, STAGE_PREKEY, NULL, 0);
 		know(needles, "a mask", mask, sizeof(mask));
 		for (size_t k = 0; view && k < sizeof(left); k++)
-			left[k] = mask[k] ^ ((const uint8_t *)view->master)[k];
+			left[k] = mask[k] ^ slots[k];
 		if (view)
 			know(needles, "a left half", left, sizeof(left));
 	}
 	if (!view)
 		return;
-	know(needles, "the masters", view->master, sizeof(view->master));
-	know(needles, "the ledger key", coffer_ledger_key(&stage->coffer), COFFER_KEY_SIZE);
-	know_wrapping(needles, stage->wrapped, stage->binding, view->master[COFFER_VAULT]);
-	know_wrapping(needles, stage->out, stage->binding, view->master[COFFER_VAULT]);
+	know(needles, "the masters", slots, sizeof(slots));
+	if (!secret) {
+		know(needles, "the ledger key", coffer_ledger_key(&stage->coffer), COFFER_KEY_SIZE);
+		know_wrapping(needles, stage->wrapped, stage->binding, view->master[COFFER_VAULT]);
+		know_wrapping(needles, stage->out, stage->binding, view->master[COFFER_VAULT]);
+	}
 	know_wrapping(needles, stage->channel.wrapped, (struct enclave_binding){ .secret = 7 },
 		view->master[COFFER_CHANNEL]);
 	know_wrapping(needles, stage->rested.wrapped, (struct enclave_binding){ .secret = 8 },

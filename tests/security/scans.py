@@ -159,6 +159,41 @@ class Cases:
         """The core file leaves the ledger out: what keys are tried on comes from the process."""
         return Scan(self.settings, daemon, load, "--routes", "mem", "--core", core, *options)
 
+    # -- a daemon that is locked
+
+    def locked(self, keep):
+        """As it ships: nothing is found, as ever."""
+        with Daemon(self.settings, keep=keep) as daemon, Load(self.settings, daemon, 1 << 16) as load:
+            load.rounds(2)
+            daemon.mgctl(self.settings, "lock", "passphrase")
+            time.sleep(REMASK_PAUSE)
+            return self.judge("locked", Scan(self.settings, daemon, load))
+
+    def locked_for_all_to_see(self, keep):
+        """Where keys can be seen, in memory that is only locked, all but the vault's are; before it
+        is locked, and once it is unlocked, that is as well."""
+        faults = []
+        with Daemon(self.settings, fallback=True, keep=keep) as daemon, \
+                Load(self.settings, daemon, 1 << 16) as load:
+            load.rounds(2)
+            for command, there in ((None, True), ("lock", False), ("unlock", True)):
+                if command:
+                    daemon.mgctl(self.settings, command, "passphrase")
+                time.sleep(REMASK_PAUSE)
+                scan = Scan(self.settings, daemon, load, "--no-secret", "--routes", ",".join(
+                    route for route in self.settings.routes if route in MEMORY))
+                found = {master: [leak for leak in scan.leaks if "the %s's" % master in leak]
+                         for master in ("vault", "channel")}
+                keys = [leak for leak in scan.leaks if re.search("vault-master|ledger-key", leak)]
+                self.report.row("  locked, mlock: " + (command or "before"), "by memory", "",
+                                str(len(found["vault"])), "seen" if found["vault"] else "gone")
+                if bool(found["vault"]) != there:
+                    faults += ["%s: the vault's master is %sthere" % (
+                        command, "not " if there else "")] + found["vault"]
+                if not found["channel"] or keys:
+                    faults += ["%s: the scan is not what it should be" % command] + keys
+        return faults
+
     # -- planted leaks
 
     def scan_planted(self, leak, *options, fallback=False, core=False):

@@ -21,6 +21,7 @@
 
 #include "common/memory/locked_stack.h"
 #include "daemon/vault/vault.h"
+#include "daemon/vault/vault_lock.h"
 #include "tests/security/stage.h"
 
 #define EXIT_SETUP 3
@@ -279,6 +280,54 @@ static void do_remove(void *argument)
 	stage->result = vault_remove(vault, span_text(stored_name), &conditions, &version);
 }
 
+/* -- a vault that is locked: its master must be nowhere, nor what it is wrapped with ------- */
+
+/* What is looked for is told: the coffer has it no more behind a lock. */
+static void do_tell_master(void *argument)
+{
+	struct stage *stage = argument;
+
+	memcpy(stage->drawn, coffer_master(&stage->coffer, COFFER_VAULT), sizeof(stage->drawn));
+	coffer_forget(&stage->coffer);
+}
+
+static void begin_lock(struct stage *stage)
+{
+	begin_vault(stage);
+	locked_stack_call(&stack, do_tell_master, stage);
+}
+
+static void do_lock(void *argument)
+{
+	static const struct vault_lock lock;
+	struct stage *stage = argument;
+
+	stage->result = vault_lock(vault, &lock, stage->key);
+}
+
+/* And so is the lock secret, which a lock that is opened has no more. */
+static void do_tell_secret(void *argument)
+{
+	struct stage *stage = argument;
+
+	memcpy(stage->drawn, coffer_lock_secret(&stage->coffer), sizeof(stage->drawn));
+	coffer_forget(&stage->coffer);
+}
+
+static void begin_unlock(struct stage *stage)
+{
+	begin_vault(stage);
+	locked_stack_call(&stack, do_lock, stage);
+	locked_stack_call(&stack, do_tell_secret, stage);
+}
+
+static void do_unlock(void *argument)
+{
+	struct stage *stage = argument;
+
+	stage->result = vault_unlock(vault, stage->key);
+}
+
 /* -- what must be found -------------------------------------------------------------------- */
 
 static void do_nothing(void *argument)
@@ -379,6 +428,8 @@ static const struct thing {
 	{ "vault-find", do_find, begin_record, NULL },
 	{ "vault-key", do_record_key, begin_record, NULL },
 	{ "vault-remove", do_remove, begin_record, NULL },
+	{ "vault-lock", do_lock, begin_lock, NULL },
+	{ "vault-unlock", do_unlock, begin_unlock, NULL },
 	{ "planted-nothing", do_nothing, NULL, NULL },
 	{ "planted-heap", do_copy_to_heap, NULL, NULL },
 	{ "planted-stack", do_nothing, NULL, leave_on_stack },

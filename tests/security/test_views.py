@@ -14,7 +14,7 @@ from mgwire import Client, Closed, Refused, pb
 
 MGCTL = os.environ["MGCTL"]
 TOOLS = pathlib.Path(os.environ["SECURITY_TOOLS"])
-NOT_FOUND, LIMIT = 3, 8
+NOT_FOUND, LOCKED, LIMIT = 3, 5, 8
 
 
 class Views(unittest.TestCase):
@@ -52,6 +52,10 @@ class Views(unittest.TestCase):
             self.assertEqual(len(client.list(details=True)), 2)
             with self.assertRaises(Refused):
                 client.get(b"absent")
+            client.lock(bytes(32))
+            with self.assertRaises(Refused):
+                client.unlock(b"k" * 32)
+            client.unlock(bytes(32))
             client.remove(b"drawn")
             client.ask(client.change(purge=pb.Purge(all=True)))
             client.set(b"new", b"value")
@@ -111,6 +115,8 @@ class Views(unittest.TestCase):
         self.attempt(house, lambda client: client.set(b"c", b"c", lifetime={"reads": 2}))
         self.attempt(house, lambda client: client.get(b"c"), NOT_FOUND)
         self.attempt(house, lambda client: client.list(details=True))
+        self.attempt(house, lambda client: client.lock(bytes(32)), LOCKED)
+        self.insist(house, lambda client: client.unlock(bytes(32)))
         allowed = [second] if again else [first, second] if stored else [first, second, None]
         self.insist(house, lambda client: self.holds(client, b"a", allowed))
         self.insist(house, lambda client: client.set(b"new", b"value"))

@@ -2,9 +2,10 @@
 
 /*
  * Linked into the daemon and into a service, this watches what they do while they have the masters
- * in one piece: from coffer_view to the end of the function that uses them (the linker puts a watch
- * in front of those, --wrap), and on to coffer_forget. Taking or giving memory, writing to a
- * descriptor and replacing a master are counted. At the end the counts go to the file VIEWS_REPORT:
+ * in one piece: from coffer_view, coffer_master or coffer_lock_secret to the end of the function
+ * that uses them (the linker puts a watch in front of those, --wrap), and on to coffer_forget.
+ * Taking or giving memory, writing to a descriptor and replacing a master are counted. At the end
+ * the counts go to the file VIEWS_REPORT:
  * "<views used> <calls during a use> <calls while joined> <allocations while joined>". VIEWS_PLANT
  * allocates during each use; VIEWS_REFUSE is the number of an allocation while joined that is to
  * fail.
@@ -25,6 +26,18 @@
 
 const struct coffer_view *__real_coffer_view(struct coffer *coffer);
 const struct coffer_view *__wrap_coffer_view(struct coffer *coffer);
+const uint8_t *__real_coffer_master(struct coffer *coffer, enum coffer_master master);
+const uint8_t *__wrap_coffer_master(struct coffer *coffer, enum coffer_master master);
+const uint8_t *__real_coffer_lock_secret(struct coffer *coffer);
+const uint8_t *__wrap_coffer_lock_secret(struct coffer *coffer);
+void __real_coffer_lock(struct coffer *coffer, const uint8_t secret[static COFFER_KEY_SIZE]);
+void __wrap_coffer_lock(struct coffer *coffer, const uint8_t secret[static COFFER_KEY_SIZE]);
+void __real_coffer_unlock(struct coffer *coffer, const uint8_t master[static COFFER_KEY_SIZE]);
+void __wrap_coffer_unlock(struct coffer *coffer, const uint8_t master[static COFFER_KEY_SIZE]);
+int __real_crypto_secretbox_open_easy(unsigned char *out, const unsigned char *box,
+	unsigned long long size, const unsigned char *nonce, const unsigned char *key);
+int __wrap_crypto_secretbox_open_easy(unsigned char *out, const unsigned char *box,
+	unsigned long long size, const unsigned char *nonce, const unsigned char *key);
 void __real_coffer_forget(struct coffer *coffer);
 void __wrap_coffer_forget(struct coffer *coffer);
 void __real_coffer_replace(struct coffer *coffer, enum coffer_master master);
@@ -126,17 +139,61 @@ void __wrap_coffer_replace(struct coffer *coffer, enum coffer_master master)
 
 /* -- a view's life ------------------------------------------------------------------------- */
 
-const struct coffer_view *__wrap_coffer_view(struct coffer *coffer)
+static void begin_use(void)
 {
-	const struct coffer_view *view = __real_coffer_view(coffer);
-
-	if (!view)
-		return NULL;
 	used = joined = true;
 	uses++;
 	if (getenv("VIEWS_PLANT"))
 		free(malloc(1));
+}
+
+const struct coffer_view *__wrap_coffer_view(struct coffer *coffer)
+{
+	const struct coffer_view *view = __real_coffer_view(coffer);
+
+	if (view)
+		begin_use();
 	return view;
+}
+
+const uint8_t *__wrap_coffer_master(struct coffer *coffer, enum coffer_master master)
+{
+	const uint8_t *bytes = __real_coffer_master(coffer, master);
+
+	if (bytes)
+		begin_use();
+	return bytes;
+}
+
+const uint8_t *__wrap_coffer_lock_secret(struct coffer *coffer)
+{
+	const uint8_t *bytes = __real_coffer_lock_secret(coffer);
+
+	if (bytes)
+		begin_use();
+	return bytes;
+}
+
+void __wrap_coffer_lock(struct coffer *coffer, const uint8_t secret[static COFFER_KEY_SIZE])
+{
+	__real_coffer_lock(coffer, secret);
+	used = joined = false;
+}
+
+void __wrap_coffer_unlock(struct coffer *coffer, const uint8_t master[static COFFER_KEY_SIZE])
+{
+	__real_coffer_unlock(coffer, master);
+	used = joined = false;
+}
+
+/* The end of a try to unlock. */
+int __wrap_crypto_secretbox_open_easy(unsigned char *out, const unsigned char *box,
+	unsigned long long size, const unsigned char *nonce, const unsigned char *key)
+{
+	int r = __real_crypto_secretbox_open_easy(out, box, size, nonce, key);
+
+	used = false;
+	return r;
 }
 
 void __wrap_coffer_forget(struct coffer *coffer)

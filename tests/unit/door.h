@@ -90,6 +90,9 @@ static inline void door_must_be_clean(const struct door *door)
 static inline void door_close(struct door *door)
 {
 	transfers_finish(&door->served.transfers, &door->daemon);
+	/* What is locked has no other end than this. */
+	if (vault_is_locked(door->daemon.vault))
+		vault_purge(door->daemon.vault);
 	/* What ended with the session, and the names of what was consumed, take memory until now.
 	 */
 	while (vault_expire(door->daemon.vault))

@@ -55,6 +55,24 @@ static inline void notebook_text(char *out, size_t room, struct span text)
 	out[text.size] = '\0';
 }
 
+static inline void notebook_body(struct note_of_reply *note, const struct reply *reply)
+{
+	if (reply->body == BODY_STATE)
+		note->state = reply->state;
+	if (reply->body == BODY_CALLER)
+		note->caller = reply->caller;
+	if (reply->body == BODY_VERDICT) {
+		note->verdict = reply->verdict;
+		notebook_text(note->file, sizeof(note->file), reply->verdict.file);
+		notebook_text(note->section, sizeof(note->section), reply->verdict.section);
+		notebook_text(note->rule, sizeof(note->rule), reply->verdict.rule);
+	}
+	if (reply->body == BODY_TOKEN || reply->body == BODY_WRAPPED) {
+		note->token = reply->token;
+		notebook_text(note->name, sizeof(note->name), reply->token.name);
+	}
+}
+
 static inline int notebook_append(
 	struct answers *answers, const struct reply *reply, const struct span *pieces, size_t count)
 {
@@ -82,15 +100,7 @@ static inline int notebook_append(
 	notebook_text(note->next, sizeof(note->next), reply->next);
 	note->more = reply->more;
 	note->secrets = reply->secrets;
-	note->state = reply->state;
-	note->caller = reply->caller;
-	note->verdict = reply->verdict;
-	notebook_text(note->file, sizeof(note->file), reply->verdict.file);
-	notebook_text(note->section, sizeof(note->section), reply->verdict.section);
-	notebook_text(note->rule, sizeof(note->rule), reply->verdict.rule);
-	note->token = reply->token;
-	if (reply->body == BODY_TOKEN || reply->body == BODY_WRAPPED)
-		notebook_text(note->name, sizeof(note->name), reply->token.name);
+	notebook_body(note, reply);
 	for (size_t i = 0; i < count; i++) {
 		memcpy(note->bytes + note->bytes_size, pieces[i].data, pieces[i].size);
 		note->bytes_size += pieces[i].size;

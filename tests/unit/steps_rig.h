@@ -33,7 +33,7 @@ static uint64_t stopped(void)
 	return stopped_ms;
 }
 
-static uint64_t an_hour_later(void)
+static inline uint64_t an_hour_later(void)
 {
 	return stopped_ms + 3600000;
 }
@@ -304,6 +304,20 @@ static inline bool is_free_clean(const struct ledger *ledger, const struct scene
 	return true;
 }
 
+/* With which a test locks. */
+static const uint8_t lock_key[LOCK_KEY_SIZE] = { 7, 7, 7 };
+
+/* What is locked is looked at once it is not any more: what was left of it says that it was. */
+static inline int adopt_locked(struct remains *remains, struct vault **vaultp)
+{
+	ck_assert_uint_eq(vault_count(*vaultp), 0);
+	if (vault_unlock(*vaultp, lock_key) != 0)
+		return -EKEYREJECTED;
+	vault_free(*vaultp);
+	*vaultp = NULL;
+	return vault_new(vaultp, &remains->coffer, remains->fd);
+}
+
 /* What a step leaves, adopted. Returns NULL, or what is wrong with it. */
 static inline const char *adopt_scene(const struct scene *scene, struct picture *picture)
 {
@@ -313,7 +327,10 @@ static inline const char *adopt_scene(const struct scene *scene, struct picture 
 	struct vault *adopted = NULL;
 	const char *found = NULL;
 	int r = adopt_remains(remains, &adopted);
+	bool locked = r == 0 && vault_is_locked(adopted);
 
+	if (locked)
+		r = adopt_locked(remains, &adopted);
 	if (r < 0) {
 		snprintf(wrong, sizeof(wrong), "it is not adopted: %d", r);
 		forget_remains(remains);
@@ -328,6 +345,8 @@ static inline const char *adopt_scene(const struct scene *scene, struct picture 
 	else if (vault->sequence < atomic_load(&coffer_notes(&remains->coffer)->number))
 		found = "numbers are given away twice";
 	*picture = picture_now();
+	if (locked)
+		say(picture, "locked\n");
 	vault_free(vault);
 	vault = before;
 	forget_remains(remains);

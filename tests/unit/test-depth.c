@@ -392,6 +392,49 @@ static void run_wrap(void)
 	ck_assert_uint_eq(tokens_first(door.daemon.tokens)->kept.left, 0);
 }
 
+static void lock_and_unlock(bool next)
+{
+	struct request request = { .verb = VERB_LOCK,
+		.numbered = true,
+		.key = key,
+		.salt = span_of(text, MESSAGE_SALT_SIZE),
+		.opslimit = 3,
+		.memlimit = 8192 };
+
+	serve_one(request, span_of(NULL, 0));
+	ck_assert(vault_is_locked(door.daemon.vault));
+	if (next) {
+		vault_leave(door.daemon.vault);
+		ck_assert_int_eq(
+			vault_new(&door.daemon.vault, &door.daemon.coffer, door.daemon.ledger), 0);
+		ck_assert(vault_is_blind(door.daemon.vault));
+	}
+	request.verb = VERB_UNLOCK;
+	serve_one(request, span_of(NULL, 0));
+	ck_assert(!vault_is_locked(door.daemon.vault));
+	ck_assert(!vault_is_blind(door.daemon.vault));
+}
+
+/* In a file, so that there is something to be adopted behind it. */
+static void run_lock(void)
+{
+	struct request rotation = with_value(VERB_SET, 1);
+
+	vault_free(door.daemon.vault);
+	door.daemon.ledger = ledger_file();
+	ck_assert_int_ge(door.daemon.ledger, 0);
+	ck_assert_int_eq(vault_new(&door.daemon.vault, &door.daemon.coffer, door.daemon.ledger), 0);
+	store(0, (struct lifetime){ .reads = 1, .pid = (uint32_t)getpid() });
+	store(1, (struct lifetime){ .ttl_ms = 1000000, .pid = (uint32_t)getpid() });
+	rotation.rotation = (struct rotation){ .asked = true, .grace_ms = 1000000 };
+	serve_one(rotation, span_of(chunk, sizeof(chunk)));
+	serve_one(asking(VERB_GET, 0), span_of(NULL, 0));
+	ck_assert_uint_eq(vault_count(door.daemon.vault), 1);
+	lock_and_unlock(false);
+	lock_and_unlock(true);
+	ck_assert_uint_eq(vault_count(door.daemon.vault), 1);
+}
+
 static void run_house(void)
 {
 	store(0, (struct lifetime){ .ttl_ms = 1 });
@@ -425,6 +468,7 @@ static const struct path {
 	{ "wrap, unwrap", run_wrap },
 	{ "purge", run_purge },
 	{ "expire, remask", run_house },
+	{ "lock, unlock", run_lock },
 };
 
 START_TEST(the_deepest_path_leaves_room_on_the_stack)

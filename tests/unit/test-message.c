@@ -164,6 +164,14 @@ START_TEST(every_other_verb_comes_back_as_it_was_written)
 			.operation = span_text("get"),
 			.name = span_text("x") },
 		{ .id = 1, .verb = VERB_WATCH, .name = span_text("w/"), .since = UINT64_MAX },
+		{ .id = 1,
+			.verb = VERB_LOCK,
+			.key = key,
+			.salt = span_of(key, MESSAGE_SALT_SIZE),
+			.opslimit = 1ull << 40,
+			.memlimit = 8192,
+			.numbered = true },
+		{ .id = 1, .verb = VERB_UNLOCK, .key = key, .numbered = true },
 		{ .id = 1, .verb = VERB_COMMIT, .secrets = 1ull << 40, .numbered = true },
 		{ .id = 1,
 			.verb = VERB_STAGE,
@@ -191,6 +199,12 @@ START_TEST(every_other_verb_comes_back_as_it_was_written)
 		ck_assert_uint_eq(back.target, requests[i].target);
 		ck_assert_uint_eq(back.since, requests[i].since);
 		ck_assert_uint_eq(back.secrets, requests[i].secrets);
+		ck_assert(span_equal(back.salt, requests[i].salt));
+		ck_assert_uint_eq(back.opslimit, requests[i].opslimit);
+		ck_assert_uint_eq(back.memlimit, requests[i].memlimit);
+		ck_assert_int_eq(back.key != NULL, requests[i].key != NULL);
+		if (back.key)
+			ck_assert_mem_eq(back.key, key, sizeof(key));
 		ck_assert_uint_eq(back.owner, requests[i].owner);
 		ck_assert_int_eq(back.created_ms, requests[i].created_ms);
 		ck_assert_int_eq(back.changed_ms, requests[i].changed_ms);
@@ -211,6 +225,31 @@ START_TEST(every_other_verb_comes_back_as_it_was_written)
 		ck_assert_int_eq(back.rotation.asked, requests[i].rotation.asked);
 		ck_assert_uint_eq(back.rotation.grace_ms, requests[i].rotation.grace_ms);
 		check_lifetime(&back.lifetime, &requests[i].lifetime);
+	}
+}
+END_TEST
+
+START_TEST(a_lock_without_key_salt_or_cost_is_refused)
+{
+	struct request lock = { .id = 1,
+		.verb = VERB_LOCK,
+		.key = key,
+		.salt = span_of(key, MESSAGE_SALT_SIZE),
+		.opslimit = 1,
+		.memlimit = 8192,
+		.numbered = true };
+	struct request bad[4] = { lock, lock, lock, lock };
+	struct request back;
+
+	bad[0].salt.size--;
+	bad[1].opslimit = 0;
+	bad[2].memlimit--;
+	bad[3].numbered = false;
+	ck_assert_int_eq(trip(&lock, &back, 0), 1);
+	ck_assert_ptr_null(back.fault);
+	for (size_t i = 0; i < 4; i++) {
+		ck_assert_int_eq(trip(&bad[i], &back, 0), 1);
+		ck_assert_int_eq(back.fault_status, STATUS_INVALID);
 	}
 }
 END_TEST
@@ -793,6 +832,7 @@ int main(void)
 	tcase_add_checked_fixture(claims, set_up, NULL);
 	tcase_add_test(claims, a_set_comes_back_as_it_was_written);
 	tcase_add_test(claims, every_other_verb_comes_back_as_it_was_written);
+	tcase_add_test(claims, a_lock_without_key_salt_or_cost_is_refused);
 	tcase_add_loop_test(claims, a_write_to_a_stream_brings_its_key_with_the_first_chunk, 0, 2);
 	tcase_add_test(claims, a_part_of_a_stream_comes_back_and_has_a_key_if_it_has_chunks);
 	tcase_add_loop_test(claims, a_bad_name_is_answered_not_closed, 0,

@@ -49,6 +49,7 @@ static inline void *rationed_search(
 #include "daemon/vault/vault_former.c"
 #include "daemon/vault/vault_life.c"
 #include "daemon/vault/vault_lifetime.c"
+#include "daemon/vault/vault_lock.c"
 #include "daemon/vault/vault_purge.c"
 #include "daemon/vault/vault_quota.c"
 #include "daemon/vault/vault_record.c"
