@@ -138,15 +138,36 @@ static void decide(
 	verdict->token = one.token;
 }
 
-/* A repeat of what was answered already is no other use. */
+/* Those that the first answer to their number is all there is to, once it was given. */
+static bool has_one_answer(enum verb verb)
+{
+	static const enum verb those[] = { VERB_SET, VERB_REMOVE, VERB_GENERATE, VERB_TOUCH,
+		VERB_FREEZE, VERB_MELT, VERB_STREAM_WRITE, VERB_MOVE };
+
+	for (size_t i = 0; i < sizeof(those) / sizeof(those[0]); i++)
+		if (those[i] == verb)
+			return true;
+	return false;
+}
+
+/*
+ * A repeat of what was answered already is no other use; anything else under that number is. What
+ * is set is told by chunks that are still to come: upload.c sees to it that it stores nothing.
+ */
 static bool was_answered(const struct desk *desk)
 {
-	static const uint8_t no_digest[REPEAT_DIGEST_SIZE];
+	const struct request *request = desk->request;
+	const struct request segment = { .verb = VERB_STREAM_WRITE };
+	uint8_t digest[REPEAT_DIGEST_SIZE];
 	struct repeat_answer first;
+	int r;
 
-	return desk->request->numbered &&
-		repeats_find(desk->daemon->repeats, (uint32_t)desk->peer->uid,
-			desk->request->number, no_digest, &first) != 0;
+	if (!request->numbered || !has_one_answer(request->verb))
+		return false;
+	request_digest(digest, request->verb == VERB_STREAM_WRITE ? &segment : request, desk->name);
+	r = repeats_find(
+		desk->daemon->repeats, (uint32_t)desk->peer->uid, request->number, digest, &first);
+	return r == 1 || (r != 0 && request->verb == VERB_SET);
 }
 
 int desk_use_token(struct desk *desk, const struct policy_verdict *verdict)

@@ -24,6 +24,7 @@ struct upload {
 	bool verify;          /* it is a candidate */
 	bool stage;           /* it is one secret of a restore */
 	bool limited;         /* its sender is held to quotas */
+	bool repeat;          /* its number had an answer when it began, with a token in hand */
 	bool failed;          /* answered already: what still comes is dropped */
 	const char *words;    /* for the answer, where the status alone does not say it */
 	uint64_t size;        /* bytes announced, 0 when not known */
@@ -229,6 +230,15 @@ static int begin_value(
 	return r == 0 ? check_quotas(upload, daemon, upload->size) : r;
 }
 
+/* Whether its number has an answer, whatever that was for. */
+static bool is_answered(const struct daemon *daemon, uint32_t uid, const struct request *request)
+{
+	static const uint8_t no_digest[REPEAT_DIGEST_SIZE];
+	struct repeat_answer first;
+
+	return repeats_find(daemon->repeats, uid, request->number, no_digest, &first) != 0;
+}
+
 int upload_begin(struct transfers *transfers, struct daemon *daemon, const struct request *request,
 	struct span name, struct process *process, struct upload **uploadp)
 {
@@ -255,6 +265,8 @@ int upload_begin(struct transfers *transfers, struct daemon *daemon, const struc
 		.created_ms = (uint64_t)request->created_ms,
 		.changed_ms = (uint64_t)request->changed_ms };
 	upload->limited = quota_holds(transfers);
+	upload->repeat = transfers->shown && !upload->verify && !upload->stage &&
+		is_answered(daemon, (uint32_t)transfers->peer->uid, request);
 	keep_words(upload, request, name);
 	r = begin_value(transfers, daemon, upload);
 	if (r != 0) {
@@ -363,6 +375,9 @@ static int publish(struct transfers *transfers, struct upload *upload, struct da
 
 	crypto_generichash_final(&upload->digest, digest, sizeof(digest));
 	r = repeats_find(daemon->repeats, uid, upload->number, digest, &answer);
+	/* As a repeat it was no use of a token: it is not done anew. */
+	if (r == 0 && upload->repeat)
+		r = STATUS_CONFLICT;
 	if (r == 0) {
 		answer.code =
 			lifetime_bind(&put, daemon, transfers, upload->process, &upload->words);

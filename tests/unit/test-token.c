@@ -240,6 +240,57 @@ START_TEST(a_repeat_is_no_other_use)
 }
 END_TEST
 
+/* Nor does an answered number let anything pass that is not answered by it. */
+START_TEST(a_number_that_has_its_answer_is_no_use_for_anything_else)
+{
+	struct issued issued = issue_uses("~/once", "~/*", 1);
+	struct request answered = changing(VERB_REMOVE, "~/own");
+	struct request again = getting("~1000/a");
+	static const enum verb verbs[] = { VERB_GET, VERB_STAT, VERB_WRAP, VERB_LIST, VERB_EXPORT };
+
+	store(&user, "~/a", 10);
+	store(&peers[0], "~/own", 10);
+	ck_assert_int_eq(ask_of(0, answered)->code, 0);
+	show(0, &issued);
+	again.numbered = true;
+	memcpy(again.number, answered.number, sizeof(again.number));
+	ck_assert_int_eq(ask_of(0, again)->code, 0);
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+		again.id = next_id++;
+		again.verb = verbs[i];
+		if (verbs[i] == VERB_LIST)
+			again.name = span_text("~1000/");
+		ck_assert_int_eq(ask_of(0, again)->code, STATUS_DENIED);
+	}
+	again = with_chunks(setting("~1000/b", 10), 10, 0, 1);
+	memcpy(again.number, answered.number, sizeof(again.number));
+	again.verb = VERB_STAGE;
+	ck_assert_int_eq(ask_of(0, again)->code, STATUS_DENIED);
+}
+END_TEST
+
+/* What was answered once, and is forgotten while its repeat is on the way, is not done anew. */
+START_TEST(a_repeat_whose_answer_is_forgotten_stores_nothing)
+{
+	struct issued issued = issue_uses("~/once", "~/*", 1);
+	struct request answered = setting("~/own", 20000), repeat = setting("~1000/a", 20000);
+
+	store_with(&peers[0], answered, 20000);
+	memcpy(repeat.number, answered.number, sizeof(repeat.number));
+	store(&user, "~/b", 10);
+	show(0, &issued);
+	ck_assert_int_eq(get_of(0, "~1000/b"), 0);
+	seal(20000);
+	ask_of(0, with_chunks(repeat, 20000, 0, 1));
+	for (size_t i = 0; i < REPEAT_KEPT; i++) {
+		ask(&peers[0], changing(VERB_REMOVE, "~/none"));
+		book.count = 0;
+	}
+	ck_assert_int_ne(ask_of(0, with_chunks(going_on(repeat.id), 20000, 1, 1))->code, 0);
+	ck_assert_int_eq(ask(&user, getting("~/a"))->code, STATUS_NOT_FOUND);
+}
+END_TEST
+
 START_TEST(a_list_is_one_use_whatever_it_shows)
 {
 	struct issued issued = issue_uses("~/two", "~/*", 2);
@@ -726,6 +777,8 @@ int main(void)
 	tcase_add_test(claims, one_use_is_one_use_whoever_shows_it);
 	tcase_add_test(claims, what_one_may_do_oneself_is_no_use);
 	tcase_add_test(claims, a_repeat_is_no_other_use);
+	tcase_add_test(claims, a_number_that_has_its_answer_is_no_use_for_anything_else);
+	tcase_add_test(claims, a_repeat_whose_answer_is_forgotten_stores_nothing);
 	tcase_add_test(claims, a_list_is_one_use_whatever_it_shows);
 	tcase_add_test(claims, a_watch_is_one_use_whatever_it_tells);
 	tcase_add_test(claims, uses_are_counted_over_a_crash);
