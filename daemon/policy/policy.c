@@ -217,18 +217,48 @@ uint64_t policy_max_ttl(const struct policy *policy, struct span name)
 	return policy->book ? policy_book_max_ttl(policy->book, name) : 0;
 }
 
-bool policy_reaches(const struct policy *policy, const struct peer *peer, enum right right)
+/* Whether the book lets the subject do something, somewhere. */
+static bool book_reaches(
+	const struct policy *policy, const struct policy_subject *subject, enum right right)
 {
-	struct policy_subject subject = policy_subject_of(peer);
 	const struct policy_query query = {
-		.subject = &subject, .right = right, .now = now_of(policy)
+		.subject = subject, .right = right, .now = now_of(policy)
 	};
 
-	return policy_privileged(policy, peer) ||
-		(subject.shown && policy_token_reaches(subject.shown, right)) ||
-		(policy->book &&
-			(policy_book_grants(policy->book, &query) ||
-				policy_book_next(policy->book, &query).size > 0));
+	return policy->book &&
+		(policy_book_grants(policy->book, &query) ||
+			policy_book_next(policy->book, &query).size > 0);
+}
+
+static struct span write_space(char space[static NAME_FILED_MAX], uid_t uid)
+{
+	return span_of(space, name_file(space, span_text("~/"), (uint32_t)uid));
+}
+
+/* A token reaches no further than its issuer does: among others, whoever has it from himself. */
+static bool token_reaches(const struct policy *policy, const struct policy_subject *subject,
+	enum right right, struct span prefix)
+{
+	const struct policy_token *token = subject->shown;
+	char space[NAME_FILED_MAX];
+	struct span own;
+
+	if (!token || !policy_token_reaches(token, right))
+		return false;
+	own = write_space(space, token->issuer.uid);
+	return is_privileged(policy, token->issuer.uid) ||
+		(token->issuer.uid != subject->uid &&
+			(span_starts_with(prefix, own) || span_starts_with(own, prefix))) ||
+		book_reaches(policy, &token->issuer, right);
+}
+
+bool policy_reaches(
+	const struct policy *policy, const struct peer *peer, enum right right, struct span prefix)
+{
+	struct policy_subject subject = policy_subject_of(peer);
+
+	return policy_privileged(policy, peer) || book_reaches(policy, &subject, right) ||
+		token_reaches(policy, &subject, right, prefix);
 }
 
 /* Just before everything that begins so: names hold no byte 255. */
@@ -264,27 +294,56 @@ static struct span next_literal(
 	if (policy->book && is_before(query->name, behind.name) &&
 		policy_book_grants(policy->book, &behind))
 		literal = first_of(literal, behind.name);
-	if (query->subject->shown)
-		literal = first_of(literal,
-			policy_token_next(query->subject->shown, query->right, query->name));
 	return is_before(query->name, own) ? first_of(literal, own) : literal;
+}
+
+/* Whether there may be something for the subject where the name is, without a token. */
+static bool may_be_here(
+	const struct policy *policy, const struct policy_query *query, struct span own)
+{
+	return is_privileged(policy, query->subject->uid) || span_starts_with(query->name, own) ||
+		(policy->book && policy_book_grants(policy->book, query));
+}
+
+/* The same of what a token adds: nothing that is not its issuer's as well. */
+static bool token_may_here(const struct policy *policy, const struct policy_query *issuers,
+	struct span own, const struct policy_token *token)
+{
+	return policy_token_grants(token, issuers->right, issuers->name) &&
+		may_be_here(policy, issuers, own);
+}
+
+static struct span token_next(const struct policy *policy, const struct policy_query *issuers,
+	struct span own, const struct policy_token *token)
+{
+	struct span next = policy_token_next(token, issuers->right, issuers->name);
+
+	/* Where it grants something already, there may be more of what is its issuer's. */
+	return first_of(next, next_literal(policy, issuers, own));
 }
 
 size_t policy_next(const struct policy *policy, const struct peer *peer, enum right right,
 	struct span name, char out[static NAME_FILED_MAX])
 {
 	struct policy_subject subject = policy_subject_of(peer);
+	const struct policy_token *token = subject.shown;
 	const struct policy_query query = {
 		.subject = &subject, .right = right, .name = name, .now = now_of(policy)
 	};
-	char space[NAME_FILED_MAX];
-	struct span own = span_of(space, name_file(space, span_text("~/"), (uint32_t)subject.uid));
+	struct policy_query issuers = query;
+	char space[NAME_FILED_MAX], issuers_space[NAME_FILED_MAX];
+	struct span own = write_space(space, subject.uid), issuers_own = own;
 	struct span next = name;
 
-	if (!policy_privileged(policy, peer) && !span_starts_with(name, own) &&
-		!(subject.shown && policy_token_grants(subject.shown, right, name)) &&
-		!(policy->book && policy_book_grants(policy->book, &query)))
+	if (token) {
+		issuers.subject = &token->issuer;
+		issuers_own = write_space(issuers_space, token->issuer.uid);
+	}
+	if (!may_be_here(policy, &query, own) &&
+		!(token && token_may_here(policy, &issuers, issuers_own, token)))
 		next = next_literal(policy, &query, own);
+	if (next.data != name.data && token)
+		next = first_of(next, token_next(policy, &issuers, issuers_own, token));
 	if (next.size > 0 && next.data != name.data && next.size < NAME_FILED_MAX)
 		return write_before(out, next);
 	if (next.size > 0)

@@ -95,9 +95,11 @@ uint64_t policy_max_ttl(const struct policy *policy, struct span name);
 
 /*
  * Whether `peer` may see anything at all outside its own space: else there is no look at what
- * others have there, whose cost would tell of it.
+ * others have there, whose cost would tell of it. Of a token whose issuer may see its own space
+ * alone it is whether that has names which begin with `prefix`.
  */
-bool policy_reaches(const struct policy *policy, const struct peer *peer, enum right right);
+bool policy_reaches(
+	const struct policy *policy, const struct peer *peer, enum right right, struct span prefix);
 
 /*
  * Where a walk through all names in their order may go on from `name`, filed and whole: nothing

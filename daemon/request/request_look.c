@@ -90,7 +90,7 @@ static bool clamp_prefix(const struct desk *desk, enum right right, struct scope
 	struct span space = span_of(scope->own, name_file(scope->own, span_text("~/"), uid));
 
 	scope->prefix = desk->name;
-	if (policy_reaches(&desk->daemon->policy, desk->peer, right))
+	if (policy_reaches(&desk->daemon->policy, desk->peer, right, desk->name))
 		return true;
 	if (span_starts_with(desk->name, space))
 		return true;

@@ -466,12 +466,12 @@ START_TEST(who_is_allowed_nothing_reaches_nothing)
 				 bob = { .uid = 1001, .pidfd = -1 }, root = { .pidfd = -1 };
 
 	policy_says("[namespace web]\nallow = ls,get a uid:1000\ndeny = ls * uid:1001\n");
-	ck_assert(policy_reaches(&policy, &alice, RIGHT_LIST));
-	ck_assert(!policy_reaches(&policy, &alice, RIGHT_SET));
-	ck_assert(!policy_reaches(&policy, &bob, RIGHT_LIST));
-	ck_assert(policy_reaches(&policy, &root, RIGHT_SET));
+	ck_assert(policy_reaches(&policy, &alice, RIGHT_LIST, span_text("")));
+	ck_assert(!policy_reaches(&policy, &alice, RIGHT_SET, span_text("")));
+	ck_assert(!policy_reaches(&policy, &bob, RIGHT_LIST, span_text("")));
+	ck_assert(policy_reaches(&policy, &root, RIGHT_SET, span_text("")));
 	policy_says("[namespace web]\nowner = uid:1001\n");
-	ck_assert(policy_reaches(&policy, &bob, RIGHT_LIST));
+	ck_assert(policy_reaches(&policy, &bob, RIGHT_LIST, span_text("")));
 }
 END_TEST
 

@@ -598,6 +598,33 @@ START_TEST(what_it_lets_do_is_explained)
 }
 END_TEST
 
+/* No look is taken for what its issuer could not see: whoever has it from himself sees no more. */
+START_TEST(it_reaches_no_further_than_its_issuer)
+{
+	const struct grant grant = { span_text("*"), span_text("**") };
+	struct issued issued = issue_as(&peers[0], wish("~/all", &grant));
+	const struct policy *policy = &house.policy;
+	char next[NAME_FILED_MAX];
+
+	show(0, &issued);
+	ck_assert(!policy_reaches(policy, &peers[0], RIGHT_LIST, span_text("")));
+	ck_assert_uint_eq(policy_next(policy, &peers[0], RIGHT_LIST, span_text("web/a"), next), 7);
+	ck_assert_mem_eq(next, "~1001.\xff", 7);
+	show(1, &issued);
+	ck_assert(!policy_reaches(policy, &peers[1], RIGHT_LIST, span_text("web/a")));
+	ck_assert(policy_reaches(policy, &peers[1], RIGHT_LIST, span_text("")));
+	ck_assert(policy_reaches(policy, &peers[1], RIGHT_LIST, span_text("~1001/a")));
+	policy_next(policy, &peers[1], RIGHT_LIST, span_text("web/a"), next);
+	ck_assert_mem_eq(next, "~1001.\xff", 7);
+	rule("[namespace web]\nallow = ls * uid:1001\n");
+	ck_assert(policy_reaches(policy, &peers[1], RIGHT_LIST, span_text("web/a")));
+	policy_next(policy, &peers[1], RIGHT_LIST, span_text("web/a"), next);
+	ck_assert_mem_eq(next, "web/a", 5);
+	policy_next(policy, &peers[1], RIGHT_LIST, span_text("a"), next);
+	ck_assert_mem_eq(next, "web.\xff", 5);
+}
+END_TEST
+
 /* Whoever issues with a token in hand gives away what is his own, not what the token lets him. */
 START_TEST(a_token_is_not_passed_on)
 {
@@ -790,6 +817,7 @@ int main(void)
 	tcase_add_test(claims, one_of_a_unit_is_shown_from_there_alone);
 	tcase_add_test(claims, a_wrong_one_slows_down_its_caller_alone);
 	tcase_add_test(claims, names_outside_of_its_space_are_not_everybodys);
+	tcase_add_test(claims, it_reaches_no_further_than_its_issuer);
 	tcase_add_test(claims, a_token_is_not_passed_on);
 	tcase_add_test(claims, what_it_lets_do_is_explained);
 	tcase_add_test(claims, whoami_names_it);
