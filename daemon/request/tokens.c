@@ -376,8 +376,15 @@ int tokens_revoke(struct tokens *tokens, struct token *token)
 {
 	struct vault_token kept = as_kept(tokens, token);
 
+	int r;
+
 	kept.flags |= VAULT_TOKEN_REVOKED;
-	return change(tokens, token, &kept);
+	r = change(tokens, token, &kept);
+	if (r != STATUS_LIMIT)
+		return r;
+	/* Whoever has used up the memory keeps no token alive: then nothing remembers it. */
+	leave(tokens, token);
+	return 0;
 }
 
 int tokens_use(struct tokens *tokens, struct token *token)

@@ -4,6 +4,9 @@
  */
 #include "tests/unit/token_rig.h"
 
+#include <signal.h>
+#include <sys/resource.h>
+
 /* -- tokens -------------------------------------------------------------------------------- */
 
 struct issued {
@@ -428,6 +431,37 @@ START_TEST(one_that_is_revoked_is_over_at_once)
 }
 END_TEST
 
+/* Others may have all of it. */
+START_TEST(one_is_revoked_without_memory_too)
+{
+	struct rlimit limit, none;
+	struct issued issued = issue_uses("~/ci", "~/*", 5);
+	uint64_t place;
+	int use, revoke;
+
+	store(&user, "~/a", 10);
+	show(0, &issued);
+	ck_assert_int_eq(get_of(0, "~1000/a"), 0);
+	signal(SIGXFSZ, SIG_IGN);
+	ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	none = (struct rlimit){ .rlim_max = limit.rlim_max };
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &none), 0);
+	for (size_t size = 65536; size >= 64; size /= 2)
+		while (ledger_take(house.vault->ledger, size, &place) == 0)
+			;
+	use = get_of(0, "~1000/a");
+	revoke = take_back(&user, "~/ci");
+	/* What is claimed is written to a file. */
+	setrlimit(RLIMIT_FSIZE, &limit);
+	/* Nothing could be counted, and so nothing was let do. */
+	ck_assert_int_eq(use, STATUS_LIMIT);
+	ck_assert_int_eq(revoke, 0);
+	ck_assert_int_eq(get_of(0, "~1000/a"), STATUS_DENIED);
+	ck_assert_int_eq(show(1, &issued)->code, STATUS_DENIED);
+	ck_assert_int_eq(take_back(&user, "~/ci"), STATUS_NOT_FOUND);
+}
+END_TEST
+
 /* Its last use goes on, though the token is used up by it. */
 START_TEST(what_waits_by_its_last_use_is_answered)
 {
@@ -811,6 +845,7 @@ int main(void)
 	tcase_add_test(claims, uses_are_counted_over_a_crash);
 	tcase_add_test(claims, after_its_time_a_token_is_none);
 	tcase_add_test(claims, one_that_is_revoked_is_over_at_once);
+	tcase_add_test(claims, one_is_revoked_without_memory_too);
 	tcase_add_test(claims, what_waits_by_its_last_use_is_answered);
 	tcase_add_test(claims, a_purge_of_everything_ends_them_all);
 	tcase_add_test(claims, one_of_a_uid_is_shown_by_nobody_else);
