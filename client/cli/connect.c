@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "client/cli/connect.h"
 
+#include <fcntl.h>
 #include <mgclient-token.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "client/cli/say.h"
 #include "client/cli/token.h"
@@ -55,6 +57,14 @@ static int find_token_fd(const struct arguments *arguments, int *fdp)
 	return fault ? say_error(MG_INVALID, "MEMGUARD_TOKEN_FD '%s' %s", text, fault) : 0;
 }
 
+/* A command that is run later on has no token by us: a file could be read once more. */
+static void keep_token(int fd)
+{
+	if (fd > STDERR_FILENO)
+		(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+	unsetenv("MEMGUARD_TOKEN_FD");
+}
+
 static int show_token(struct mg_client *client, const struct arguments *arguments)
 {
 	MG_AUTO_SECRET struct mg_secret *token = NULL;
@@ -64,6 +74,7 @@ static int show_token(struct mg_client *client, const struct arguments *argument
 	if (r != 0 || fd < 0)
 		return r;
 	r = token_read(&token, fd, "the token");
+	keep_token(fd);
 	if (r != 0)
 		return r;
 	r = mg_show_token(client, mg_secret_data(token), mg_secret_size(token));

@@ -108,6 +108,20 @@ class Issue(TokenTest):
         self.fails(NOT_FOUND, "token", "revoke", "~/a")
         self.issue("~/a")
 
+    def test_a_command_has_not_the_token_that_is_shown(self):
+        place = self.folder / "token"
+        place.write_bytes(self.issue("~/a", allow="watch:**"))
+        script = 'echo "${MEMGUARD_TOKEN_FD-none}"; cat /proc/self/fd/%d | wc -c'
+        watch = ("watch", "--once", "--since", "1", "--", "sh", "-c")
+        with place.open("rb") as file:
+            fd = file.fileno()
+            # Without being told what it is for, it is handed down as any.
+            result = self.run_mgctl(*watch, script % fd, pass_fds=(fd,))
+            self.assertEqual(result.stdout.split(), [b"none", b"47"])
+            result = self.run_mgctl(*watch, script % fd, pass_fds=(fd,),
+                                    env={"MEMGUARD_TOKEN_FD": str(fd)})
+            self.assertEqual(result.stdout.split(), [b"none", b"0"])
+
     def test_whoever_shows_it_is_told_which_it_is(self):
         token = self.issue("~/a")
         self.assertEqual(json.loads(self.shows(token, "--json", "whoami").stdout)["token"], "~/a")
