@@ -140,7 +140,7 @@ class Issue(TokenTest):
             self.assertEqual(self.shows(text, "whoami").returncode, USAGE, text)
         self.assertEqual(self.run_mgctl("whoami", env={"MEMGUARD_TOKEN_FD": "x"}).returncode, USAGE)
         self.assertEqual(self.run_mgctl("--token-fd", "77", "whoami").returncode, USAGE)
-        wrong = token[:4] + bytes([token[4] ^ 1]) + token[5:]
+        wrong = token[:4] + (b"B" if token[4:5] == b"A" else b"A") + token[5:]
         result = self.shows(wrong, "whoami")
         self.assertEqual(result.returncode, DENIED)
         self.assertNotIn(wrong, result.stderr)
