@@ -16,9 +16,9 @@ struct desk {
 	struct transfers *transfers;
 	const struct request *request;
 	struct answers *answers;
-	struct span name;  /* filed */
-	const char *words; /* why a status is answered, where it does not say that itself */
-	bool token_used;   /* it is counted */
+	struct span name;    /* filed */
+	const char *words;   /* why a status is answered, where it does not say that itself */
+	uint64_t token_used; /* the number of the one that is counted; 0: none so far */
 	char filed[NAME_FILED_MAX];
 };
 

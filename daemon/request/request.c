@@ -174,10 +174,9 @@ int desk_use_token(struct desk *desk, const struct policy_verdict *verdict)
 {
 	int r;
 
-	if (!verdict->token || desk->token_used || was_answered(desk))
+	if (!verdict->token || was_answered(desk))
 		return 0;
-	r = tokens_use(desk->daemon->tokens, token_of(verdict->token));
-	desk->token_used = r == 0;
+	r = tokens_use_once(desk->daemon->tokens, token_of(verdict->token), &desk->token_used);
 	if (r == STATUS_DENIED)
 		desk->words = TOKEN_USED_UP;
 	return r;

@@ -18,6 +18,7 @@ struct sweep {
 	uint32_t uid;
 	bool reasoned;  /* whoever asks has said why */
 	uint64_t count; /* purged so far */
+	uint64_t token; /* the number of the one that it is a use of; 0: none so far */
 	struct span prefix;
 	struct span after; /* where it stands */
 	char own[NAME_FILED_MAX];
@@ -72,16 +73,29 @@ void sweep_end(struct transfers *transfers, struct sweep *sweep)
 	free(sweep);
 }
 
+/* A purge that hangs on a token is one use of that. */
+static bool may(struct sweep *sweep, const struct transfers *transfers, const struct daemon *daemon,
+	enum right right)
+{
+	struct policy_verdict verdict =
+		policy_ask(&daemon->policy, transfers->peer, right, sweep->after);
+
+	return verdict.allowed &&
+		(!verdict.token ||
+			tokens_use_once(daemon->tokens, token_of(verdict.token), &sweep->token) ==
+				0);
+}
+
 /*
  * Elsewhere than in its own space it is the caller's only as long as it may still do there what
  * destroys it; and what a rule says that it may not remove is spared.
  */
 static bool may_purge(
-	const struct transfers *transfers, const struct daemon *daemon, struct span name)
+	struct sweep *sweep, const struct transfers *transfers, const struct daemon *daemon)
 {
-	return transfers_may(transfers, daemon, RIGHT_REMOVE, name) ||
-		(!policy_denies(&daemon->policy, transfers->peer, RIGHT_REMOVE, name) &&
-			transfers_may(transfers, daemon, RIGHT_SET, name));
+	return may(sweep, transfers, daemon, RIGHT_REMOVE) ||
+		(!policy_denies(&daemon->policy, transfers->peer, RIGHT_REMOVE, sweep->after) &&
+			may(sweep, transfers, daemon, RIGHT_SET));
 }
 
 /* The next secret: 0, STATUS_NOT_FOUND at the end, another status or a negative errno. */
@@ -100,7 +114,7 @@ static int look(struct transfers *transfers, struct sweep *sweep, struct daemon 
 	sweep->after = span_of(sweep->last, name.size);
 	if (record_owner(record) != sweep->uid && !name_is_of(sweep->after, sweep->uid))
 		return 0;
-	if (!may_purge(transfers, daemon, sweep->after))
+	if (!may_purge(sweep, transfers, daemon))
 		return 0;
 	if (!sweep->reasoned &&
 		policy_wants_reason(&daemon->policy, RIGHT_REMOVE, sweep->after, &verdict))

@@ -399,3 +399,12 @@ int tokens_use(struct tokens *tokens, struct token *token)
 	kept.left--;
 	return change(tokens, token, &kept);
 }
+
+int tokens_use_once(struct tokens *tokens, struct token *token, uint64_t *usedp)
+{
+	int r = *usedp == token->kept.id ? 0 : tokens_use(tokens, token);
+
+	if (r == 0)
+		*usedp = token->kept.id;
+	return r;
+}

@@ -88,6 +88,9 @@ void tokens_hide(struct tokens *tokens, struct token *token);
  */
 int tokens_use(struct tokens *tokens, struct token *token);
 
+/* The same for what asks again and again and is one use: the number of which token is *usedp. */
+int tokens_use_once(struct tokens *tokens, struct token *token, uint64_t *usedp);
+
 /* What a session shows. */
 static inline struct token *token_of(const struct policy_token *policy)
 {

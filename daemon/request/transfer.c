@@ -230,12 +230,6 @@ int downloads_go_on(struct transfers *transfers, struct daemon *daemon, struct a
 	return r;
 }
 
-bool transfers_may(const struct transfers *transfers, const struct daemon *daemon, enum right right,
-	struct span name)
-{
-	return policy_allows(&daemon->policy, transfers->peer, right, name);
-}
-
 /* -- all of them --------------------------------------------------------------------------- */
 
 static struct download *download_find(const struct transfers *transfers, uint64_t id)

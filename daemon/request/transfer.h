@@ -92,13 +92,9 @@ int transfers_refuse(struct transfers *transfers, struct daemon *daemon, struct 
 #define IS_LOCKED "locked: mgctl unlock"
 
 /*
- * Whether policy lets the session's peer do it, now. What goes on is asked again before its answer:
- * a rule may have come, or ended, since it began.
+ * Whether policy lets the session's peer still do, now, what it has begun: a rule may have come, or
+ * ended, since then. The audit log is told when it may not go on any more.
  */
-bool transfers_may(const struct transfers *transfers, const struct daemon *daemon, enum right right,
-	struct span name);
-
-/* The same of what was begun, of which the audit log is told when it may not go on any more. */
 bool transfers_may_still(const struct transfers *transfers, const struct daemon *daemon,
 	enum right right, struct span name);
 

@@ -28,13 +28,13 @@ struct walk {
 	walk_step *step;
 	struct request request; /* its texts are in `bytes` */
 	struct scope scope;
-	bool over;         /* there is nothing left to look at */
-	unsigned looks;    /* that it may still take at what the caller may see */
-	uint32_t left;     /* list: infos that may still be told */
-	uint64_t left_out; /* export: secrets that were passed over, as no bundle takes them */
-	bool told;         /* list: one at least has been told */
-	bool token_used;   /* it is counted */
-	size_t seen_size;  /* list: where an answer may end, which names it */
+	bool over;           /* there is nothing left to look at */
+	unsigned looks;      /* that it may still take at what the caller may see */
+	uint32_t left;       /* list: infos that may still be told */
+	uint64_t left_out;   /* export: secrets that were passed over, as no bundle takes them */
+	bool told;           /* list: one at least has been told */
+	uint64_t token_used; /* the number of the one that is counted; 0: none so far */
+	size_t seen_size;    /* list: where an answer may end, which names it */
 	char seen[NAME_FILED_MAX]; /* the last that the caller may list */
 	char filed[NAME_FILED_MAX];
 	struct tag tag[MESSAGE_TAGS_MAX];

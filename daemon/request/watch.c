@@ -100,14 +100,11 @@ static bool may_be_told(struct watch *watch, const struct transfers *transfers,
 {
 	struct policy_verdict verdict =
 		policy_ask(&daemon->policy, transfers->peer, RIGHT_WATCH, name);
-	struct token *token = verdict.token ? token_of(verdict.token) : NULL;
 
-	if (!verdict.allowed || !token || watch->token == token->kept.id)
-		return verdict.allowed;
-	if (tokens_use(daemon->tokens, token) != 0)
-		return false;
-	watch->token = token->kept.id;
-	return true;
+	return verdict.allowed &&
+		(!verdict.token ||
+			tokens_use_once(daemon->tokens, token_of(verdict.token), &watch->token) ==
+				0);
 }
 
 /* Whether it is one for this watch, by the name and by what policy says now. */
