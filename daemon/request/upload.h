@@ -6,6 +6,7 @@
 #include "daemon/request/answers.h"
 #include "daemon/request/transfer.h"
 
+#include <sodium.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -62,6 +63,9 @@ int uploads_refuse(struct transfers *transfers, struct daemon *daemon, struct an
 uint64_t uploads_deadline(const struct transfers *transfers);
 
 /* -- the digest that tells a repeat from another request ----------------------------------- */
+
+/* Begins it with all that a request says in front of its chunks. */
+void digest_begin(crypto_generichash_state *state, const struct request *request, struct span name);
 
 /* The digest of a request that changes something, without its chunks. */
 void request_digest(
