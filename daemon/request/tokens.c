@@ -280,24 +280,43 @@ void tokens_hide(struct tokens *tokens, struct token *token)
 
 /* -- changing one -------------------------------------------------------------------------- */
 
-/* Sees to it that one more of an issuer has room: the oldest that is of no use gives way. */
-static int make_room(struct tokens *tokens, uid_t issuer)
+/* What an issuer has, and the oldest of it that is of no use any more. */
+struct holding {
+	unsigned count;
+	size_t size; /* bytes of texts */
+	struct token *useless;
+};
+
+static struct holding holding_of(const struct tokens *tokens, uid_t issuer)
 {
-	struct token *useless = NULL;
-	unsigned count = 0;
+	struct holding holding = { 0 };
 
 	for (struct token *token = tokens->first; token; token = token->next) {
 		if (token->policy.issuer.uid != issuer)
 			continue;
-		count++;
+		holding.count++;
+		holding.size += vault_token_text(tokens->vault, token->kept.place).size;
 		if (!token_is_live(token))
-			useless = token;
+			holding.useless = token;
 	}
-	if (count < TOKENS_MAX)
-		return 0;
-	if (!useless)
-		return STATUS_LIMIT;
-	leave(tokens, useless);
+	return holding;
+}
+
+/* Sees to it that one more of an issuer, of `size` bytes, has room. */
+static int make_room(struct tokens *tokens, uid_t issuer, size_t size, const char **wordsp)
+{
+	struct holding holding = holding_of(tokens, issuer);
+
+	while (holding.count >= TOKENS_MAX || holding.size + size > TOKENS_SIZE_MAX) {
+		if (!holding.useless) {
+			*wordsp = holding.count >= TOKENS_MAX
+				? "a user has at most 1,000 tokens"
+				: "the tokens of a user take at most 2 MiB";
+			return STATUS_LIMIT;
+		}
+		leave(tokens, holding.useless);
+		holding = holding_of(tokens, issuer);
+	}
 	return 0;
 }
 
@@ -350,15 +369,12 @@ int tokens_issue(struct tokens *tokens, const struct token_wish *wish,
 		*wordsp = "there is a token of that name";
 		return STATUS_CONFLICT;
 	}
-	r = make_room(tokens, wish->issuer->uid);
-	if (r != 0) {
-		*wordsp = "a user has at most 1,000 tokens";
-		return r;
-	}
 	size = tokens_text_write(wish, (int64_t)now_ms(CLOCK_REALTIME), &text, wordsp);
 	if (size < 0)
 		return size == -EINVAL ? STATUS_INVALID : STATUS_LIMIT;
-	r = keep(tokens, wish, span_of(text, (size_t)size), bytes);
+	r = make_room(tokens, wish->issuer->uid, (size_t)size, wordsp);
+	if (r == 0)
+		r = keep(tokens, wish, span_of(text, (size_t)size), bytes);
 	free(text);
 	return r;
 }

@@ -20,8 +20,9 @@
  */
 struct tokens;
 
-#define TOKENS_MAX 1000       /* of one issuer; those that are used up give way */
-#define TOKENS_GROUPS_MAX 256 /* of an issuer */
+#define TOKENS_MAX 1000                   /* of one issuer; those that are used up give way */
+#define TOKENS_SIZE_MAX ((size_t)2 << 20) /* bytes of them: no quota holds what they take */
+#define TOKENS_GROUPS_MAX 256             /* of an issuer */
 #define TOKENS_REMEMBER_MS (UINT64_C(24) * 3600 * 1000)
 
 struct token {

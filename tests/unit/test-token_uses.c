@@ -94,6 +94,43 @@ START_TEST(a_list_by_two_tokens_is_a_use_of_either)
 }
 END_TEST
 
+/* No quota holds what tokens take. */
+START_TEST(tokens_of_many_words_are_fewer)
+{
+	struct grant grants[16];
+	struct request request = { .verb = VERB_ISSUE_TOKEN, .grants = { grants, 16 } };
+	char glob[230], name[16];
+	size_t issued = 0;
+
+	memset(glob, 'a', sizeof(glob) - 1);
+	glob[sizeof(glob) - 1] = '\0';
+	for (size_t i = 0; i < 16; i++)
+		grants[i] = (struct grant){ span_text("get"), span_text(glob) };
+	do {
+		snprintf(name, sizeof(name), "~/%zu", issued++);
+		request.name = span_text(name);
+		request.id = 0;
+		book.count = 0;
+	} while (ask(&user, request)->code == 0);
+	ck_assert_int_eq(notebook_last(&book)->code, STATUS_LIMIT);
+	ck_assert_ptr_nonnull(strstr(notebook_last(&book)->detail, "2 MiB"));
+	ck_assert_uint_gt(issued * 16 * sizeof(glob), TOKENS_SIZE_MAX / 10 * 9);
+	ck_assert_uint_lt((issued - 1) * 16 * strlen(glob), TOKENS_SIZE_MAX);
+	/* Those that are of no use give way, as many as it takes; and the limit is one user's. */
+	for (int i = 0; i < 2; i++) {
+		snprintf(name, sizeof(name), "~/%d", i);
+		ck_assert_int_eq(ask(&user,
+					 (struct request){ .verb = VERB_REVOKE_TOKEN,
+						 .name = span_text(name) })
+					 ->code,
+			0);
+	}
+	ck_assert_int_eq(ask(&user, request)->code, 0);
+	request.name = span_text("~/other");
+	ck_assert_int_eq(ask_of(1, request)->code, 0);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *claims = tcase_create("token_uses");
@@ -101,5 +138,6 @@ int main(void)
 	tcase_add_checked_fixture(claims, open_lasting_house, close_house);
 	tcase_add_test(claims, a_purge_by_a_token_is_a_use_of_it);
 	tcase_add_test(claims, a_list_by_two_tokens_is_a_use_of_either);
+	tcase_add_test(claims, tokens_of_many_words_are_fewer);
 	return claims_run(claims, "token_uses");
 }
