@@ -78,10 +78,18 @@ static bool is_counted(const struct adoption *adoption, uint64_t offset)
 		get_number(record_header(vault, offset)->secret) <= sequence;
 }
 
-/* Every record has a name. The links of free runs are numbers and zeros behind them. */
+/*
+ * Every record has a name and a version. Where one byte was overwritten, this or what counts it is
+ * as it was. The links of free runs are numbers and zeros behind them.
+ */
 static bool could_be_record(const struct vault *vault, uint64_t offset)
 {
-	return record_fits(vault, offset) && record_name(record_header(vault, offset)).size > 0;
+	const struct header *header;
+
+	if (!record_fits(vault, offset))
+		return false;
+	header = record_header(vault, offset);
+	return record_name(header).size > 0 && get_number(header->version) <= NUMBER_LIKELY;
 }
 
 /* What claims to be a record. How far it reaches, if it is one. */
