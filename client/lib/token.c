@@ -369,6 +369,8 @@ static int attempt_show(struct mg_client *client, struct call *call)
 	}
 	r = attempt_asking(client, call);
 	client->shows_token = r == MG_OK && asking->spelling.given;
+	if (!client->shows_token)
+		sodium_memzero(client->keys->token, sizeof(client->keys->token));
 	return r;
 }
 
