@@ -249,7 +249,7 @@ static const char *words_for_denied(const struct desk *desk, const struct policy
 /* Whether it needs the vault's master, which is not there. */
 static bool is_shut(const struct desk *desk)
 {
-	return !verbs[desk->request->verb].locked && vault_is_locked(desk->daemon->vault);
+	return !verbs[desk->request->verb].locked && coffer_is_locked(&desk->daemon->coffer);
 }
 
 static int serve_verb(struct desk *desk)

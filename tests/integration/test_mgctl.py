@@ -26,7 +26,7 @@ from mgctl_case import (CONFLICT, DENIED, INTERNAL, LIMIT, MEMGUARDD, MGCTL, NOT
 COMMANDS = ["set", "get", "rm", "ls", "stat", "status", "ping", "whoami", "version", "help",
             "completion", "purge", "reload", "upgrade", "shutdown", "touch", "freeze", "melt", "stream",
             "verify", "backup", "restore", "rotate", "mv", "policy", "audit", "watch", "lock",
-            "unlock"]
+            "unlock", "token", "wrap", "unwrap"]
 MAX_VALUE = 1 << 20
 PIECE = 12000  # what mgctl reads at a time
 

@@ -33,7 +33,7 @@ enum find {
 
 #define HUNT_TARGETS_MAX 16
 #define HUNT_TAG_SIZE 16     /* bytes of a record's tag, which its header begins with */
-#define HUNT_HEADER_SIZE 132 /* bytes of a record's header, in front of the name */
+#define HUNT_HEADER_SIZE 136 /* bytes of a record's header, in front of the name */
 #define HUNT_RECORD_MAX (HUNT_HEADER_SIZE + FACTS_NAME_MAX)
 
 /* Something wrapped that was found in the process, to try masters on. */
