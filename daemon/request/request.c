@@ -23,28 +23,27 @@ int desk_answer_code(const struct desk *desk, int code, const char *words)
 static const struct {
 	enum right right;
 	int (*serve)(struct desk *desk);
-	bool locked; /* while the vault is locked, too: it has no need of the vault's master */
 } verbs[VERBS] = {
-	[VERB_PING] = { RIGHT_NONE, serve_ping, true },
+	[VERB_PING] = { RIGHT_NONE, serve_ping },
 	[VERB_GET] = { RIGHT_GET, serve_get },
 	[VERB_SET] = { RIGHT_SET, serve_set },
 	[VERB_REMOVE] = { RIGHT_REMOVE, serve_remove },
 	[VERB_LIST] = { RIGHT_NONE, serve_list }, /* shows only what the caller may see */
 	[VERB_STAT] = { RIGHT_STAT, serve_stat },
 	[VERB_GENERATE] = { RIGHT_SET, serve_generate },
-	[VERB_STATUS] = { RIGHT_NONE, serve_status, true },
+	[VERB_STATUS] = { RIGHT_NONE, serve_status },
 	[VERB_WHOAMI] = { RIGHT_NONE, serve_whoami },
-	[VERB_CANCEL] = { RIGHT_NONE, serve_cancel, true },
-	[VERB_PURGE] = { RIGHT_NONE, serve_purge, true }, /* of everything: RIGHT_RULE */
-	[VERB_SHUTDOWN] = { RIGHT_RULE, serve_shutdown, true },
+	[VERB_CANCEL] = { RIGHT_NONE, serve_cancel },
+	[VERB_PURGE] = { RIGHT_NONE, serve_purge }, /* of everything: RIGHT_RULE */
+	[VERB_SHUTDOWN] = { RIGHT_RULE, serve_shutdown },
 	[VERB_TOUCH] = { RIGHT_TOUCH, serve_touch },
 	[VERB_FREEZE] = { RIGHT_FREEZE, serve_freeze },
 	[VERB_MELT] = { RIGHT_MELT, serve_melt },
 	[VERB_VERIFY] = { RIGHT_VERIFY, serve_verify },
 	[VERB_STREAM_WRITE] = { RIGHT_WRITE, serve_stream_write },
 	[VERB_STREAM_READ] = { RIGHT_READ, serve_stream_read },
-	[VERB_RELOAD] = { RIGHT_RULE, serve_reload, true },
-	[VERB_UPGRADE] = { RIGHT_RULE, serve_upgrade, true },
+	[VERB_RELOAD] = { RIGHT_RULE, serve_reload },
+	[VERB_UPGRADE] = { RIGHT_RULE, serve_upgrade },
 	[VERB_MOVE] = { RIGHT_MOVE, serve_move },     /* and RIGHT_GET, and RIGHT_SET there */
 	[VERB_EXPORT] = { RIGHT_NONE, serve_export }, /* of each secret: RIGHT_GET */
 	[VERB_STAGE] = { RIGHT_SET, serve_stage },
@@ -57,8 +56,21 @@ static const struct {
 	[VERB_SHOW_TOKEN] = { RIGHT_NONE, serve_show_token },
 	[VERB_WRAP] = { RIGHT_GET, serve_wrap },
 	[VERB_UNWRAP] = { RIGHT_NONE, serve_unwrap }, /* who has wrapped it: RIGHT_GET */
-	[VERB_LOCK] = { RIGHT_RULE, serve_lock, true },
-	[VERB_UNLOCK] = { RIGHT_RULE, serve_unlock, true },
+	[VERB_LOCK] = { RIGHT_RULE, serve_lock },
+	[VERB_UNLOCK] = { RIGHT_RULE, serve_unlock },
+};
+
+/* What is served while the vault is locked. */
+static const bool verbs_without_master[VERBS] = {
+	[VERB_PING] = true,
+	[VERB_STATUS] = true,
+	[VERB_CANCEL] = true,
+	[VERB_PURGE] = true,
+	[VERB_SHUTDOWN] = true,
+	[VERB_RELOAD] = true,
+	[VERB_UPGRADE] = true,
+	[VERB_LOCK] = true,
+	[VERB_UNLOCK] = true,
 };
 
 static const char *words_for(int status)
@@ -249,7 +261,8 @@ static const char *words_for_denied(const struct desk *desk, const struct policy
 /* Whether it needs the vault's master, which is not there. */
 static bool is_shut(const struct desk *desk)
 {
-	return !verbs[desk->request->verb].locked && coffer_is_locked(&desk->daemon->coffer);
+	return !verbs_without_master[desk->request->verb] &&
+		coffer_is_locked(&desk->daemon->coffer);
 }
 
 static int serve_verb(struct desk *desk)
