@@ -134,7 +134,22 @@ int mg_lock(struct mg_client *client, const struct mg_secret *passphrase)
 
 /* -- unlocking ----------------------------------------------------------------------------- */
 
-/* What the daemon was locked with; a cost that nobody would ask for is not paid. */
+/*
+ * A cost that nobody would ask for is not paid; and whoever is in the daemon's place is not given a
+ * key that costs less to guess the passphrase by than any that mg_lock makes.
+ */
+static int check_cost(const struct recipe *recipe)
+{
+	if (recipe->opslimit > BUNDLE_OPSLIMIT_MAX || recipe->memlimit > BUNDLE_MEMLIMIT_MAX)
+		return error_say(MG_LIMIT, "the lock's key takes more than 1 GiB, or 16 passes");
+	if (recipe->opslimit < PASSPHRASE_OPSLIMIT || recipe->memlimit < PASSPHRASE_MEMLIMIT)
+		return error_say(MG_INTEGRITY,
+			"the lock asks for a key by which the passphrase is easy to guess: it is "
+			"not made");
+	return MG_OK;
+}
+
+/* What the daemon was locked with. */
 static int look(struct mg_client *client, struct recipe *recipe, bool *lockedp)
 {
 	struct asking asking = { .call = { .attempt = attempt, .repeatable = true },
@@ -143,10 +158,7 @@ static int look(struct mg_client *client, struct recipe *recipe, bool *lockedp)
 	int r = call_run(client, &asking.call);
 
 	*lockedp = asking.locked;
-	if (r == MG_OK && recipe->told &&
-		(recipe->opslimit > BUNDLE_OPSLIMIT_MAX || recipe->memlimit > BUNDLE_MEMLIMIT_MAX))
-		r = error_say(MG_LIMIT, "the lock's key takes more than 1 GiB, or 16 passes");
-	return r;
+	return r == MG_OK && recipe->told ? check_cost(recipe) : r;
 }
 
 /*

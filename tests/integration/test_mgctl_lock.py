@@ -8,7 +8,8 @@ import signal
 import time
 
 from daemon import wait_for
-from mgctl_case import (DENIED, INTEGRITY, MgctlTest, NOT_FOUND, OK, StrangerTest, TIMEOUT,
+from mgbundle import key_from_passphrase
+from mgctl_case import (DENIED, INTEGRITY, LIMIT, MgctlTest, NOT_FOUND, OK, StrangerTest, TIMEOUT,
                         UNREACHABLE, USAGE)
 from mgwire import Client, Refused
 from test_audit import AuditTest
@@ -135,6 +136,29 @@ class Guesses(LockTest):
         self.fails(LOCKED, "get", self.name)
         self.ok("--timeout", "60s", "unlock", stdin=b"right")
         self.assertEqual(self.ok("get", self.name), b"value")
+
+
+class Costs(LockTest):
+    """Whoever is in the daemon's place asks for a key that tells the passphrase cheaply."""
+
+    def test_a_key_that_is_cheap_to_guess_by_is_not_given_away(self):
+        self.store(b"value")
+        for passes, kib in ((3, (256 << 10) - 1), (2, 256 << 10), (1, 8)):
+            key = key_from_passphrase(b"right", b"salt" * 4, passes, kib)
+            with Client(self.path) as client:
+                client.lock(key, salt=b"salt" * 4, opslimit=passes, memlimit=kib << 10)
+                self.assertIn("easy to guess", self.fails(INTEGRITY, "unlock", stdin=b"right"))
+                self.fails(LOCKED, "get", self.name)
+                # It was the right one.
+                client.unlock(key)
+            self.assertEqual(self.ok("get", self.name), b"value")
+
+    def test_nor_is_one_made_that_costs_too_much(self):
+        for passes, kib in ((17, 256 << 10), (3, (1 << 20) + 1), (1 << 40, 8), (3, 1 << 50)):
+            with Client(self.path) as client:
+                client.lock(bytes(32), salt=b"salt" * 4, opslimit=passes, memlimit=kib << 10)
+                self.assertIn("takes more than", self.fails(LIMIT, "unlock", stdin=b"right"))
+                client.unlock(bytes(32))
 
 
 class Strangers(StrangerTest):
