@@ -278,6 +278,17 @@ void daemon_set_quotas(struct daemon *daemon, const struct quotas *quotas)
 		vault_set_quotas(daemon->vault, &stored);
 }
 
+/* What the process before us held against whoever guessed. */
+static int take_up_guesses(struct daemon *daemon)
+{
+	const struct coffer_guesser *guessers = coffer_guessers(&daemon->coffer);
+	int r = 0;
+
+	for (size_t i = 0; guessers && i < COFFER_GUESSERS && r == 0; i++)
+		r = penalty_take_up(daemon->penalties, &guessers[i], daemon_now_ms());
+	return r;
+}
+
 int daemon_init(struct daemon *daemon, const struct daemon_options *options)
 {
 	struct opening opening = { .daemon = daemon };
@@ -305,6 +316,8 @@ int daemon_init(struct daemon *daemon, const struct daemon_options *options)
 		r = repeats_new(&daemon->repeats, drop_answer, daemon);
 	if (r == 0)
 		r = penalties_new(&daemon->penalties);
+	if (r == 0)
+		r = take_up_guesses(daemon);
 	if (r == 0)
 		r = processes_new(&daemon->processes);
 	if (r == 0) {

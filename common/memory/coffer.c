@@ -35,7 +35,9 @@ struct coffer_keys {
 	struct guard guard; /* what the canaries here are made of: a crash must not part them */
 	struct coffer_notes notes;
 	uint8_t left_slot[GENERATIONS][GUARD_SIZE + LEFT_SIZE + GUARD_SIZE];
-	struct coffer_chain chain; /* last: who does not know it leaves zeros there */
+	/* Last: who does not know them leaves zeros there. */
+	struct coffer_chain chain;
+	struct coffer_guesser guessers[COFFER_GUESSERS];
 };
 
 static size_t header_size(size_t prekey)
@@ -233,6 +235,11 @@ struct coffer_notes *coffer_notes(const struct coffer *coffer)
 struct coffer_chain *coffer_chain(const struct coffer *coffer)
 {
 	return coffer_alive(coffer) ? &coffer->keys->chain : NULL;
+}
+
+struct coffer_guesser *coffer_guessers(const struct coffer *coffer)
+{
+	return coffer_alive(coffer) ? coffer->keys->guessers : NULL;
 }
 
 int coffer_audit_seed(struct coffer *coffer, uint8_t seed[static COFFER_SEED_SIZE])

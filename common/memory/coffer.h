@@ -52,6 +52,19 @@ struct coffer_chain {
 	uint8_t writing_hash[32];
 };
 
+/*
+ * The same of who has brought wrong keys to unlock it, and of how long that is held against him.
+ * Its owner says what the times are. All zero at first.
+ */
+struct coffer_guesser {
+	uint32_t uid;
+	uint32_t wrong; /* 0: nothing is held against anybody here */
+	uint64_t since_ms;
+	uint64_t until_ms;
+};
+
+#define COFFER_GUESSERS 2
+
 #define COFFER_SEED_SIZE 32 /* bytes */
 
 struct coffer_keys;
@@ -100,6 +113,9 @@ struct coffer_notes *coffer_notes(const struct coffer *coffer);
 
 /* The notes of a chain beside them; NULL once the coffer is destroyed. */
 struct coffer_chain *coffer_chain(const struct coffer *coffer);
+
+/* The COFFER_GUESSERS notes of guessers beside them; NULL once the coffer is destroyed. */
+struct coffer_guesser *coffer_guessers(const struct coffer *coffer);
 
 /*
  * What the keys of the audit log are made from, by the vault's master: `seed` is in secret memory.

@@ -70,19 +70,27 @@ static uint64_t next_look(struct suspect *suspect, uint64_t now_ms)
 	return look_ms;
 }
 
+static struct suspect *add(struct penalties *penalties, uint32_t uid, uint64_t now_ms)
+{
+	struct suspect *suspect = calloc(1, sizeof(*suspect));
+
+	if (!suspect)
+		return NULL;
+	suspect->uid = uid;
+	suspect->since_ms = now_ms;
+	suspect->next = penalties->first;
+	penalties->first = suspect;
+	return suspect;
+}
+
 int penalty_enter(struct penalties *penalties, uint32_t uid, uint64_t now_ms, uint64_t *untilp)
 {
 	struct suspect *suspect = tidy(penalties, uid, now_ms);
 
-	if (!suspect) {
-		suspect = calloc(1, sizeof(*suspect));
-		if (!suspect)
-			return -ENOMEM;
-		suspect->uid = uid;
-		suspect->since_ms = now_ms;
-		suspect->next = penalties->first;
-		penalties->first = suspect;
-	}
+	if (!suspect)
+		suspect = add(penalties, uid, now_ms);
+	if (!suspect)
+		return -ENOMEM;
 	if (suspect->busy || now_ms < suspect->until_ms) {
 		*untilp = suspect->busy ? next_look(suspect, now_ms) : suspect->until_ms;
 		return 1;
@@ -100,6 +108,14 @@ static uint64_t delay_after(unsigned wrong)
 	return delay_ms < PENALTY_MOST_MS ? delay_ms : PENALTY_MOST_MS;
 }
 
+static void hold_against(struct suspect *suspect, uint64_t now_ms)
+{
+	if (suspect->wrong == 0)
+		suspect->since_ms = now_ms;
+	suspect->wrong++;
+	suspect->until_ms = now_ms + delay_after(suspect->wrong);
+}
+
 void penalty_leave(struct penalties *penalties, uint32_t uid, uint64_t now_ms, bool wrong)
 {
 	struct suspect *suspect = tidy(penalties, uid, now_ms);
@@ -107,12 +123,45 @@ void penalty_leave(struct penalties *penalties, uint32_t uid, uint64_t now_ms, b
 	if (!suspect)
 		abort();
 	suspect->busy = false;
-	if (!wrong)
-		return;
-	if (suspect->wrong == 0)
-		suspect->since_ms = now_ms;
-	suspect->wrong++;
-	suspect->until_ms = now_ms + delay_after(suspect->wrong);
+	if (wrong)
+		hold_against(suspect, now_ms);
+}
+
+/* -- over the end of a process ------------------------------------------------------------- */
+
+struct coffer_guesser penalty_tell(
+	const struct penalties *penalties, uint32_t uid, uint64_t now_ms, bool feared)
+{
+	const struct suspect *found = penalties->first;
+	struct suspect suspect = { .uid = uid };
+
+	while (found && found->uid != uid)
+		found = found->next;
+	if (found)
+		suspect = *found;
+	if (feared)
+		hold_against(&suspect, now_ms);
+	return (struct coffer_guesser){ uid, suspect.wrong, suspect.since_ms, suspect.until_ms };
+}
+
+/* What was being written when a process ended may be anything: it is no more than one could have.
+ */
+int penalty_take_up(
+	struct penalties *penalties, const struct coffer_guesser *noted, uint64_t now_ms)
+{
+	uint64_t until_ms = now_ms + PENALTY_MOST_MS;
+	struct suspect *suspect;
+
+	if (noted->wrong == 0)
+		return 0;
+	suspect = add(penalties, noted->uid, now_ms);
+	if (!suspect)
+		return -ENOMEM;
+	suspect->wrong = noted->wrong;
+	if (noted->since_ms < now_ms)
+		suspect->since_ms = noted->since_ms;
+	suspect->until_ms = noted->until_ms < until_ms ? noted->until_ms : until_ms;
+	return 0;
 }
 
 int penalties_new(struct penalties **penaltiesp)

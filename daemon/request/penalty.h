@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "common/memory/coffer.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -29,3 +31,14 @@ int penalty_enter(struct penalties *penalties, uint32_t uid, uint64_t now_ms, ui
 
 /* Gives it back: `wrong` tells how the comparison ended. */
 void penalty_leave(struct penalties *penalties, uint32_t uid, uint64_t now_ms, bool wrong);
+
+/*
+ * What is held against a uid, for the next process; or, of one whose turn it is, what will be if
+ * the answer is wrong.
+ */
+struct coffer_guesser penalty_tell(
+	const struct penalties *penalties, uint32_t uid, uint64_t now_ms, bool feared);
+
+/* Holds it against him again, once nothing else is. Returns 0 or -ENOMEM. */
+int penalty_take_up(
+	struct penalties *penalties, const struct coffer_guesser *noted, uint64_t now_ms);

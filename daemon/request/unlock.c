@@ -73,6 +73,28 @@ void unlock_end(struct transfers *transfers, struct unlock *unlock)
 	free(unlock);
 }
 
+/* -- guesses ------------------------------------------------------------------------------- */
+
+/*
+ * They are noted beside the masters, or whoever guesses would have the worker end after each of
+ * them. One place is root's, the other one the daemon's own user's: nobody else may unlock.
+ */
+static struct coffer_guesser *place_of(const struct daemon *daemon, uint32_t uid)
+{
+	struct coffer_guesser *guessers = coffer_guessers(&daemon->coffer);
+
+	return guessers ? &guessers[uid != 0] : NULL;
+}
+
+/* `feared`: before the key is tried. */
+static void note_guess(const struct daemon *daemon, uint32_t uid, bool feared)
+{
+	struct coffer_guesser *place = place_of(daemon, uid);
+
+	if (place)
+		*place = penalty_tell(daemon->penalties, uid, daemon_now_ms(), feared);
+}
+
 /* -- tries --------------------------------------------------------------------------------- */
 
 static const char *words_for(int status)
@@ -132,8 +154,10 @@ static int take_turn(struct unlock *unlock, struct daemon *daemon)
 	r = penalty_enter(daemon->penalties, unlock->uid, now_ms, &unlock->look_ms);
 	if (r != 0)
 		return r < 0 ? STATUS_LIMIT : WAIT;
+	note_guess(daemon, unlock->uid, true);
 	r = try(unlock, daemon);
 	penalty_leave(daemon->penalties, unlock->uid, daemon_now_ms(), r == STATUS_NO);
+	note_guess(daemon, unlock->uid, false);
 	/* The view does not wait for whoever reads the log. */
 	coffer_forget(&daemon->coffer);
 	tell(unlock, r);

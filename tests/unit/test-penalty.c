@@ -150,6 +150,48 @@ START_TEST(those_who_wait_do_not_look_again_together)
 }
 END_TEST
 
+/* Times and all, and no more than that. */
+START_TEST(the_next_process_goes_on_where_this_one_was)
+{
+	struct coffer_guesser told, feared;
+
+	for (int i = 0; i < 4; i++)
+		ask(1, true);
+	feared = penalty_tell(penalties, 1, now_ms, true);
+	told = penalty_tell(penalties, 1, now_ms, false);
+	ck_assert_uint_eq(told.wrong, 4);
+	ck_assert_uint_eq(told.until_ms, now_ms + PENALTY_FIRST_MS * 8);
+	ck_assert_uint_eq(feared.wrong, 5);
+	ck_assert_uint_eq(feared.until_ms, now_ms + PENALTY_FIRST_MS * 16);
+	ck_assert_uint_eq(penalty_tell(penalties, 2, now_ms, false).wrong, 0);
+	ck_assert_uint_eq(penalty_tell(penalties, 2, now_ms, true).wrong, 1);
+	penalties_free(penalties);
+	ck_assert_int_eq(penalties_new(&penalties), 0);
+	ck_assert_int_eq(penalty_take_up(penalties, &told, now_ms), 0);
+	ck_assert_uint_eq(ask(1, true), PENALTY_FIRST_MS * 8);
+	ck_assert_uint_eq(ask(1, true), PENALTY_FIRST_MS * 16);
+	ck_assert_uint_eq(ask(2, true), 0);
+}
+END_TEST
+
+/* The note may be half written. */
+START_TEST(no_note_makes_anybody_wait_for_ever)
+{
+	const struct coffer_guesser none = {
+		.uid = 1, .since_ms = UINT64_MAX, .until_ms = UINT64_MAX
+	};
+	struct coffer_guesser some = none;
+
+	ck_assert_int_eq(penalty_take_up(penalties, &none, now_ms), 0);
+	ck_assert_uint_eq(ask(1, false), 0);
+	some.wrong = 1;
+	some.uid = 2;
+	ck_assert_int_eq(penalty_take_up(penalties, &some, now_ms), 0);
+	ck_assert_uint_eq(ask(2, false), PENALTY_MOST_MS);
+	ck_assert_uint_eq(ask(2, true), 0);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *claims = tcase_create("claims");
@@ -162,5 +204,7 @@ int main(void)
 	tcase_add_test(claims, time_makes_up_for_it);
 	tcase_add_test(claims, one_comparison_of_a_uid_is_made_at_a_time);
 	tcase_add_test(claims, many_are_kept_apart);
+	tcase_add_test(claims, the_next_process_goes_on_where_this_one_was);
+	tcase_add_test(claims, no_note_makes_anybody_wait_for_ever);
 	return claims_run(claims, "penalty");
 }

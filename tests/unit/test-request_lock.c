@@ -30,11 +30,13 @@ static struct os_memory kept_keys;
 static int kept_ledger = -1;
 
 static bool out_of_memory; /* once */
+static uint32_t feared;    /* of root, while its key was tried */
 
 static int rationed_vault_new(struct vault **vaultp, struct coffer *coffer, int fd)
 {
 	bool now = out_of_memory;
 
+	feared = coffer_guessers(coffer)->wrong;
 	out_of_memory = false;
 	return now ? -ENOMEM : vault_new(vaultp, coffer, fd);
 }
@@ -288,6 +290,47 @@ START_TEST(a_wrong_try_slows_down_whoever_made_it)
 		usleep((useconds_t)(wait_ms + 5) * 1000);
 		lock_it();
 	}
+}
+END_TEST
+
+/* Or an upgrade after each guess would do away with the waiting. */
+START_TEST(what_is_held_against_a_guesser_outlives_the_worker)
+{
+	uint64_t now_ms;
+
+	store(&root, "a", 100);
+	lock_it();
+	for (int i = 0; i < 3; i++) {
+		now_ms = daemon_now_ms();
+		ck_assert_int_eq(code_of(&root, unlocking(wrong_key)), STATUS_INTEGRITY);
+		next_worker();
+		ck_assert_ptr_null(ask(&root, unlocking(right_key)));
+		turn();
+		ck_assert_uint_ge(unlocks_deadline(&transfers), now_ms + (100u << i));
+		ck_assert_uint_le(unlocks_deadline(&transfers), daemon_now_ms() + (100u << i));
+		transfers_finish(&transfers, &house);
+		/* Nobody else waits. */
+		ck_assert_int_eq(code_of(&own, unlocking(right_key)), 0);
+		check_secret("a", 100);
+		lock_it();
+		usleep((100u << i) * 1000 + 5000);
+	}
+	ck_assert_int_eq(code_of(&root, unlocking(right_key)), 0);
+	next_worker();
+	lock_it();
+	ck_assert_int_eq(code_of(&root, unlocking(right_key)), 0);
+}
+END_TEST
+
+/* It is held against him before the key is tried: whoever kills the worker then gains nothing. */
+START_TEST(a_guess_is_noted_before_it_is_tried)
+{
+	lock_it();
+	next_worker();
+	ck_assert_uint_eq(coffer_guessers(&house.coffer)->wrong, 0);
+	ck_assert_int_eq(code_of(&root, unlocking(right_key)), 0);
+	ck_assert_uint_eq(feared, 1);
+	ck_assert_uint_eq(coffer_guessers(&house.coffer)->wrong, 0);
 }
 END_TEST
 
@@ -703,6 +746,8 @@ int main(void)
 	tcase_add_loop_test(claims, everything_is_as_it_was_once_it_is_unlocked, 0, 2);
 	tcase_add_loop_test(claims, a_key_that_is_another_one_is_told_as_such, 0, 2);
 	tcase_add_test(claims, a_wrong_try_slows_down_whoever_made_it);
+	tcase_add_test(claims, what_is_held_against_a_guesser_outlives_the_worker);
+	tcase_add_test(claims, a_guess_is_noted_before_it_is_tried);
 	tcase_add_test(claims, a_try_that_waits_can_be_called_off);
 	tcase_add_loop_test(claims, a_repeat_gets_the_first_answer, 0, 2);
 	tcase_add_loop_test(claims, status_tells_who_may_unlock_how_the_key_is_made, 0, 2);
