@@ -186,7 +186,8 @@ class Cases:
                          for master in ("vault", "channel")}
                 keys = [leak for leak in scan.leaks if re.search("vault-master|ledger-key", leak)]
                 self.report.row("  locked, mlock: " + (command or "before"), "by memory", "",
-                                str(len(found["vault"])), "seen" if found["vault"] else "gone")
+                                str(len(found["vault"])), ("found" if found["vault"] else "MISSED")
+                                if there else "LEAK" if found["vault"] else "clean")
                 if bool(found["vault"]) != there:
                     faults += ["%s: the vault's master is %sthere" % (
                         command, "not " if there else "")] + found["vault"]
