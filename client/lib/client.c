@@ -8,7 +8,7 @@
 
 #include "client/lib/call.h"
 #include "client/lib/error.h"
-#include "client/lib/exchange.h"
+#include "client/lib/listing.h"
 #include "client/lib/trust.h"
 #include "common/status.h"
 #include "common/wire/name.h"
@@ -336,96 +336,48 @@ int mg_stat(struct mg_client *client, const char *name, mg_each each, void *cont
 
 /* -- listing ------------------------------------------------------------------------------- */
 
-struct listing {
-	struct call call; /* first: what attempts are given */
-	struct request request;
+struct secrets {
+	struct listing listing; /* first: what is handed over */
 	struct tag tags[MESSAGE_TAGS_MAX];
-	char after[NAME_FILED_MAX]; /* where it stands: also where a repeat goes on */
-	bool more;
 	mg_each each;
 	void *context;
 };
 
-static void stand_at(struct listing *listing, struct span name)
+static int hand_over_secret(const struct listing *listing, const struct reply *entry)
 {
-	size_t size = name.size < sizeof(listing->after) ? name.size : sizeof(listing->after);
+	const struct secrets *secrets = (const struct secrets *)(const void *)listing;
 
-	if (size > 0)
-		memcpy(listing->after, name.data, size);
-	listing->request.after = span_of(listing->after, size);
+	return hand_over(&entry->info, secrets->each, secrets->context);
 }
 
-/* One answer to a page: a secret, or the end. Returns -EINPROGRESS when there is more to come. */
-static int take_entry(struct listing *listing, const struct reply *reply)
+static int take_filter(struct secrets *secrets, const struct mg_list_options *options)
 {
-	uint64_t since_ms = connection_now_ms();
-	int r;
+	struct request *request = &secrets->listing.request;
 
-	if (reply->code != 0)
-		return call_judge(reply);
-	if (reply->body == BODY_LISTING) {
-		listing->more = reply->more;
-		stand_at(listing, reply->next);
-		return MG_OK;
-	}
-	if (reply->body != BODY_INFO)
-		return -EPROTO;
-	stand_at(listing, reply->info.name);
-	r = hand_over(&reply->info, listing->each, listing->context);
-	call_excuse(&listing->call, since_ms);
-	return r == MG_OK ? -EINPROGRESS : r;
-}
-
-static int take_page(struct mg_client *client, struct listing *listing)
-{
-	struct reply reply;
-	int r = call_ask(client, &listing->call, &listing->request, &reply);
-
-	if (r == 0)
-		r = take_entry(listing, &reply);
-	while (r == -EINPROGRESS) {
-		r = exchange_receive(client, &reply, listing->call.deadline_ms);
-		if (r == 0)
-			r = take_entry(listing, &reply);
-	}
-	return r;
-}
-
-static int attempt_listing(struct mg_client *client, struct call *call)
-{
-	struct listing *listing = (struct listing *)(void *)call;
-	int r;
-
-	do {
-		r = take_page(client, listing);
-	} while (r == MG_OK && listing->more);
-	return r;
-}
-
-static int take_filter(struct listing *listing, const struct mg_list_options *options)
-{
 	if (!options)
 		return MG_OK;
-	listing->request.details = options->details;
-	return call_take_tags(
-		&listing->request.tags, listing->tags, options->tags, options->tag_count);
+	request->details = options->details;
+	return call_take_tags(&request->tags, secrets->tags, options->tags, options->tag_count);
 }
 
 int mg_list(struct mg_client *client, const char *prefix, const struct mg_list_options *options,
 	mg_each each, void *context)
 {
-	struct listing listing = { .call = { .attempt = attempt_listing, .repeatable = true },
+	struct span name = span_text(prefix ? prefix : "");
+	struct secrets secrets = {
+		.listing = { .request = { .verb = VERB_LIST, .name = name },
+			.entry = BODY_INFO,
+			.hand_over = hand_over_secret },
 		.each = each,
-		.context = context };
-	const char *fault = name_prefix_fault(span_text(prefix ? prefix : ""));
+		.context = context,
+	};
+	const char *fault = name_prefix_fault(name);
 	int r;
 
 	if (fault)
 		return error_say(MG_INVALID, "the prefix %s", fault);
-	listing.request =
-		(struct request){ .verb = VERB_LIST, .name = span_text(prefix ? prefix : "") };
-	r = take_filter(&listing, options);
-	return r == MG_OK ? call_run(client, &listing.call) : r;
+	r = take_filter(&secrets, options);
+	return r == MG_OK ? listing_run(client, &secrets.listing) : r;
 }
 
 /* -- the daemon ---------------------------------------------------------------------------- */

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "client/lib/error.h"
-#include "client/lib/exchange.h"
+#include "client/lib/listing.h"
 #include "client/lib/memory/own.h"
 #include "client/lib/memory/secret.h"
 #include "client/lib/mgclient-token.h"
@@ -184,11 +184,8 @@ int mg_wrap(struct mg_client *client, const char *name, const struct mg_wrap_opt
 
 /* -- listing ------------------------------------------------------------------------------- */
 
-struct tokens_listing {
-	struct call call; /* first: what attempts are given */
-	struct request request;
-	char after[NAME_FILED_MAX]; /* where it stands: also where a repeat goes on */
-	bool more;
+struct tokens {
+	struct listing listing; /* first: what is handed over */
 	mg_each_token each;
 	void *context;
 };
@@ -242,64 +239,24 @@ static int hand_over(const struct token_info *token, mg_each_token each, void *c
 	return error_say(r > 0 ? r : MG_INTERNAL, "the caller gave up");
 }
 
-static void stand_at(struct tokens_listing *listing, struct span name)
+static int hand_over_token(const struct listing *listing, const struct reply *entry)
 {
-	size_t size = name.size < sizeof(listing->after) ? name.size : sizeof(listing->after);
+	const struct tokens *tokens = (const struct tokens *)(const void *)listing;
 
-	if (size > 0)
-		memcpy(listing->after, name.data, size);
-	listing->request.after = span_of(listing->after, size);
-}
-
-/* One answer to a page. Returns -EINPROGRESS when there is more to come. */
-static int take_entry(struct tokens_listing *listing, const struct reply *reply)
-{
-	uint64_t since_ms = connection_now_ms();
-	int r;
-
-	if (reply->code != 0)
-		return call_judge(reply);
-	if (reply->body == BODY_LISTING) {
-		listing->more = reply->more;
-		if (reply->more)
-			stand_at(listing, reply->next);
-		return MG_OK;
-	}
-	if (reply->body != BODY_TOKEN)
-		return -EPROTO;
-	stand_at(listing, reply->token.name);
-	r = hand_over(&reply->token, listing->each, listing->context);
-	call_excuse(&listing->call, since_ms);
-	return r == MG_OK ? -EINPROGRESS : r;
-}
-
-static int attempt_list(struct mg_client *client, struct call *call)
-{
-	struct tokens_listing *listing = (struct tokens_listing *)(void *)call;
-	struct reply reply;
-	int r;
-
-	do {
-		r = call_ask(client, call, &listing->request, &reply);
-		if (r == 0)
-			r = take_entry(listing, &reply);
-		while (r == -EINPROGRESS) {
-			r = exchange_receive(client, &reply, call->deadline_ms);
-			if (r == 0)
-				r = take_entry(listing, &reply);
-		}
-	} while (r == MG_OK && listing->more);
-	return r;
+	return hand_over(&entry->token, tokens->each, tokens->context);
 }
 
 int mg_list_tokens(struct mg_client *client, mg_each_token each, void *context)
 {
-	struct tokens_listing listing = { .call = { .attempt = attempt_list, .repeatable = true },
-		.request = { .verb = VERB_LIST_TOKENS },
+	struct tokens tokens = {
+		.listing = { .request = { .verb = VERB_LIST_TOKENS },
+			.entry = BODY_TOKEN,
+			.hand_over = hand_over_token },
 		.each = each,
-		.context = context };
+		.context = context,
+	};
 
-	return call_run(client, &listing.call);
+	return listing_run(client, &tokens.listing);
 }
 
 /* -- revoking ------------------------------------------------------------------------------ */

@@ -164,18 +164,6 @@ START_TEST(what_is_done_in_the_wrong_order_is_seen)
 }
 END_TEST
 
-/* As in test-steps.c: the C library copies and wipes in stores that can be told apart. */
-static void in_plain_stores(char **arguments)
-{
-	if (getenv("GLIBC_TUNABLES"))
-		return;
-	setenv("GLIBC_TUNABLES",
-		"glibc.cpu.x86_rep_movsb_threshold=0x10000000:"
-		"glibc.cpu.x86_rep_stosb_threshold=0x10000000",
-		1);
-	execv("/proc/self/exe", arguments);
-}
-
 int main(int count, char **arguments)
 {
 	TCase *claims = tcase_create("steps");
