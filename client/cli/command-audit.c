@@ -68,12 +68,19 @@ struct verifying {
 static const struct {
 	const char *word; /* of JSON */
 	const char *words;
+	const char *counted; /* the same, and how many records; NULL: it counts none */
 } events[] = {
-	[MG_AUDIT_BEGINS_LATER] = { "begins_later", "the records before it are in another file" },
-	[MG_AUDIT_NEW_CHAIN] = { "new_chain", "a new log begins" },
-	[MG_AUDIT_NEW_KEY] = { "new_key", "the key is a new one, and the one before was lost" },
-	[MG_AUDIT_NO_END] = { "no_end", "the daemon before it did not end in order" },
-	[MG_AUDIT_LOST] = { "lost", "could not be written, and are lost: records" },
+	[MG_AUDIT_BEGINS_LATER] = { "begins_later", "the records before it are in another file",
+		NULL },
+	[MG_AUDIT_NEW_CHAIN] = { "new_chain", "a new log begins", NULL },
+	[MG_AUDIT_NEW_KEY] = { "new_key", "the key is a new one, and the one before was lost",
+		"the key is a new one, and the one before was lost; not signed before it: "
+		"records" },
+	[MG_AUDIT_NO_END] = { "no_end", "the daemon before it did not end in order", NULL },
+	[MG_AUDIT_LOST] = { "lost", "some could not be written, and are lost",
+		"could not be written, and are lost: records" },
+	[MG_AUDIT_GOES_ON] = { "goes_on", "the records behind it are in another file",
+		"the records behind it are in another file, of which the daemon has written" },
 };
 
 static void on_event(void *context, enum mg_audit_event event, uint64_t record, uint64_t count)
@@ -83,9 +90,9 @@ static void on_event(void *context, enum mg_audit_event event, uint64_t record, 
 
 	if ((size_t)event >= sizeof(events) / sizeof(events[0]))
 		return;
-	if (!verifying->json && count > 0)
-		answer_row("note", "record %" PRIu64 ": %s: %" PRIu64, record, events[event].words,
-			count);
+	if (!verifying->json && count > 0 && events[event].counted)
+		answer_row("note", "record %" PRIu64 ": %s: %" PRIu64, record,
+			events[event].counted, count);
 	else if (!verifying->json)
 		answer_row("note", "record %" PRIu64 ": %s", record, events[event].words);
 	if (!verifying->json)

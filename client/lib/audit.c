@@ -13,7 +13,7 @@ _Static_assert(MG_AUDIT_HASH_SIZE == AUDIT_HASH_SIZE, "one is the other");
 _Static_assert((int)MG_AUDIT_BEGINS_LATER == AUDIT_BEGINS_LATER &&
 		(int)MG_AUDIT_NEW_CHAIN == AUDIT_NEW_CHAIN &&
 		(int)MG_AUDIT_NEW_KEY == AUDIT_NEW_KEY && (int)MG_AUDIT_NO_END == AUDIT_NO_END &&
-		(int)MG_AUDIT_LOST == AUDIT_LOST,
+		(int)MG_AUDIT_LOST == AUDIT_LOST && (int)MG_AUDIT_GOES_ON == AUDIT_GOES_ON,
 	"the numbers inside");
 
 struct mg_audit {

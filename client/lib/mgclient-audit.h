@@ -24,9 +24,12 @@ extern "C" {
 enum mg_audit_event {
 	MG_AUDIT_BEGINS_LATER = 0, /* what is before this record is in another file */
 	MG_AUDIT_NEW_CHAIN = 1,    /* it is the first record of another chain, in another file */
-	MG_AUDIT_NEW_KEY = 2,      /* the key is another one, and the one before does not say so */
+	MG_AUDIT_NEW_KEY = 2,      /* the key is another one, and the one before does not say so,
+				    * nor has it signed `count` records before this one */
 	MG_AUDIT_NO_END = 3,       /* a daemon began, and the one before it had not ended */
 	MG_AUDIT_LOST = 4,         /* `count` records could not be written */
+	MG_AUDIT_GOES_ON = 5,      /* what is behind this record is in another file; where a daemon
+				    * says how much that is, `count` records */
 };
 typedef void (*mg_audit_tell)(
 	void *context, enum mg_audit_event event, uint64_t record, uint64_t count);
@@ -42,7 +45,8 @@ void mg_audit_free(struct mg_audit *audit);
 
 /*
  * Before the first line: trusts a key, one of sixteen at most, or MG_LIMIT. Without any each key is
- * taken at the log's own word.
+ * taken at the log's own word. With several each part of the log has to be signed with one of them,
+ * or one that they name; with a single one, what another has signed before is as it was then.
  */
 int mg_audit_trust(struct mg_audit *audit, const unsigned char key[MG_AUDIT_KEY_SIZE]);
 

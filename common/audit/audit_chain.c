@@ -32,12 +32,20 @@ void audit_chain_init(struct audit_chain *chain)
 	*chain = (struct audit_chain){ .begins = true };
 }
 
-bool audit_chain_trust(struct audit_chain *chain, const uint8_t key[static AUDIT_KEY_SIZE])
+static bool trust(struct audit_chain *chain, const uint8_t key[static AUDIT_KEY_SIZE])
 {
 	if (chain->trusted_count == AUDIT_TRUSTED_MAX)
 		return false;
 	memcpy(chain->trusted[chain->trusted_count++], key, AUDIT_KEY_SIZE);
 	return true;
+}
+
+bool audit_chain_trust(struct audit_chain *chain, const uint8_t key[static AUDIT_KEY_SIZE])
+{
+	bool done = trust(chain, key);
+
+	chain->told_count = chain->trusted_count;
+	return done;
 }
 
 static bool is_trusted(const struct audit_chain *chain, const uint8_t key[static AUDIT_KEY_SIZE])
@@ -68,22 +76,44 @@ static const char *write_key(char out[static KEY_DIGITS], const uint8_t key[stat
 
 /* -- keys ---------------------------------------------------------------------------------- */
 
+/* Where the key becomes another one: whether what stands before is of one of several. */
+static int check_part(struct audit_chain *chain, const struct audit_line *line)
+{
+	char digits[KEY_DIGITS];
+
+	/* Of a chain that begins there is nothing before. */
+	if (chain->told_count < 2 || chain->vouched || line->number == 1)
+		return 0;
+	if (!chain->any_signed)
+		return fail(chain,
+			"record %" PRIu64 " and all before it are not signed, and record %" PRIu64
+			" has another key",
+			line->number - 1, line->number);
+	return fail(chain,
+		"record %" PRIu64 " is signed with key %s, which is not one to be trusted",
+		chain->last_signed, write_key(digits, chain->key));
+}
+
 /* The log tells its key. One that comes without the word of the one before is told. */
-static void take_key(struct audit_chain *chain, const struct audit_line *line)
+static int take_key(struct audit_chain *chain, const struct audit_line *line)
 {
 	bool same = chain->keyed && memcmp(chain->key, line->key, AUDIT_KEY_SIZE) == 0;
+	int r = 0;
 
-	if (chain->keyed && !same)
-		tell(chain, AUDIT_NEW_KEY, line->number, 0);
+	if (chain->keyed && !same) {
+		tell(chain, AUDIT_NEW_KEY, line->number, line->number - 1 - chain->last_signed);
+		r = check_part(chain, line);
+	}
 	memcpy(chain->key, line->key, AUDIT_KEY_SIZE);
 	chain->keyed = true;
+	return r;
 }
 
 /* The one that is in force names its heir; who trusts it trusts that one. */
 static int hand_on_key(struct audit_chain *chain, const struct audit_line *line)
 {
 	if (is_trusted(chain, chain->key) && !is_trusted(chain, line->next) &&
-		!audit_chain_trust(chain, line->next))
+		!trust(chain, line->next))
 		return fail(chain, "record %" PRIu64 ": more than %d keys follow one another",
 			line->number, AUDIT_TRUSTED_MAX);
 	memcpy(chain->key, line->next, AUDIT_KEY_SIZE);
@@ -98,7 +128,7 @@ static int check_signature(struct audit_chain *chain, const struct audit_line *l
 		return fail(chain, "record %" PRIu64 " (line %" PRIu64 ") has lost its signature",
 			line->number, chain->line);
 	if (!chain->keyed)
-		take_key(chain, line);
+		(void)take_key(chain, line);
 	if (memcmp(chain->key, line->key, AUDIT_KEY_SIZE) != 0)
 		return fail(chain,
 			"record %" PRIu64 " (line %" PRIu64
@@ -112,6 +142,7 @@ static int check_signature(struct audit_chain *chain, const struct audit_line *l
 			line->number, chain->line, write_key(digits, chain->key),
 			line->number - chain->last_signed - 1);
 	chain->last_signed = line->number;
+	chain->any_signed = true;
 	chain->vouched = is_trusted(chain, chain->key);
 	return line->renewed ? hand_on_key(chain, line) : 0;
 }
@@ -126,7 +157,7 @@ static int check_trust(struct audit_chain *chain)
 	/* What the daemon itself says is as good as what it has signed. */
 	if (chain->seen && chain->last_signed <= chain->expected.number)
 		return 0;
-	if (chain->last_signed > 0 && chain->keyed)
+	if (chain->any_signed)
 		return fail(chain,
 			"record %" PRIu64 " is signed with key %s, which is not one to be trusted",
 			chain->last_signed, write_key(digits, chain->key));
@@ -150,6 +181,7 @@ static int begin_anew(struct audit_chain *chain)
 	int r = check_trust(chain);
 
 	chain->last_signed = 0;
+	chain->any_signed = false;
 	chain->vouched = false;
 	chain->seen = false;
 	return r;
@@ -235,8 +267,8 @@ static int take_kind(struct audit_chain *chain, const struct audit_line *line)
 	if (start && chain->first > 0 && !chain->ended && !is_first_of_all(line) &&
 		memcmp(chain->key, line->key, AUDIT_KEY_SIZE) != 0)
 		tell(chain, AUDIT_NO_END, line->number, 0);
-	if (start || is_called(line, "go-on"))
-		take_key(chain, line);
+	if ((start || is_called(line, "go-on")) && take_key(chain, line) < 0)
+		return -EBADMSG;
 	if (is_called(line, "lost"))
 		tell(chain, AUDIT_LOST, line->number, line->lost);
 	if (is_called(line, "checkpoint") || is_called(line, "key") || is_called(line, "end"))
@@ -304,12 +336,31 @@ int audit_chain_take(struct audit_chain *chain, struct span text, bool whole)
 
 /* -- the end ------------------------------------------------------------------------------- */
 
-/* A file that was moved away ends before what the daemon has written since. */
+/*
+ * A file that was moved away ends before what the daemon has written since, which is told: who cuts
+ * a log there leaves nothing else behind.
+ */
+static int check_moved(struct audit_chain *chain)
+{
+	const struct audit_head *expected = &chain->expected;
+	bool known = chain->expecting && expected->number > chain->head.number;
+
+	/* The file where it goes on is here. */
+	if (chain->begins)
+		return fail(chain,
+			"record %" PRIu64 " is missing: the log goes on behind record %" PRIu64
+			", and the file behind it is empty",
+			chain->head.number + 1, chain->head.number);
+	tell(chain, AUDIT_GOES_ON, chain->head.number,
+		known ? expected->number - chain->head.number : 0);
+	return 0;
+}
+
 static int check_seen(struct audit_chain *chain)
 {
 	const struct audit_head *expected = &chain->expected;
 
-	if (!chain->expecting || chain->seen || chain->moved)
+	if (!chain->expecting || chain->seen)
 		return 0;
 	if (expected->number > chain->head.number)
 		return fail(chain,
@@ -333,5 +384,7 @@ int audit_chain_end(struct audit_chain *chain)
 	if (chain->first == 0)
 		return fail(chain, "record 1 is missing: there is no record at all");
 	r = check_trust(chain);
-	return r == 0 ? check_seen(chain) : r;
+	if (r < 0)
+		return r;
+	return chain->moved ? check_moved(chain) : check_seen(chain);
 }

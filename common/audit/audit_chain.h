@@ -13,7 +13,8 @@
  *
  * A chain hangs on its keys. Those that are trusted are told beforehand; where none is, each is
  * taken at the log's own word. Whatever stands before a signature of a trusted key is as it was
- * when that was made.
+ * when that was made: with one key alone, what another has signed is as the owner of that one found
+ * it. Who tells several wants each part of the log to be of one of them.
  */
 #define AUDIT_TRUSTED_MAX 16
 #define AUDIT_FAULT_MAX 256
@@ -22,9 +23,12 @@
 enum audit_event {
 	AUDIT_BEGINS_LATER, /* what is before this record is in another file */
 	AUDIT_NEW_CHAIN,    /* the first record of another chain, in a file of its own */
-	AUDIT_NEW_KEY,      /* the key is another one, and the one before does not say so */
-	AUDIT_NO_END,       /* the daemon began, and the one before it had not ended in order */
-	AUDIT_LOST,         /* lines that could not be written: `count` of them */
+	AUDIT_NEW_KEY, /* the key is another one, and the one before does not say so, nor has it
+			* signed `count` records in front of this one */
+	AUDIT_NO_END,  /* the daemon began, and the one before it had not ended in order */
+	AUDIT_LOST,    /* lines that could not be written: `count` of them */
+	AUDIT_GOES_ON, /* what is behind this record is in another file; if it is known how
+			* much, `count` of them */
 };
 
 struct audit_chain {
@@ -46,7 +50,9 @@ struct audit_chain {
 	/* its own */
 	uint8_t trusted[AUDIT_TRUSTED_MAX][AUDIT_KEY_SIZE];
 	size_t trusted_count;
-	bool vouched;                  /* the last signature is of a trusted key */
+	size_t told_count;             /* of them beforehand; the others are heirs */
+	bool any_signed;               /* a record of this chain is, */
+	bool vouched;                  /* and the last one that is, by a trusted key */
 	bool begins;                   /* the next line is the first one of a file */
 	bool ended;                    /* the last record says that the daemon has ended, */
 	bool moved;                    /* or that the log goes on in another file */

@@ -489,13 +489,21 @@ class GoesOn(AuditTest):
         self.assertEqual((last["type"], last["why"]), ("end", "moved"))
         self.assertEqual(self.verify()["notes"],
                          [{"event": "begins_later", "record": last["n"] + 1}])
-        self.ok("audit", "verify", str(old))
+        self.assertEqual(json.loads(self.ok("--json", "audit", "verify", str(old)))["notes"],
+                         [{"event": "goes_on", "record": last["n"],
+                           "count": len(self.records())}])
+        self.assertRegex(self.ok("audit", "verify", str(old)),
+                         r"in another file, of which the daemon has written: \d+")
+        empty = self.folder / "empty"
+        empty.write_bytes(b"")
+        self.assertIn(f"record {last['n'] + 1} is missing: ",
+                      self.fails(INTEGRITY, "audit", "verify", str(old), str(empty)))
         answer = json.loads(self.ok("--json", "audit", "verify", str(old), str(self.log)))
         self.assertEqual((answer["first"], answer["notes"]), (1, []))
         # The other way round they are two chains, which is told.
         answer = json.loads(self.ok("--json", "audit", "verify", str(self.log), str(old)))
         self.assertEqual([n["event"] for n in answer["notes"]],
-                         ["begins_later", "new_chain"])
+                         ["begins_later", "new_chain", "goes_on"])
 
     def test_a_file_that_was_moved_away_is_left_though_the_settings_are_broken(self):
         self.some_records()
@@ -531,6 +539,26 @@ class GoesOn(AuditTest):
         self.assertEqual(answer["notes"], [{"event": "new_key", "record": last["n"] + 1}])
         self.finds(f"key {self.key()}, which is not one to be trusted", "--key", first_key)
         self.verify("--key", first_key, "--key", self.key())
+
+    def test_who_has_the_keys_of_both_daemons_knows_what_was_changed_between_them(self):
+        """As somebody does who may write to the log while nobody else does."""
+        self.some_records()
+        first_key = self.key()
+        self.daemon.end()
+        other = self.folder / "other"
+        with Daemon("--audit", "all", "--audit-file", str(other)) as forger:
+            for i in range(4):
+                self.ok("set", f"web/{i}x", stdin=b"1", socket=forger.path)
+        self.log.write_bytes(other.read_bytes())
+        forged = self.records()
+        self.daemon = self.start()
+        self.some_records()
+        keys = ("--key", first_key, "--key", self.key())
+        # The daemon goes on behind what it has found, and knows no better.
+        self.assertEqual(self.verify()["notes"],
+                         [{"event": "new_key", "record": len(forged) + 1}])
+        self.finds(f"record {len(forged)} is signed with key {forged[0]['key']}, which is not",
+                   *keys)
 
     def test_a_daemon_that_was_killed_has_not_ended_in_order(self):
         self.some_records()

@@ -22,10 +22,11 @@ static const uint8_t other_seed[AUDIT_SEED_SIZE] = { 4 };
 static uint8_t key[AUDIT_KEY_SIZE];
 static char text[LOG_MAX];
 static size_t used;
-static size_t begins[RECORDS + 4]; /* of records, from 1 on; behind the last one the end */
+static size_t begins[RECORDS + 8]; /* of records, from 1 on; behind the last one the end */
 static struct audit_head head;
 static struct audit_chain chain;
 static unsigned events[8];
+static uint64_t counts[8]; /* that came with the last of each */
 
 static void add(const char *type, const char *name, const uint8_t *signer)
 {
@@ -36,11 +37,15 @@ static void add(const char *type, const char *name, const uint8_t *signer)
 	audit_draft_begin(&draft, text + used, LOG_MAX - used, &head, 1767225600123, type);
 	if (strcmp(type, "decision") == 0) {
 		audit_draft_text(&draft, "name", span_text(name));
+	} else if (strcmp(type, "end") == 0) {
+		audit_draft_text(&draft, "why", span_text(name));
+		audit_public_key(public, signer);
+		audit_draft_hex(&draft, "key", public, sizeof(public));
 	} else {
 		audit_public_key(public, signer);
 		audit_draft_hex(&draft, "key", public, sizeof(public));
 	}
-	if (strcmp(type, "checkpoint") == 0)
+	if (strcmp(type, "checkpoint") == 0 || strcmp(type, "end") == 0)
 		audit_draft_sign(&draft, &head, signer);
 	begins[head.number + 1] = used;
 	size = audit_draft_end(&draft, &head);
@@ -71,8 +76,8 @@ static void on_event(void *context, enum audit_event event, uint64_t record, uin
 {
 	(void)context;
 	(void)record;
-	(void)count;
 	events[event]++;
+	counts[event] = count;
 }
 
 static void begin(void)
@@ -222,7 +227,7 @@ END_TEST
 static void make_anew(unsigned changed)
 {
 	char old[LOG_MAX];
-	size_t old_begins[RECORDS + 4];
+	size_t old_begins[RECORDS + 8];
 
 	memcpy(old, text, used);
 	memcpy(old_begins, begins, sizeof(begins));
@@ -507,6 +512,122 @@ START_TEST(a_key_that_nobody_announced_is_told)
 }
 END_TEST
 
+/* What was there before the key was lost may be anybody's: who still has that key's word knows. */
+START_TEST(a_part_that_somebody_else_signed_is_none_of_several_keys)
+{
+	static const uint8_t third_seed[AUDIT_SEED_SIZE] = { 5 };
+	uint8_t third[AUDIT_KEY_SIZE];
+
+	audit_public_key(third, third_seed);
+	for (unsigned forged = 0; forged < 2; forged++) {
+		write_log(0, forged ? other_seed : seed);
+		add("start", "", third_seed);
+		add("decision", "web/later", NULL);
+		add("checkpoint", "", third_seed);
+		begin();
+		ck_assert(audit_chain_trust(&chain, key));
+		ck_assert(audit_chain_trust(&chain, third));
+		ck_assert_int_eq(verify(), forged ? -EBADMSG : 0);
+		ck_assert_uint_eq(events[AUDIT_NEW_KEY], 1);
+		ck_assert_uint_eq(counts[AUDIT_NEW_KEY], RECORDS - LAST_SIGNED);
+	}
+	ck_assert_msg(names(LAST_SIGNED) && strstr(chain.fault, "not one to be trusted"), "%s",
+		chain.fault);
+}
+END_TEST
+
+START_TEST(a_part_that_nobody_signed_is_none_of_several_keys)
+{
+	uint8_t other[AUDIT_KEY_SIZE];
+
+	audit_public_key(other, other_seed);
+	used = begins[FIRST_SIGNED];
+	head = (struct audit_head){ 0 };
+	for (unsigned i = 1; i < FIRST_SIGNED; i++) {
+		struct audit_line line;
+
+		ck_assert_int_eq(audit_line_read(&line,
+					 span_of(text + begins[i], begins[i + 1] - 1 - begins[i])),
+			0);
+		head.number = line.number;
+		memcpy(head.hash, line.hash, sizeof(head.hash));
+	}
+	add("start", "", other_seed);
+	add("checkpoint", "", other_seed);
+	ck_assert(audit_chain_trust(&chain, key));
+	ck_assert(audit_chain_trust(&chain, other));
+	ck_assert_int_eq(verify(), -EBADMSG);
+	ck_assert_msg(names(FIRST_SIGNED - 1) && strstr(chain.fault, "are not signed"), "%s",
+		chain.fault);
+	/* One of them alone stands for what it has found. */
+	begin();
+	ck_assert(audit_chain_trust(&chain, other));
+	ck_assert_int_eq(verify(), 0);
+	ck_assert_uint_eq(counts[AUDIT_NEW_KEY], FIRST_SIGNED - 1);
+}
+END_TEST
+
+/* Each part has its own: one that was named by another one is as good. */
+START_TEST(an_heir_is_no_key_of_several)
+{
+	static const uint8_t third_seed[AUDIT_SEED_SIZE] = { 5 };
+	uint8_t other[AUDIT_KEY_SIZE];
+	struct audit_draft draft;
+
+	audit_public_key(other, other_seed);
+	write_log(0, seed);
+	audit_draft_begin(&draft, text + used, LOG_MAX - used, &head, 1767225600123, "key");
+	audit_draft_hex(&draft, "key", key, sizeof(key));
+	audit_draft_hex(&draft, "next", other, sizeof(other));
+	audit_draft_sign(&draft, &head, seed);
+	used += (size_t)audit_draft_end(&draft, &head);
+	add("checkpoint", "", other_seed);
+	/* The log goes on under a key that nobody named, and one that is trusted is behind it. */
+	add("go-on", "", third_seed);
+	add("checkpoint", "", third_seed);
+	add("go-on", "", other_seed);
+	add("checkpoint", "", other_seed);
+	ck_assert(audit_chain_trust(&chain, key));
+	ck_assert_int_eq(verify(), 0);
+	ck_assert_uint_eq(events[AUDIT_NEW_KEY], 2);
+	begin();
+	ck_assert(audit_chain_trust(&chain, key));
+	ck_assert(audit_chain_trust(&chain, other));
+	ck_assert_int_eq(verify(), -EBADMSG);
+	ck_assert_msg(strstr(chain.fault, "not one to be trusted"), "%s", chain.fault);
+}
+END_TEST
+
+/* A log that is cut where a file of it ended looks as that one did. */
+START_TEST(where_a_file_ended_it_is_told_that_it_goes_on)
+{
+	struct audit_head last;
+
+	add("end", "moved", seed);
+	ck_assert_int_eq(verify(), 0);
+	ck_assert_uint_eq(events[AUDIT_GOES_ON], 1);
+	ck_assert_uint_eq(counts[AUDIT_GOES_ON], 0);
+	last = head;
+	last.number += 7;
+	begin();
+	chain.expecting = true;
+	chain.expected = last;
+	ck_assert_int_eq(verify(), 0);
+	ck_assert_uint_eq(events[AUDIT_GOES_ON], 1);
+	ck_assert_uint_eq(counts[AUDIT_GOES_ON], 7);
+	begin();
+	ck_assert_int_eq(take(text, used), 0);
+	audit_chain_begin_file(&chain);
+	ck_assert_int_eq(audit_chain_end(&chain), -EBADMSG);
+	ck_assert_msg(names(RECORDS + 2) && strstr(chain.fault, "is empty"), "%s", chain.fault);
+	/* In the midst of a log there is nothing to tell. */
+	add("go-on", "", seed);
+	begin();
+	ck_assert_int_eq(verify(), 0);
+	ck_assert_uint_eq(events[AUDIT_GOES_ON], 0);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *claims = tcase_create("claims");
@@ -537,5 +658,9 @@ int main(void)
 	tcase_add_test(claims, each_of_two_chains_needs_a_trusted_signature_of_its_own);
 	tcase_add_test(claims, a_chain_without_signature_has_none_of_the_one_before);
 	tcase_add_test(claims, a_key_that_nobody_announced_is_told);
+	tcase_add_test(claims, a_part_that_somebody_else_signed_is_none_of_several_keys);
+	tcase_add_test(claims, a_part_that_nobody_signed_is_none_of_several_keys);
+	tcase_add_test(claims, an_heir_is_no_key_of_several);
+	tcase_add_test(claims, where_a_file_ended_it_is_told_that_it_goes_on);
 	return claims_run(claims, "audit_chain");
 }
