@@ -352,8 +352,10 @@ static void sign_audit(void *argument)
 
 void daemon_sign_audit(struct daemon *daemon)
 {
-	if (daemon->audit)
+	if (daemon->audit) {
+		audit_look(daemon->audit);
 		locked_stack_call(&daemon->stack, sign_audit, daemon->audit);
+	}
 	daemon_forget(daemon);
 }
 

@@ -26,6 +26,7 @@ struct audit {
 	bool required;
 	char path[CONFIG_PATH_MAX];
 	struct audit_file file;
+	struct audit_file next; /* in whose place it comes when it is signed next, if it is open */
 	bool started;           /* this process has told of itself */
 	struct audit_head head; /* of what waits, too */
 	struct audit_head written;
@@ -49,7 +50,7 @@ int audit_new(struct audit **auditp, struct coffer *coffer)
 	if (!audit)
 		return -ENOMEM;
 	audit->coffer = coffer;
-	audit->file = AUDIT_FILE_NONE;
+	audit->file = audit->next = AUDIT_FILE_NONE;
 	*auditp = audit;
 	return 0;
 }
@@ -59,6 +60,7 @@ void audit_free(struct audit *audit)
 	if (!audit)
 		return;
 	audit_file_close(&audit->file);
+	audit_file_close(&audit->next);
 	free(audit);
 }
 
@@ -329,13 +331,6 @@ bool audit_owes_signature(const struct audit *audit)
 		!coffer_is_locked(audit->coffer);
 }
 
-void audit_sign(struct audit *audit)
-{
-	tell_lost(audit);
-	if (audit_owes_signature(audit))
-		sign(audit, "checkpoint", NULL);
-}
-
 void audit_end(struct audit *audit)
 {
 	if (audit->file.fd >= 0)
@@ -435,6 +430,16 @@ void audit_use(struct audit *audit, const struct config *config, struct audit_fi
 	sign(audit, "checkpoint", NULL);
 }
 
+/* What is open from now on, when it should have been before. */
+static void begin_late(struct audit *audit, struct audit_file *file)
+{
+	change_file(audit, file);
+	if (!audit->started)
+		add_keyed_line(audit, "start");
+	audit->started = true;
+	tell_lost(audit);
+}
+
 /* What could not be opened when it should have been: lines before that are lost. */
 static void try_again(struct audit *audit)
 {
@@ -445,13 +450,31 @@ static void try_again(struct audit *audit)
 	if (now_ms < audit->retry_ms)
 		return;
 	audit->retry_ms = now_ms + RETRY_MS;
-	if (audit_file_open(&file, audit->path, &audit->file, &fault) < 0)
+	if (audit_file_open(&file, audit->path, &audit->file, &fault) == 0)
+		begin_late(audit, &file);
+}
+
+void audit_look(struct audit *audit)
+{
+	struct config_fault fault;
+
+	if (!audit_file_is_deleted(&audit->file))
 		return;
-	change_file(audit, &file);
-	if (!audit->started)
-		add_keyed_line(audit, "start");
-	audit->started = true;
+	log_error("the audit log %s was deleted, with what stood in it", audit->path);
+	if (audit_file_open(&audit->next, audit->path, &audit->file, &fault) == 0)
+		return;
+	log_error("%s; lines are lost until it can be opened", fault.text);
+	lose_waiting(audit);
+	audit_file_close(&audit->file);
+}
+
+void audit_sign(struct audit *audit)
+{
+	if (audit->next.fd >= 0)
+		begin_late(audit, &audit->next);
 	tell_lost(audit);
+	if (audit_owes_signature(audit))
+		sign(audit, "checkpoint", NULL);
 }
 
 void audit_write(struct audit *audit)

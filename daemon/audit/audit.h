@@ -68,6 +68,12 @@ void audit_write(struct audit *audit);
 /* Whether there are lines that no signature stands behind, and a key to sign them with. */
 bool audit_owes_signature(const struct audit *audit);
 
+/*
+ * Looks whether the file was deleted: then another one is opened, in which the log goes on once it
+ * is signed; or what is told is lost until there can be one. Needs the ordinary stack.
+ */
+void audit_look(struct audit *audit);
+
 /* Signs what there is, unless it is signed or there is no key at present. Signs. */
 void audit_sign(struct audit *audit);
 

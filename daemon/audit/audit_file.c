@@ -146,6 +146,13 @@ void audit_file_close(struct audit_file *file)
 	*file = AUDIT_FILE_NONE;
 }
 
+bool audit_file_is_deleted(const struct audit_file *file)
+{
+	struct stat stat;
+
+	return file->fd >= 0 && !file->stream && fstat(file->fd, &stat) == 0 && stat.st_nlink == 0;
+}
+
 /*
  * What goes without waiting once poll says so, in whole lines: others may write to it, too. Less
  * than that only of a line that is longer.

@@ -36,6 +36,9 @@ int audit_file_open(struct audit_file *file, const char *path, const struct audi
 /* Takes one that has no file, too. */
 void audit_file_close(struct audit_file *file);
 
+/* Whether no name leads to it any more: what is written to it nobody will read. */
+bool audit_file_is_deleted(const struct audit_file *file);
+
 /* Writes as much as goes at once. Returns the bytes, or a negative errno. */
 ssize_t audit_file_write(const struct audit_file *file, const char *bytes, size_t size);
 

@@ -520,6 +520,33 @@ class GoesOn(AuditTest):
         self.some_records()
         self.assertEqual(self.verify()["notes"][1:], [])
 
+    def test_a_file_that_was_deleted_is_missed_and_another_goes_on(self):
+        self.some_records()
+        count = len(self.records())
+        self.log.unlink()
+        self.ok("set", "a", stdin=b"1")
+        self.assertTrue(wait_for(self.log.exists))
+        self.ok("set", "b", stdin=b"1")
+        self.wait_for_signature()
+        self.assertEqual([r["name"] for r in self.decisions()], ["b"])
+        self.assertEqual(self.records()[0]["type"], "go-on")
+        self.assertEqual([n["event"] for n in self.verify()["notes"]], ["begins_later"])
+        self.assertGreater(self.records()[0]["n"], count)
+        self.assertIn(f"{self.log} was deleted", self.daemon.log())
+
+    def test_where_no_other_file_can_be_made_what_is_lost_is_counted(self):
+        self.some_records()
+        self.log.unlink()
+        self.log.mkdir()
+        self.ok("set", "a", stdin=b"1")
+        self.assertTrue(wait_for(lambda: "lines are lost" in self.daemon.log()))
+        self.ok("set", "b", stdin=b"1")
+        self.log.rmdir()
+        self.assertTrue(wait_for(lambda: self.ok("get", "b") and self.log.exists()))
+        self.wait_for_signature()
+        self.assertEqual(self.verify()["notes"][1]["event"], "lost")
+        self.assertEqual(self.daemon.log().count("was deleted"), 1)
+
     def test_a_reload_without_a_move_changes_nothing(self):
         self.some_records()
         self.ok("reload")
