@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "daemon/audit/audit_entry.h"
 #include "daemon/log.h"
 
 /* Lines that wait: some hundreds of them. */
@@ -35,6 +36,7 @@ struct audit {
 	bool failed;          /* the last try to write: it was told */
 	uint64_t lost;        /* lines, all in all */
 	uint64_t lost_untold; /* of them no line tells */
+	bool key_untold;      /* the key is one that no line tells */
 	uint64_t retry_ms;    /* of CLOCK_MONOTONIC */
 	struct audit_head before_last;
 	size_t last_size; /* bytes of the last line */
@@ -256,19 +258,6 @@ static void lose_waiting(struct audit *audit)
 	keep_writing(audit);
 }
 
-/* There is room again: how many lines there was none for. Which one it is, is known of an open file
- * alone. */
-static void tell_lost(struct audit *audit)
-{
-	struct audit_draft draft;
-
-	if (audit->file.fd < 0 || audit->lost_untold == 0 || !begin_line(audit, &draft, "lost"))
-		return;
-	audit_draft_number(&draft, "lost", audit->lost_untold);
-	if (end_line(audit, &draft) == 0)
-		audit->lost_untold = 0;
-}
-
 /* -- signing ------------------------------------------------------------------------------- */
 
 static int take_key(struct audit *audit)
@@ -282,29 +271,55 @@ static int take_key(struct audit *audit)
 	return r;
 }
 
-/* A line that tells the key. */
-static void add_keyed_line(struct audit *audit, const char *type)
+/* A line that tells the key. Returns whether there is room for it. */
+static bool tell_key(struct audit *audit, const char *type)
 {
 	struct audit_draft draft;
 
-	if (!begin_line(audit, &draft, type)) {
-		lose_line(audit);
-		return;
-	}
+	if (!begin_line(audit, &draft, type))
+		return false;
 	audit_draft_hex(&draft, "key", audit->key, sizeof(audit->key));
 	audit_draft_number(&draft, "pid", (uint64_t)getpid());
 	audit_draft_text(&draft, "version", span_text(MEMGUARDD_VERSION));
-	(void)end_line(audit, &draft);
+	audit->key_untold = end_line(audit, &draft) < 0;
+	return true;
 }
 
-/* A line that signs; `why` and `next` may be NULL. */
-static void add_signed_line(struct audit *audit, const char *type, const char *why,
+static void add_keyed_line(struct audit *audit, const char *type)
+{
+	if (tell_key(audit, type))
+		return;
+	lose_line(audit);
+	audit->key_untold = true;
+}
+
+/*
+ * There is room again: how many lines there was none for, and under which key the log goes on.
+ * Which one it is, is known of an open file alone.
+ */
+static void tell_lost(struct audit *audit)
+{
+	struct audit_draft draft;
+
+	if (audit->file.fd < 0)
+		return;
+	if (audit->lost_untold > 0 && begin_line(audit, &draft, "lost")) {
+		audit_draft_number(&draft, "lost", audit->lost_untold);
+		if (end_line(audit, &draft) == 0)
+			audit->lost_untold = 0;
+	}
+	if (audit->key_untold)
+		(void)tell_key(audit, "go-on");
+}
+
+/* A line that signs; `why` and `next` may be NULL. Returns whether there is room for it. */
+static bool add_signed_line(struct audit *audit, const char *type, const char *why,
 	const uint8_t *next, const uint8_t seed[static COFFER_SEED_SIZE])
 {
 	struct audit_draft draft;
 
 	if (!begin_line(audit, &draft, type))
-		return;
+		return false;
 	if (why)
 		audit_draft_text(&draft, "why", span_text(why));
 	audit_draft_hex(&draft, "key", audit->key, sizeof(audit->key));
@@ -313,6 +328,7 @@ static void add_signed_line(struct audit *audit, const char *type, const char *w
 	audit_draft_sign(&draft, &audit->head, seed);
 	if (end_line(audit, &draft) == 0)
 		audit->last_signed = audit->head.number;
+	return true;
 }
 
 static void sign(struct audit *audit, const char *type, const char *why)
@@ -320,7 +336,7 @@ static void sign(struct audit *audit, const char *type, const char *why)
 	uint8_t seed[COFFER_SEED_SIZE];
 
 	if (coffer_audit_seed(audit->coffer, seed) == 0)
-		add_signed_line(audit, type, why, NULL, seed);
+		(void)add_signed_line(audit, type, why, NULL, seed);
 	sodium_memzero(seed, sizeof(seed));
 	(void)flush(audit);
 }
@@ -344,8 +360,8 @@ void audit_change_key(struct audit *audit, const uint8_t seed[static COFFER_SEED
 
 	if (coffer_audit_seed(audit->coffer, fresh) == 0) {
 		audit_public_key(next, fresh);
-		if (audit->file.fd >= 0)
-			add_signed_line(audit, "key", "purged", next, seed);
+		audit->key_untold =
+			audit->file.fd < 0 || !add_signed_line(audit, "key", "purged", next, seed);
 		memcpy(audit->key, next, sizeof(next));
 	}
 	sodium_memzero(fresh, sizeof(fresh));
@@ -365,10 +381,12 @@ void audit_find_key(struct audit *audit)
 /* A log that goes on under a key that the one before does not name: that is what it looks like. */
 void audit_lose_key(struct audit *audit)
 {
-	if (take_key(audit) < 0 || audit->file.fd < 0)
+	if (take_key(audit) < 0)
 		return;
-	add_keyed_line(audit, "go-on");
-	sign(audit, "checkpoint", NULL);
+	audit->key_untold = true;
+	tell_lost(audit);
+	if (audit->file.fd >= 0)
+		sign(audit, "checkpoint", NULL);
 }
 
 /* -- files --------------------------------------------------------------------------------- */
@@ -504,37 +522,6 @@ static bool is_wanted(const struct audit *audit, const struct audit_entry *entry
 	}
 }
 
-static void add_text(struct audit_draft *draft, const char *key, struct span text)
-{
-	if (text.size > 0)
-		audit_draft_text(draft, key, text);
-}
-
-static void add_caller(struct audit_draft *draft, const struct peer *peer)
-{
-	audit_draft_number(draft, "uid", peer->uid);
-	audit_draft_number(draft, "gid", peer->gid);
-	audit_draft_number(draft, "pid", (uint64_t)peer->pid);
-	if (peer->place)
-		add_text(draft, "unit", span_text(peer->place->unit));
-	if (peer->listener)
-		add_text(draft, "listener", span_text(peer->listener));
-}
-
-static void add_why(struct audit_draft *draft, const struct audit_entry *entry)
-{
-	audit_draft_text(draft, "decision", span_text(entry->allowed ? "allow" : "deny"));
-	audit_draft_text(draft, "by", span_text(entry->by));
-	if (entry->line > 0 && entry->file) {
-		audit_draft_text(draft, "file", span_text(entry->file));
-		audit_draft_number(draft, "line", entry->line);
-	}
-	add_text(draft, "token", entry->token);
-	if (entry->alarm)
-		audit_draft_text(draft, "alarm", span_text(entry->alarm));
-	add_text(draft, "reason", entry->reason);
-}
-
 static int add_decision(struct audit *audit, const struct audit_entry *entry)
 {
 	struct audit_draft draft;
@@ -542,11 +529,7 @@ static int add_decision(struct audit *audit, const struct audit_entry *entry)
 	tell_lost(audit);
 	if (!begin_line(audit, &draft, "decision"))
 		return -ENOSPC;
-	add_caller(&draft, entry->peer);
-	audit_draft_text(&draft, "op", span_text(entry->operation));
-	add_text(&draft, "name", entry->name);
-	add_text(&draft, "to", entry->to);
-	add_why(&draft, entry);
+	audit_entry_put(&draft, entry);
 	return end_line(audit, &draft);
 }
 

@@ -686,6 +686,25 @@ class Failing(AuditTest):
         self.assertEqual([n["event"] for n in answer["notes"]], ["lost"])
         self.assertEqual(answer["notes"][0]["count"], lost)
 
+    def test_a_purge_that_cannot_be_told_is_told_when_there_is_room(self):
+        """By a signal it happens whatever can be written."""
+        self.some_records()
+        before = self.key()
+        self.limit(self.log.stat().st_size)
+        client = mgwire.Client(self.daemon.path)
+        self.addCleanup(client.close)
+        for _ in range(1500):
+            with self.assertRaises(mgwire.Refused):
+                client.stat(b"nothing")
+        os.kill(self.daemon.pid, signal.SIGUSR2)
+        self.assertTrue(wait_for(lambda: self.key() != before))
+        self.limit(resource.RLIM_INFINITY)
+        self.ok("ls")
+        self.wait_for_signature()
+        answer = self.verify()
+        self.assertEqual([n["event"] for n in answer["notes"]], ["lost", "new_key"])
+        self.assertEqual(answer["records"], len(self.records()))
+
     def test_what_has_to_be_told_and_cannot_be_is_not_done(self):
         self.require()
         self.ok("set", "a", stdin=b"before")
