@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The audit log: who asked for what, and what was decided; and that it cannot be changed unseen."""
 
+import base64
 import contextlib
 import json
 import os
@@ -720,6 +721,50 @@ class Failing(AuditTest):
         self.assertEqual(self.ok("get", "a"), "before")
         # Of what was not done there is no line.
         self.assertEqual([r["op"] for r in self.decisions()][-2:], ["set", "get"])
+        self.wait_for_signature()
+        self.assertEqual(self.verify()["records"], len(self.records()))
+
+    def test_no_command_at_all_does_what_cannot_be_told(self):
+        self.require()
+        key, bundle = self.folder / "key", self.folder / "bundle"
+        public = self.ok("backup", "--new-key", str(key)).strip()
+        self.ok("set", "a", stdin=b"before")
+        self.ok("set", "frozen", stdin=b"before")
+        self.ok("freeze", "frozen")
+        self.ok("stream", "write", "s", stdin=b"before")
+        self.ok("backup", "--recipient", public, str(bundle))
+        token = self.ok("token", "issue", "ci", "--allow", "get:**")
+        wrapped = self.ok("wrap", "a")
+        self.ok("token", "issue", "old", "--allow", "get:**")
+        size = self.log.stat().st_size
+        self.limit(size)
+        for words, stdin in (
+                (["stat", "a"], ""), (["touch", "--ttl", "1s", "a"], ""), (["freeze", "a"], ""),
+                (["melt", "frozen"], ""), (["verify", "a"], "before"),
+                (["rotate", "a"], "after"), (["stream", "write", "s"], "after"),
+                (["stream", "read", "s"], ""), (["purge"], ""), (["watch", "--once"], ""),
+                (["backup", "--recipient", public, str(self.folder / "second")], ""),
+                (["restore", "--key", str(key), str(bundle)], ""),
+                (["token", "issue", "new", "--allow", "get:**"], ""), (["token", "ls"], ""),
+                (["token", "revoke", "old"], ""), (["wrap", "a"], ""), (["unwrap"], wrapped),
+                (["unwrap", "--lookup"], wrapped), (["reload"], ""), (["lock"], "secret")):
+            with self.subTest(words=words):
+                self.fails(INTERNAL, *words, stdin=stdin.encode())
+        client = mgwire.Client(self.daemon.path)
+        self.addCleanup(client.close)
+        with self.assertRaises(mgwire.Refused) as caught:
+            client.show_token(base64.urlsafe_b64decode(token.strip()[len("mgt_"):] + "="))
+        self.assertEqual(caught.exception.code, INTERNAL)
+        self.assertEqual(self.log.stat().st_size, size)
+        self.limit(resource.RLIM_INFINITY)
+        for words, answer in ((["get", "a"], "before"), (["get", "frozen"], "before"),
+                              (["stream", "read", "s"], "before")):
+            self.assertEqual(self.ok(*words), answer)
+        self.assertEqual(self.ok("unwrap", stdin=wrapped.encode()), "before")
+        self.fails(13, "rm", "frozen")
+        self.ok("freeze", "a")
+        self.assertEqual(self.ok("token", "ls"), "ci\nold\n")
+        self.assertFalse((self.folder / "second").exists())
         self.wait_for_signature()
         self.assertEqual(self.verify()["records"], len(self.records()))
 
