@@ -23,6 +23,8 @@ struct peer {
 	pid_t pid;        /* 0 when it lies in a pid namespace that we cannot see */
 	uint32_t *groups; /* supplementary, in ascending order; owned */
 	size_t group_count;
+	bool shares_group; /* one of its groups has this number, as groups of others have */
+	gid_t shared_group;
 	char label[PEER_LABEL_MAX]; /* of a security module; "" without one */
 	int pidfd;                  /* -1 when not kept */
 	int socket;                 /* that it is at the other end of; borrowed */
@@ -34,8 +36,9 @@ struct peer {
 /*
  * Fills in `peer` from a connected socket. Returns 0 or a negative errno; anything but "this kernel
  * lacks it" is an error, and so is a uid that stands for several users (-EOVERFLOW). A group that
- * stands for several is none. The pidfd is kept only where peer_check can use it. Where the peer is
- * tells peer_locate alone; the socket is to stay open for that.
+ * stands for several is none of its groups, and told beside them. The pidfd is kept only where
+ * peer_check can use it. Where the peer is tells peer_locate alone; the socket is to stay open for
+ * that.
  */
 int peer_take(struct peer *peer, int socket);
 

@@ -82,8 +82,8 @@ static int take_groups(struct peer *peer, int socket)
 }
 
 /*
- * What our user namespace does not map has one number there, whichever group it is: a rule about
- * that number is not about them.
+ * What our user namespace does not map has one number there, whichever group it is, and a group
+ * that is mapped may have it as well: it is one of the peer's only where there is doubt.
  */
 static int drop_shared_groups(struct peer *peer, int socket)
 {
@@ -93,11 +93,14 @@ static int drop_shared_groups(struct peer *peer, int socket)
 	(void)socket;
 	if (!overflow_gid(&shared))
 		return 0;
+	peer->shared_group = shared;
+	peer->shares_group = peer->gid == shared;
 	if (peer->gid == shared)
 		peer->gid = (gid_t)-1;
 	for (size_t i = 0; i < peer->group_count; i++)
 		if (peer->groups[i] != shared)
 			peer->groups[kept++] = peer->groups[i];
+	peer->shares_group = peer->shares_group || kept < peer->group_count;
 	peer->group_count = kept;
 	return 0;
 }

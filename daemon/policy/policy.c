@@ -65,6 +65,8 @@ struct policy_subject policy_subject_of(const struct peer *peer)
 		.gid = peer->gid,
 		.groups = peer->groups,
 		.group_count = peer->group_count,
+		.shares_group = peer->shares_group,
+		.shared_group = peer->shared_group,
 		.label = unless_empty(peer->label),
 		.listener = peer->listener,
 		.pinned = peer->pidfd >= 0 };

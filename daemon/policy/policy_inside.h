@@ -138,6 +138,6 @@ const char *selector_text(const struct policy_subject *subject, enum selector_ki
 
 /*
  * Whether all match. With `doubtful` units do though no pidfd holds the process, and any unit does
- * of one that may be in any.
+ * of one that may be in any; and a group does whose number others have, too.
  */
 bool who_matches(const struct who *who, const struct policy_subject *subject, bool doubtful);

@@ -72,8 +72,8 @@ static const struct place *find_place(const struct policy_book *book, struct spa
 
 /*
  * Where it is doubtful whether a rule is meant, one that denies is, and one that allows is not:
- * units of processes that no pidfd holds or whose place is not known; and a star at a
- * name's beginning in a user's own space.
+ * units of processes that no pidfd holds or whose place is not known; a group whose number is that
+ * of others, too; and a star at a name's beginning in a user's own space.
  */
 static bool is_meant(const struct search *search, const struct rule *rule)
 {
@@ -146,6 +146,8 @@ static void look_at_groups(struct search *search, const struct run *run)
 			break;
 		at = look_at_key(search, at, end, subject->groups[group]);
 	}
+	if (!search->deny && subject->shares_group)
+		look_at_key(search, run->first, end, (uint32_t)subject->shared_group);
 }
 
 static void look_at_run(struct search *search, const struct run *run)

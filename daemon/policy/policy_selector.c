@@ -194,8 +194,10 @@ int selector_compare_ids(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static bool in_group(const struct policy_subject *subject, uint32_t id)
+static bool in_group(const struct policy_subject *subject, uint32_t id, bool doubtful)
 {
+	if (doubtful && subject->shares_group && subject->shared_group == (gid_t)id)
+		return true;
 	return subject->gid == (gid_t)id ||
 		(subject->group_count > 0 &&
 			bsearch(&id, subject->groups, subject->group_count, sizeof(id),
@@ -223,7 +225,7 @@ static bool matches(const struct selector *selector, const struct policy_subject
 	if (selector->kind == SELECT_UID)
 		return subject->uid == (uid_t)selector->id;
 	if (selector->kind == SELECT_GID)
-		return in_group(subject, selector->id);
+		return in_group(subject, selector->id, doubtful);
 	if (selector_is_unit(selector->kind))
 		return is_in(selector, subject, doubtful, weak);
 	text = selector_text(subject, selector->kind);

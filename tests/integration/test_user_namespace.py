@@ -5,11 +5,13 @@ the daemon, or a client, could know."""
 import ctypes
 import os
 import pathlib
+import shutil
 import subprocess
+import tempfile
 import unittest
 
 from daemon import MEMGUARDD, Daemon
-from mgwire import Client, Closed
+from mgwire import Client, Closed, Refused
 from strangers import NOBODY
 
 MGCTL = os.environ["MGCTL"]
@@ -47,18 +49,19 @@ def enter_namespace():
         raise OSError("the maps were not taken")
 
 
-def seen_as(path, uid):
-    """The uid that the daemon knows this uid by; None when it closes at once."""
+def as_user(path, uid, act, gid=None, groups=()):
+    """What `act` says to a client of this uid; "closed" when the daemon closes at once."""
     here, there = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            os.setgroups([])
-            os.setresgid(uid, uid, uid)
+            os.setgroups(groups)
+            gid = uid if gid is None else gid
+            os.setresgid(gid, gid, gid)
             os.setresuid(uid, uid, uid)
             try:
                 with Client(path) as client:
-                    os.write(there, str(client.whoami().uid).encode())
+                    os.write(there, str(act(client)).encode())
             except Closed:
                 os.write(there, b"closed")
         finally:
@@ -66,8 +69,25 @@ def seen_as(path, uid):
     os.close(there)
     os.waitpid(child, 0)
     with os.fdopen(here) as answer:
-        text = answer.read()
+        return answer.read()
+
+
+def seen_as(path, uid):
+    """The uid that the daemon knows this uid by; None when it closes at once."""
+    text = as_user(path, uid, lambda client: client.whoami().uid)
     return None if text == "closed" else int(text)
+
+
+def fetched(client):
+    """The names of those that it may get."""
+    found = []
+    for name in ("anybody/x", "group/x"):
+        try:
+            client.get(name.encode())
+            found.append(name)
+        except Refused:
+            pass
+    return " ".join(found)
 
 
 @unittest.skipUnless(namespaces(), "nobody can make a user namespace here")
@@ -110,6 +130,27 @@ class Users(unittest.TestCase):
                 self.assertIsNone(seen_as(daemon.path, uid))
             lines = [line for line in daemon.closings() if "user namespace" in line]
             self.assertEqual(len(lines), 3, daemon.log())
+
+    @unittest.skipUnless(namespaces(), "nobody can make a user namespace here")
+    def test_groups_that_share_a_number_are_denied_and_not_allowed(self):
+        """In the namespace 100999 is 1000, 165533 is 65534 as groups that it leaves out are."""
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="memguardd-"))
+        self.addCleanup(shutil.rmtree, folder)
+        rules = folder / "rules.conf"
+        rules.write_text("[namespace anybody]\nallow = get * uid:1000\n"
+                         "deny = get * gid:65534\n"
+                         "[namespace group]\nallow = get * gid:65534\n")
+        for place, mode in ((folder, 0o755), (rules, 0o644)):
+            place.chmod(mode)
+        with Daemon("--socket-mode", "0666", f"--policy-dir={folder}",
+                    preexec_fn=enter_namespace) as daemon:
+            daemon.folder.chmod(0o755)
+            with Client(daemon.path) as client:
+                for name in (b"anybody/x", b"group/x"):
+                    client.set(name, b"value")
+            for gid, groups, names in ((100999, (), "anybody/x"), (165533, (), ""),
+                                       (100999, (165533,), ""), (100999, (77,), "")):
+                self.assertEqual(as_user(daemon.path, 100999, fetched, gid, groups), names)
 
     def test_outside_of_namespaces_that_number_is_a_user_like_others(self):
         with Daemon("--socket-mode", "0666") as daemon:

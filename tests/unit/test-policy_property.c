@@ -200,7 +200,8 @@ static bool is_one_of(
 		for (size_t i = 0; i < subject->group_count; i++)
 			if (subject->groups[i] == selector.value)
 				return true;
-		return subject->gid == selector.value;
+		return subject->gid == selector.value ||
+			(deny && subject->shares_group && subject->shared_group == selector.value);
 	case BY_UNIT:
 		if (subject->lost)
 			return deny;
@@ -346,6 +347,8 @@ static void compare(const struct policy *policy)
 		.gid = PICK(ids),
 		.groups = groups,
 		.group_count = draw(3),
+		.shares_group = draw(3) == 0,
+		.shared_group = PICK(ids),
 		.unit = draw(2) ? PICK(texts) : NULL,
 		.token = shows    ? drawn_token.token.name
 			: draw(2) ? PICK(texts)
