@@ -40,7 +40,7 @@ static const char *const names[] = { "a", "b", "ab", "a/a", "a/b", "a/ab", "a/b/
 	"a/b/a/b", "ab/a", "ab/b/a", "~1000/a", "~1000/b/a", "~33/a", "a/b/ab", "aab/b", "\xc3\xa9",
 	"\xc3\xa9/a" };
 
-enum { BY_UID, BY_GID, BY_UNIT, BY_TOKEN, BY_ANYBODY };
+enum { BY_UID, BY_GID, BY_UNIT, BY_SLICE, BY_TOKEN, BY_LABEL, BY_LISTENER, BY_CRED, BY_ANYBODY };
 
 struct drawn_selector {
 	int kind;
@@ -68,10 +68,22 @@ static struct drawn rules[RULES];
 static struct drawn_space spaces[SPACES];
 static const unsigned ids[] = { 0, 33, 40, 1000, 1001 };
 static const char *const texts[] = { "x.service", "y.service" };
+static const char *const slices[] = { "x.slice", "y.slice" };
 
 static struct drawn_selector draw_selector(int kind)
 {
 	return (struct drawn_selector){ kind, kind < BY_UNIT ? PICK(ids) : draw(2) };
+}
+
+static bool is_place(int kind)
+{
+	return kind == BY_UNIT || kind == BY_SLICE;
+}
+
+/* What it says, or is held against. */
+static const char *text_of(struct drawn_selector selector)
+{
+	return (selector.kind == BY_SLICE ? slices : texts)[selector.value];
 }
 
 static void draw_rule(struct drawn *rule)
@@ -88,10 +100,13 @@ static void draw_rule(struct drawn *rule)
 	for (int kind = BY_UID; kind < BY_ANYBODY; kind++)
 		if (rule->count < 3 && draw(3) == 0)
 			rule->who[rule->count++] = draw_selector(kind);
+	/* Groups alone may stand there twice. */
+	if (rule->count > 0 && rule->count < 3 && draw(4) == 0)
+		rule->who[rule->count++] = draw_selector(BY_GID);
 	if (rule->count == 0)
 		rule->who[rule->count++] = draw_selector(BY_UID);
 	for (size_t i = 0; i < rule->count; i++)
-		rule->weak = rule->weak || (rule->who[i].kind == BY_UNIT && draw(2));
+		rule->weak = rule->weak || (is_place(rule->who[i].kind) && draw(2));
 }
 
 static void draw_policy(void)
@@ -100,7 +115,7 @@ static void draw_policy(void)
 		draw_rule(&rules[i]);
 	for (size_t i = 0; i < SPACES; i++)
 		spaces[i] = (struct drawn_space){ .name = space_names[i],
-			.owner = draw_selector((int)draw(2)),
+			.owner = draw_selector((int)draw(BY_ANYBODY)),
 			.owned = space_names[i][0] != '~' && draw(2) };
 }
 
@@ -108,13 +123,15 @@ static void draw_policy(void)
 
 static size_t say_selector(char *out, size_t room, struct drawn_selector selector)
 {
-	static const char *const words[] = { "uid:", "gid:", "unit:", "token:" };
+	static const char *const words[] = {
+		"uid:", "gid:", "unit:", "slice:", "token:", "label:", "listener:", "cred:"
+	};
 
 	if (selector.kind == BY_ANYBODY)
 		return (size_t)snprintf(out, room, " anybody");
 	if (selector.kind < BY_UNIT)
 		return (size_t)snprintf(out, room, " %s%u", words[selector.kind], selector.value);
-	return (size_t)snprintf(out, room, " %s%s", words[selector.kind], texts[selector.value]);
+	return (size_t)snprintf(out, room, " %s%s", words[selector.kind], text_of(selector));
 }
 
 static void say_rule(char *out, size_t room, const struct drawn *rule)
@@ -190,10 +207,26 @@ static const char *below(const char *space, const char *name)
 	return strncmp(space, name, size) == 0 && name[size] == '/' ? name + size + 1 : NULL;
 }
 
+static const char *text_in(const struct policy_subject *subject, int kind)
+{
+	const char *const has[] = { [BY_UNIT] = subject->unit,
+		[BY_SLICE] = subject->slice,
+		[BY_TOKEN] = subject->token,
+		[BY_LABEL] = subject->label,
+		[BY_LISTENER] = subject->listener,
+		[BY_CRED] = subject->cred };
+
+	return has[kind];
+}
+
 static bool is_one_of(
 	struct drawn_selector selector, const struct policy_subject *subject, bool weak, bool deny)
 {
+	const char *text;
+
 	switch (selector.kind) {
+	case BY_ANYBODY:
+		return true;
 	case BY_UID:
 		return subject->uid == selector.value;
 	case BY_GID:
@@ -202,15 +235,13 @@ static bool is_one_of(
 				return true;
 		return subject->gid == selector.value ||
 			(deny && subject->shares_group && subject->shared_group == selector.value);
-	case BY_UNIT:
-		if (subject->lost)
-			return deny;
-		return (subject->pinned || weak || deny) && subject->unit &&
-			strcmp(subject->unit, texts[selector.value]) == 0;
-	case BY_TOKEN:
-		return subject->token && strcmp(subject->token, texts[selector.value]) == 0;
 	default:
-		return true;
+		if (is_place(selector.kind) && subject->lost)
+			return deny;
+		if (is_place(selector.kind) && !subject->pinned && !weak && !deny)
+			return false;
+		text = text_in(subject, selector.kind);
+		return text && strcmp(text, text_of(selector)) == 0;
 	}
 }
 
@@ -350,6 +381,10 @@ static void compare(const struct policy *policy)
 		.shares_group = draw(3) == 0,
 		.shared_group = PICK(ids),
 		.unit = draw(2) ? PICK(texts) : NULL,
+		.slice = draw(2) ? PICK(slices) : NULL,
+		.label = draw(2) ? PICK(texts) : NULL,
+		.listener = draw(2) ? PICK(texts) : NULL,
+		.cred = draw(2) ? PICK(texts) : NULL,
 		.token = shows    ? drawn_token.token.name
 			: draw(2) ? PICK(texts)
 				  : NULL,
