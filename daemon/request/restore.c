@@ -185,11 +185,14 @@ struct judging {
 	const struct daemon *daemon;
 };
 
-static bool may_set(const void *context, struct span name)
+static bool may_set(const void *context, struct span name, bool frozen)
 {
 	const struct judging *judging = context;
 
-	return transfers_may_still(judging->transfers, judging->daemon, RIGHT_SET, name);
+	return transfers_may_still(judging->transfers, judging->daemon, RIGHT_SET, name) &&
+		(!frozen ||
+			transfers_may_still(
+				judging->transfers, judging->daemon, RIGHT_FREEZE, name));
 }
 
 /* Returns 1 when it is done, 0 when there is more to do, another status or a negative errno. */

@@ -335,8 +335,9 @@ static int make_ready(struct vault *vault, struct batch *batch, uint64_t offset,
 		return damaged(namep);
 	block_set_kind(header, BLOCK_NOTHING);
 	*namep = record_name(header);
-	r = judge && !judge->may(judge->context, *namep) ? STATUS_DENIED
-							 : check_name(vault, *namep, &version);
+	r = judge && !judge->may(judge->context, *namep, header->flags & RECORD_FROZEN)
+		? STATUS_DENIED
+		: check_name(vault, *namep, &version);
 	if (r != 0 || has_ended(vault, offset))
 		return r;
 	r = vault->sequence >= NUMBER_MAX ? STATUS_LIMIT : reserve_listed(batch);

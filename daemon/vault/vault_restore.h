@@ -45,7 +45,7 @@ uint64_t batch_count(const struct batch *batch);
 
 /* Who says whether each name may still be stored under. */
 struct batch_judge {
-	bool (*may)(const void *context, struct span name);
+	bool (*may)(const void *context, struct span name, bool frozen);
 	const void *context;
 };
 

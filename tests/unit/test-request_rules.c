@@ -234,6 +234,7 @@ END_TEST
 
 #define MAY "[namespace web]\nallow = * ** uid:1000\n"
 #define MAY_NOT "[namespace web]\ndeny = * ** uid:1000\n"
+#define MAY_NOT_FREEZE MAY "deny = freeze ** uid:1000\n"
 
 /* Refused as soon as it may not be: whether it appears or not. */
 START_TEST(a_get_that_waits_is_asked_again)
@@ -347,6 +348,22 @@ START_TEST(what_is_staged_appears_only_where_it_may_still)
 }
 END_TEST
 
+START_TEST(what_is_staged_frozen_appears_only_where_one_may_still_freeze)
+{
+	struct request request = staging("web/x", 0);
+	const char *const rules[] = { MAY_NOT_FREEZE, MAY };
+
+	request.freeze = true;
+	for (int i = 0; i < 2; i++) {
+		policy_says(MAY);
+		ck_assert_int_eq(store_with(&user, request, 1)->code, 0);
+		policy_says(rules[i]);
+		ck_assert_int_eq(commit(&user, 1), i == 0 ? STATUS_DENIED : 0);
+		ck_assert_uint_eq(vault_count(house.vault), (uint64_t)i);
+	}
+}
+END_TEST
+
 int main(void)
 {
 	TCase *claims = tcase_create("request_rules");
@@ -364,5 +381,6 @@ int main(void)
 	tcase_add_test(claims, a_set_that_took_its_time_is_asked_again);
 	tcase_add_test(claims, a_comparison_that_waited_is_asked_again);
 	tcase_add_test(claims, what_is_staged_appears_only_where_it_may_still);
+	tcase_add_test(claims, what_is_staged_frozen_appears_only_where_one_may_still_freeze);
 	return claims_run(claims, "ways round a rule");
 }
