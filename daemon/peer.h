@@ -45,7 +45,8 @@ int peer_take(struct peer *peer, int socket);
 /*
  * Whether the process that connected still has the rights it connected with: 0; -EACCES when its
  * effective uid has changed; -ESRCH when it has ended, waited for or not. One ioctl and one poll,
- * which tell peer->place of its cgroup, too; 0 where the kernel has none.
+ * which tell peer->place of its cgroup, too: what that tells of another one is forgotten. 0 where
+ * the kernel has none.
  */
 int peer_check(const struct peer *peer);
 

@@ -155,18 +155,28 @@ int peer_take(struct peer *peer, int socket)
 	return r;
 }
 
+/* Where it was found before it is no longer, unless this is known to be the same cgroup. */
+static void note_cgroup(struct peer_place *place, uint64_t now)
+{
+	if (place && place->known && (now == 0 || place->cgroup != now))
+		*place = (struct peer_place){ .pinned = place->pinned };
+	if (place)
+		place->now = now;
+}
+
 int peer_check(const struct peer *peer)
 {
 	struct peer_process process;
 	int r;
 
-	if (peer->pidfd < 0)
+	if (peer->pidfd < 0) {
+		note_cgroup(peer->place, 0);
 		return 0;
+	}
 	r = peer_process_ask(peer->pidfd, &process);
 	if (r < 0 || peer_process_has_ended(peer->pidfd))
 		return -ESRCH;
-	if (peer->place)
-		peer->place->now = process.cgroup;
+	note_cgroup(peer->place, process.cgroup);
 	return process.euid == peer->uid ? 0 : -EACCES;
 }
 

@@ -3,6 +3,7 @@
 what a rule gives to another. Each case has its control: who is what the rule says is allowed."""
 
 import ctypes
+import json
 import os
 import pathlib
 import shutil
@@ -135,6 +136,22 @@ class Places:
             ROOT.move(visitor.pid, cgroup)
             self.assertEqual(visitor.get("unit/x"), "yes" if there else "no")
             self.assertEqual(visitor.get("not/x"), "no" if "bad" in cgroup else "yes")
+
+    def test_a_log_tells_no_place_where_somebody_was(self):
+        """Where no rule asks for it whoami has found it out, and nobody since."""
+        log = self.folder / f"audit-{type(self).__name__}"
+        wrap = [DENY, *self.lacking, "--"] if self.lacking else []
+        with Daemon("--socket-mode=0666", "--audit=all", f"--audit-file={log}",
+                    wrap=wrap) as daemon:
+            daemon.folder.chmod(0o755)
+            visitor = Visitor(daemon.path, ROOT.procs(NGINX))
+            self.addCleanup(visitor.end)
+            self.assertIn("nginx.service", visitor.do("where"))
+            ROOT.move(visitor.pid, OTHER)
+            self.assertEqual(visitor.get("x"), "no")
+            last = json.loads(log.read_text().splitlines()[-1])
+            self.assertEqual((last["op"], last["pid"]), ("get", visitor.pid))
+            self.assertNotEqual(last.get("unit"), "nginx.service")
 
     def test_who_is_moved_without_its_first_thread_is_nowhere(self):
         """The kernel leaves a thread that has ended in the cgroup where it was."""
