@@ -28,12 +28,17 @@ static bool is_name(struct span name)
 	return name.size > 0 && name.size < PEER_UNIT_MAX;
 }
 
-static bool is_unit(struct span name)
+bool peer_place_is_unit(struct span name)
 {
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
 		if (ends_with(name, kinds[i]))
 			return is_name(name);
 	return false;
+}
+
+bool peer_place_is_slice(struct span name)
+{
+	return ends_with(name, ".slice") && is_name(name);
 }
 
 static struct span without_end(struct span slice)
@@ -46,7 +51,7 @@ static bool is_slice_in(struct span name, struct span parent)
 {
 	struct span stem;
 
-	if (!ends_with(name, ".slice") || !is_name(name))
+	if (!peer_place_is_slice(name))
 		return false;
 	stem = without_end(name);
 	if (parent.size > 0) {
@@ -136,11 +141,11 @@ void peer_place_read(struct peer_place *place, struct span path, uid_t uid)
 		return;
 	slice = skip_slices(&rest, &unit);
 	keep(place->slice, slice);
-	if (is_system && is_unit(unit))
+	if (is_system && peer_place_is_unit(unit))
 		keep(place->unit, unit);
 	if (!is_manager_of(uid, slice, unit))
 		return;
 	skip_slices(&rest, &unit);
-	if (is_unit(unit))
+	if (peer_place_is_unit(unit))
 		keep(place->userunit, unit);
 }

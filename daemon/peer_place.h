@@ -28,6 +28,10 @@ struct peer_place {
 				       */
 };
 
+/* Whether a unit that has a cgroup, or a slice, can be called so: else nobody ever is in it. */
+bool peer_place_is_unit(struct span name);
+bool peer_place_is_slice(struct span name);
+
 /*
  * The path of the unified hierarchy in what /proc/PID/cgroup says, empty when it tells none. It is
  * in the last line: in those before, of other hierarchies, older kernels let a name have lines.

@@ -2,7 +2,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/wire/name.h"
 #include "common/wire/text.h"
+#include "daemon/peer_place.h"
 #include "daemon/policy/policy_inside.h"
 #include "daemon/quantity.h"
 
@@ -55,26 +57,31 @@ static const char *read_gid(
 	return quantity_read_id(text, &selector->id) ? NULL : read_group(selector, text, names);
 }
 
-/* A name without its kind would match nothing, and nobody would be told. */
+/* What nobody can be called would match nothing, and nobody would be told. */
 static const char *read_unit(
 	struct selector *selector, const char *text, const struct policy_names *names)
 {
-	const char *dot = strrchr(text, '.');
-
 	(void)selector;
 	(void)names;
-	return dot && dot > text && dot[1] ? NULL : "is no unit, such as nginx.service";
+	return peer_place_is_unit(span_text(text)) ? NULL : "is no unit, such as nginx.service";
 }
 
 static const char *read_slice(
 	struct selector *selector, const char *text, const struct policy_names *names)
 {
-	const char *dot = strrchr(text, '.');
-
 	(void)selector;
 	(void)names;
-	return dot && dot > text && strcmp(dot, ".slice") == 0 ? NULL
-							       : "is no slice, such as ci.slice";
+	return peer_place_is_slice(span_text(text)) ? NULL : "is no slice, such as ci.slice";
+}
+
+static const char *read_token(
+	struct selector *selector, const char *text, const struct policy_names *names)
+{
+	(void)selector;
+	(void)names;
+	if (text[0] == '~' && text[1] == '/')
+		return "begins with '~', which is another space for each caller; write ~UID";
+	return name_fault(span_text(text));
 }
 
 /* -- the words ----------------------------------------------------------------------------- */
@@ -94,7 +101,7 @@ static const struct {
 	{ "slice", SELECT_SLICE, read_slice },
 	{ "label", SELECT_LABEL, NULL },
 	{ "listener", SELECT_LISTENER, NULL },
-	{ "token", SELECT_TOKEN, NULL },
+	{ "token", SELECT_TOKEN, read_token },
 	{ "cred", SELECT_CRED, NULL },
 };
 
@@ -145,6 +152,8 @@ const char *selector_parse(struct policy_book *book, struct selector *selector, 
 		       "label, listener, token and cred, such as uid:33, and anybody";
 	if (word.size - size > VALUE_MAX)
 		return "is too long";
+	if (memchr(word.data, '*', word.size))
+		return "has a star, which is no wildcard here; %2A stands for one";
 	fault = glob_decode(span_of(colon + 1, word.size - size - 1), value, &size);
 	if (fault)
 		return fault;

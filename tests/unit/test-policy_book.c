@@ -151,7 +151,10 @@ START_TEST(values_are_taken_whole_or_not)
 	static const char *const ids[] = { "uid:-1", "uid:+1", "uid:1x", "uid:0x1",
 		"uid:4294967295", "uid:4294967296", "uid:18446744073709551616", "gid:4294967295",
 		"unit:nginx", "unit:.service", "unit:nginx.", "slice:ci", "slice:ci.service",
-		"label:%", "label:%4", "label:%zz", "label:a%00", "label:\x01", "label:%ff" };
+		"unit:nginx.timer", "unit:a/b.service", "unit:a%20b.service", "unit:ci-*.service",
+		"unit:ci-%2A.service", "userunit:a,b.service uid:1", "slice:ci/a.slice",
+		"listener:*", "label:a*", "token:~/ci", "token:ci-*", "token:a//b", "label:%",
+		"label:%4", "label:%zz", "label:a%00", "label:\x01", "label:%ff" };
 	static const char *const dates[] = { "", "2027", "2027-02-29", "2027-13-01", "2027-00-01",
 		"2027-01-00", "2027-1-31", "27-01-31", "1969-12-31", "2027-01-31T24:00:00Z",
 		"2027-01-31T18:00:00", "2027-01-31t18:00:00z", "2027-01-31T18:00:60Z", "2027/01/31",
