@@ -475,11 +475,16 @@ static void try_again(struct audit *audit)
 void audit_look(struct audit *audit)
 {
 	struct config_fault fault;
+	int r;
 
 	if (!audit_file_is_deleted(&audit->file))
 		return;
+	r = audit_file_open(&audit->next, audit->path, &audit->file, &fault);
+	/* There are file systems that count no names. */
+	if (r == 0 && audit->next.same)
+		return;
 	log_error("the audit log %s was deleted, with what stood in it", audit->path);
-	if (audit_file_open(&audit->next, audit->path, &audit->file, &fault) == 0)
+	if (r == 0)
 		return;
 	log_error("%s; lines are lost until it can be opened", fault.text);
 	lose_waiting(audit);
