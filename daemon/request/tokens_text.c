@@ -14,7 +14,8 @@
 #define TEXT_PINNED 1
 #define TEXT_LOST 2
 #define TEXT_OF_UID 4
-#define TEXT_WRAP 8 /* two numbers follow */
+#define TEXT_WRAP 8    /* two numbers follow */
+#define TEXT_SHARES 16 /* a group of the issuer's follows that others have, too */
 
 /* -- writing ------------------------------------------------------------------------------- */
 
@@ -136,7 +137,8 @@ static const char *put_all(struct writing *writing, const struct token_wish *wis
 	put_8(writing, TEXT_VERSION);
 	put_8(writing,
 		(uint8_t)((issuer.pinned ? TEXT_PINNED : 0) | (issuer.lost ? TEXT_LOST : 0) |
-			(request->of_uid ? TEXT_OF_UID : 0) | (wish->secret != 0 ? TEXT_WRAP : 0)));
+			(request->of_uid ? TEXT_OF_UID : 0) | (wish->secret != 0 ? TEXT_WRAP : 0) |
+			(issuer.shares_group ? TEXT_SHARES : 0)));
 	put_32(writing, (uint32_t)issuer.uid);
 	put_32(writing, (uint32_t)issuer.gid);
 	put_32(writing, request->uid);
@@ -146,6 +148,8 @@ static const char *put_all(struct writing *writing, const struct token_wish *wis
 		put_64(writing, wish->secret);
 		put_64(writing, wish->version);
 	}
+	if (issuer.shares_group)
+		put_32(writing, (uint32_t)issuer.shared_group);
 	put_text(writing, wish->name);
 	put_text(writing, request->unit);
 	put_issuer(writing, &issuer);
@@ -324,6 +328,7 @@ static int get_all(struct reading *reading, struct token *token)
 		return -EBADMSG;
 	policy->issuer.pinned = flags & TEXT_PINNED;
 	policy->issuer.lost = flags & TEXT_LOST;
+	policy->issuer.shares_group = flags & TEXT_SHARES;
 	policy->of_uid = flags & TEXT_OF_UID;
 	policy->issuer.uid = (uid_t)get_32(reading);
 	policy->issuer.gid = (gid_t)get_32(reading);
@@ -334,6 +339,8 @@ static int get_all(struct reading *reading, struct token *token)
 		token->secret = get_64(reading);
 		token->version = get_64(reading);
 	}
+	if (policy->issuer.shares_group)
+		policy->issuer.shared_group = (gid_t)get_32(reading);
 	policy->name = get_string(reading);
 	policy->unit = get_string(reading);
 	r = get_issuer(reading, token);

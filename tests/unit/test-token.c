@@ -135,6 +135,29 @@ START_TEST(an_issuer_is_in_its_groups)
 }
 END_TEST
 
+/* A group whose number others have, too, is denied and not allowed. */
+START_TEST(an_issuer_may_be_in_a_group_that_nobody_knows)
+{
+	struct peer issuer = { .uid = 1000,
+		.gid = (gid_t)-1,
+		.shares_group = true,
+		.shared_group = 65534,
+		.pidfd = -1 };
+	const struct grant grant = { span_text("get"), span_text("web/*") };
+	struct issued issued = issue_as(&issuer, wish("~/ci", &grant));
+
+	store(&root, "web/a", 10);
+	next_process();
+	show(0, &issued);
+	rule("[namespace web]\nallow = get * gid:65534\n");
+	ck_assert_int_eq(get_of(0, "web/a"), STATUS_DENIED);
+	rule("[namespace web]\nallow = get * uid:1000\n");
+	ck_assert_int_eq(get_of(0, "web/a"), 0);
+	rule("[namespace web]\nallow = get * uid:1000\ndeny = get * gid:65534\n");
+	ck_assert_int_eq(get_of(0, "web/a"), STATUS_DENIED);
+}
+END_TEST
+
 START_TEST(a_rule_can_name_a_token)
 {
 	const struct grant grant = { span_text("get"), span_text("web/a*") };
@@ -833,6 +856,7 @@ int main(void)
 	tcase_add_test(claims, its_bearer_may_what_it_grants_of_what_its_issuer_may);
 	tcase_add_test(claims, its_issuer_may_no_more_and_nor_may_its_bearer);
 	tcase_add_test(claims, an_issuer_is_in_its_groups);
+	tcase_add_test(claims, an_issuer_may_be_in_a_group_that_nobody_knows);
 	tcase_add_test(claims, a_rule_can_name_a_token);
 	tcase_add_test(claims, a_list_shows_what_a_token_lets_list);
 	tcase_add_test(claims, one_use_is_one_use_whoever_shows_it);
