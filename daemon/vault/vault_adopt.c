@@ -295,6 +295,16 @@ static void set_kinds(struct vault *vault, const struct offsets *offsets, enum b
 			ledger_at(vault->ledger, offsets->at[i], sizeof(struct block)), kind);
 }
 
+/* The same of what is right, and nobody's any more. */
+static void leave_unclaimed(struct vault *vault, const struct offsets *offsets)
+{
+	for (size_t i = 0; i < offsets->count; i++)
+		if (!ledger_is_claimed(vault->ledger, offsets->at[i]))
+			block_set_kind(
+				ledger_at(vault->ledger, offsets->at[i], sizeof(struct block)),
+				BLOCK_NOTHING);
+}
+
 /* Formers come last in a list and go first; with a secret go all of its formers. */
 static void take_out(
 	struct vault *vault, const struct offsets *offsets, bool intact, enum event_kind kind)
@@ -366,6 +376,9 @@ static int adopt(struct adoption *adoption, struct coffer_notes *notes)
 		return r;
 	adoption_count_losses(adoption);
 	events_settle(vault, names_have_changed(adoption));
+	leave_unclaimed(vault, &adoption->segments);
+	leave_unclaimed(vault, &adoption->chunks);
+	leave_unclaimed(vault, &adoption->tokens);
 	set_kinds(vault, &adoption->older, BLOCK_NOTHING);
 	set_kinds(vault, &adoption->staged, BLOCK_RECORD);
 	/* The commit's number is given away, whether anything else shows it or not. */
