@@ -231,7 +231,8 @@ static void walk_blocks(struct vault *vault)
 			return;
 		}
 		if (answer_bring_forward(vault, offset) == -EAGAIN ||
-			token_bring_forward(vault, offset) == -EAGAIN)
+			token_bring_forward(vault, offset) == -EAGAIN ||
+			lock_bring_forward(vault, offset) == -EAGAIN)
 			return;
 		progress->block = offset;
 	}

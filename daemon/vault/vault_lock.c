@@ -73,12 +73,53 @@ int vault_check_key(const struct vault *vault)
 
 const struct vault_lock *vault_lock_of(const struct vault *vault)
 {
-	return vault_is_locked(vault) && vault->lock.offset != 0 ? &vault->lock.what : NULL;
+	return vault_is_locked(vault) && vault->lock.known ? &vault->lock.what : NULL;
 }
 
 bool vault_is_blind(const struct vault *vault)
 {
 	return vault->blind;
+}
+
+/* -- room for it --------------------------------------------------------------------------- */
+
+void lock_keep_room(struct vault *vault)
+{
+	const size_t size = sizeof(struct lock_block);
+	uint64_t offset;
+
+	if (vault->lock_room != 0 || ledger_take(vault->ledger, size, &offset) < 0)
+		return;
+	/* Its page is there from now on. */
+	sodium_memzero(ledger_at(vault->ledger, offset, size), size);
+	vault->lock_room = offset;
+	vault->held += ledger_block(vault->ledger, offset);
+}
+
+/* Where it is, or has just been, nobody finds a lock. */
+static void wipe_room(struct vault *vault, uint64_t offset)
+{
+	struct lock_block *block = ledger_at(vault->ledger, offset, sizeof(*block));
+
+	block_set_kind(block, BLOCK_NOTHING);
+	sodium_memzero(block, sizeof(*block));
+}
+
+int lock_bring_forward(struct vault *vault, uint64_t offset)
+{
+	const size_t size = sizeof(struct lock_block);
+	uint64_t to;
+	int r;
+
+	if (offset != vault->lock_room || !ledger_is_behind(vault->ledger, offset))
+		return 0;
+	r = ledger_take_before(vault->ledger, size, &to);
+	if (r < 0)
+		return r == -EAGAIN ? r : 0;
+	sodium_memzero(ledger_at(vault->ledger, to, size), size);
+	vault->lock_room = to;
+	ledger_give(vault->ledger, offset);
+	return 0;
 }
 
 /* -- locking ------------------------------------------------------------------------------- */
@@ -111,23 +152,29 @@ static void wrap_master(struct vault *vault, const uint8_t key[static LOCK_KEY_S
 	sodium_memzero(wrapping, sizeof(wrapping));
 }
 
+static void write_lock(
+	struct vault *vault, uint64_t offset, const uint8_t secret[static COFFER_KEY_SIZE])
+{
+	struct lock_block *block = ledger_at(vault->ledger, offset, sizeof(*block));
+
+	write_lock_block(block, &vault->lock);
+	lock_tag(block, secret, block->block.tag);
+	block_set_kind(block, BLOCK_LOCK);
+}
+
 int vault_lock(
 	struct vault *vault, const struct vault_lock *lock, const uint8_t key[static LOCK_KEY_SIZE])
 {
 	uint8_t secret[COFFER_KEY_SIZE];
-	struct lock_block *block;
-	uint64_t offset;
 
-	if (ledger_take(vault->ledger, sizeof(*block), &offset) < 0)
+	lock_keep_room(vault);
+	if (vault->lock_room == 0)
 		return STATUS_LIMIT;
 	randombytes_buf(secret, sizeof(secret));
 	wrap_master(vault, key, secret);
 	vault->lock.what = *lock;
-	vault->lock.offset = offset;
-	block = ledger_at(vault->ledger, offset, sizeof(*block));
-	write_lock_block(block, &vault->lock);
-	lock_tag(block, secret, block->block.tag);
-	block_set_kind(block, BLOCK_LOCK);
+	vault->lock.known = true;
+	write_lock(vault, vault->lock_room, secret);
 	failpoint("locking");
 	coffer_lock(vault->coffer, secret);
 	sodium_memzero(secret, sizeof(secret));
@@ -140,8 +187,8 @@ int vault_lock(
 void lock_forget(struct vault *vault)
 {
 	/* A blind one has not this ledger: whoever adopts that wipes what nobody claims. */
-	if (vault->lock.offset != 0 && !vault->blind)
-		vault_give(vault, vault->lock.offset);
+	if (vault->lock.known && !vault->blind)
+		wipe_room(vault, vault->lock_room);
 	vault->lock = (struct lock){ 0 };
 }
 
@@ -165,7 +212,7 @@ static int unwrap_master(struct vault *vault, uint8_t master[static COFFER_KEY_S
 int vault_unlock(struct vault *vault, const uint8_t key[static LOCK_KEY_SIZE])
 {
 	uint8_t master[COFFER_KEY_SIZE];
-	int r = vault->lock.offset != 0 ? unwrap_master(vault, master, key) : STATUS_INTEGRITY;
+	int r = vault->lock.known ? unwrap_master(vault, master, key) : STATUS_INTEGRITY;
 
 	if (r == 0) {
 		failpoint("unlocking");
@@ -220,7 +267,7 @@ static bool look_for_lock(struct vault *vault, uint64_t offset)
 	if (sodium_memcmp(tag, block->block.tag, sizeof(tag)) != 0)
 		return false;
 	read_lock_block(&vault->lock, block);
-	vault->lock.offset = offset;
+	vault->lock.known = true;
 	return true;
 }
 

@@ -12,9 +12,10 @@
  * keyed BLAKE2b(that key, the lock secret) and lies in a block of the ledger. Neither the block nor
  * the secret is worth anything without the other, and both are worth nothing without the key.
  *
- * The block is there before the coffer's one store makes it count, and is given back after the
- * store that makes the master count again: whoever ends in between leaves a vault that is locked,
- * or is not, and a block that nobody needs.
+ * The block is there before the coffer's one store makes it count, and is wiped after the store
+ * that makes the master count again: whoever ends in between leaves a vault that is locked, or is
+ * not, and a block that nobody needs. Room for it is kept while the vault is not locked: whoever
+ * has used up the memory keeps nobody from locking it.
  *
  * While it is locked, whatever finds a record returns STATUS_LOCKED, nothing is taken out because
  * its life is over, and nothing is moved: without a ledger key nobody can tell what is what was
@@ -40,8 +41,9 @@ struct vault_lock {
 };
 
 /*
- * Locks. Returns 0, or STATUS_LIMIT when memory is used up: it is not locked then. The vault must
- * not be locked, nor its coffer destroyed. `key` is in secret memory. Touches keys.
+ * Locks. Returns 0, or STATUS_LIMIT when there is no room for the block: only where memory was used
+ * up when the vault was made. It is not locked then. The vault must not be locked, nor its coffer
+ * destroyed. `key` is in secret memory. Touches keys.
  */
 int vault_lock(struct vault *vault, const struct vault_lock *lock,
 	const uint8_t key[static LOCK_KEY_SIZE]);
@@ -71,7 +73,7 @@ void vault_purge_blindly(struct vault *vault);
 
 /* The lock of a vault, while it is locked. */
 struct lock {
-	uint64_t offset; /* of its block; 0: it is not known where */
+	bool known; /* what follows */
 	uint8_t wrapped[LOCK_WRAPPED];
 	struct vault_lock what;
 };
@@ -84,3 +86,12 @@ void lock_find(struct vault *vault);
 
 /* There is a master again: the block, if there is one, means nothing any more. */
 void lock_forget(struct vault *vault);
+
+/* Sees to it that there is room for the block of a vault that is not locked, if there is any. */
+void lock_keep_room(struct vault *vault);
+
+/*
+ * If what lies there is that room, and behind the ledger's line, it is elsewhere from now on.
+ * Returns 0, or -EAGAIN as ledger_take_before.
+ */
+int lock_bring_forward(struct vault *vault, uint64_t offset);

@@ -48,11 +48,13 @@ static int keep_record(const struct vault *vault, const struct record *record, s
 	return r;
 }
 
-/* And what was told of changes, as far as it is remembered. */
+/* And what was told of changes, as far as it is remembered; and room for a lock. */
 static int keep_needed(const struct vault *vault, struct offsets *kept)
 {
 	int r = offsets_add(kept, vault->events.ring);
 
+	if (r == 0)
+		r = offsets_add(kept, vault->lock_room);
 	for (size_t i = 0; i < PIN_CHAINS; i++)
 		for (const struct record *at = vault->pinned[i]; at && r == 0; at = at->next)
 			r = keep_record(vault, at, kept);

@@ -148,7 +148,7 @@ END_TEST
 static void lock_without_a_block(void)
 {
 	coffer_lock(vault->coffer, lock_key);
-	vault->lock.offset = 0;
+	vault->lock.known = false;
 }
 
 START_TEST(what_is_done_in_the_wrong_order_is_seen)

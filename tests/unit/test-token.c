@@ -723,7 +723,7 @@ START_TEST(what_cannot_be_granted_is_refused)
 		ck_assert_int_eq(ask(&user, wish("~/x", &grant))->code, STATUS_INVALID);
 	}
 	ck_assert_uint_eq(tokens_count(house.tokens), 0);
-	ck_assert_uint_eq(ledger_used(house.vault->ledger), 0);
+	ck_assert_uint_eq(vault_bytes(house.vault), 0);
 }
 END_TEST
 

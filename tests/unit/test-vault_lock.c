@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/change_rig.h"
 
+#include <sys/resource.h>
+
 #include "daemon/vault/vault_restore.h"
 
 /* A vault without its master: nothing is found, nothing is lost. */
@@ -159,13 +161,173 @@ START_TEST(the_master_is_sealed_under_the_hash_of_the_secret_keyed_with_the_key)
 }
 END_TEST
 
-START_TEST(without_memory_it_is_not_locked)
+/* -- memory that is used up ---------------------------------------------------------------- */
+
+static struct rlimit file_limit;
+
+static void let_no_file_grow(void)
 {
+	struct rlimit nothing;
+
+	signal(SIGXFSZ, SIG_IGN);
+	ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &file_limit), 0);
+	nothing = (struct rlimit){ .rlim_max = file_limit.rlim_max };
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &nothing), 0);
+}
+
+/* What is claimed is written to a file. */
+static void let_files_grow(void)
+{
+	setrlimit(RLIMIT_FSIZE, &file_limit);
+}
+
+/* Room for one more lock is there and no other: whatever wants it is refused. */
+static bool is_full(void)
+{
+	uint64_t offset;
+
+	return ledger_take(vault->ledger, sizeof(struct lock_block), &offset) < 0;
+}
+
+/* Secrets of all sizes, until there is no room for the smallest one, and none for a lock. */
+static unsigned fill(void)
+{
+	unsigned count = 0;
+
+	for (size_t size = 300000; size > 0; size /= 3) {
+		struct kept *kept = draw(size);
+		struct value *value;
+		char name[16];
+		int r;
+
+		do {
+			struct vault_put put = put_of(name, kept);
+
+			snprintf(name, sizeof(name), "x/%u", count++);
+			put.name = span_text(name);
+			if (value_new(vault, &value) != 0)
+				break;
+			r = append_chunks(value, kept, 0, kept->chunks);
+			if (r == 0)
+				r = vault_put(vault, &value, &put, &kept->version);
+			value_free(vault, value);
+		} while (r == 0);
+		count--;
+		forget(kept);
+	}
+	return count;
+}
+
+static void lock_and_unlock(void)
+{
+	lock_it();
+	ck_assert_int_eq(vault_unlock(vault, right), 0);
+	check_stored("a/small", small);
+	check_stored("b/large", large);
+}
+
+START_TEST(it_is_locked_though_all_memory_is_used_up)
+{
+	unsigned count;
+
+	let_no_file_grow();
+	count = fill();
+	ck_assert_uint_gt(count, 10);
+	ck_assert(is_full());
+	for (int i = 0; i < 3; i++)
+		lock_and_unlock();
+	ck_assert(is_full());
+	/* A purge leaves that room, too. */
+	vault_purge(vault);
+	ck_assert_uint_eq(vault_bytes(vault), 0);
+	fill();
+	ck_assert(is_full());
+	lock_it();
+	let_files_grow();
+}
+END_TEST
+
+/* The next process has as much room as the one before had, and no more. */
+START_TEST(so_it_is_by_the_next_process)
+{
+	let_no_file_grow();
+	fill();
+	ck_assert(is_full());
+	if (_i)
+		lock_it();
+	let_files_grow();
+	past.remains = remains_of_now();
+	past.vault = vault;
+	let_no_file_grow();
+	ck_assert_int_eq(adopt_remains(past.remains, &vault), 0);
+	vault->now = our_clock;
+	if (_i) {
+		ck_assert_int_eq(vault_unlock(vault, right), 0);
+		see();
+	}
+	ck_assert(is_full());
+	lock_and_unlock();
+	let_files_grow();
+	rise();
+}
+END_TEST
+
+/* Where there is none it is looked for when it is needed. */
+START_TEST(without_any_room_it_is_not_locked)
+{
+	ledger_give(vault->ledger, vault->lock_room);
+	vault->lock_room = 0;
 	ration = 0;
 	ck_assert_int_eq(vault_lock(vault, &lock, right), STATUS_LIMIT);
 	ration = -1;
 	ck_assert(!vault_is_locked(vault));
 	check_all();
+	lock_and_unlock();
+}
+END_TEST
+
+/* As if the ledger had been full when the room was looked for: it lies behind everything. */
+static uint64_t put_room_far(void)
+{
+	static uint64_t taken[4096];
+	size_t count = 0;
+	uint64_t far = 0;
+
+	while (far < 3 * MIB / 2) {
+		ck_assert_uint_lt(count, 4096);
+		ck_assert_int_eq(ledger_take(vault->ledger, sizeof(struct lock_block), &far), 0);
+		taken[count++] = far;
+	}
+	taken[count - 1] = vault->lock_room;
+	while (count > 0)
+		ledger_give(vault->ledger, taken[--count]);
+	vault->lock_room = far;
+	return far;
+}
+
+/* Whoever compacts the ledger takes it along: the pages behind the line go back. */
+START_TEST(the_room_for_it_is_moved_with_everything_else)
+{
+	uint64_t far;
+	char name[16];
+
+	/* Some stay between those that go. */
+	for (int i = 0; i < 3000; i++) {
+		snprintf(name, sizeof(name), "x/%d", i);
+		forget(store_new(name, 1000));
+	}
+	far = put_room_far();
+	for (int i = 0; i < 3000; i++) {
+		snprintf(name, sizeof(name), "x/%d", i);
+		if (i % 30 != 0)
+			ck_assert_int_eq(remove_name(name), 0);
+	}
+	while (vault_compact(vault))
+		;
+	ck_assert_uint_lt(vault->lock_room, far);
+	ck_assert_uint_eq(ledger_block(vault->ledger, far), 0);
+	ck_assert_uint_ge(ledger_block(vault->ledger, vault->lock_room), sizeof(struct lock_block));
+	lock_and_unlock();
 }
 END_TEST
 
@@ -211,7 +373,7 @@ START_TEST(a_lock_that_was_overwritten_opens_nothing)
 	uint8_t *block;
 
 	lock_it();
-	block = ledger_at(vault->ledger, vault->lock.offset, sizeof(struct lock_block));
+	block = ledger_at(vault->ledger, vault->lock_room, sizeof(struct lock_block));
 	for (size_t i = 0; i < sizeof(struct lock_block); i++) {
 		block[i] ^= 0x10;
 		crash_locked();
@@ -402,7 +564,10 @@ int main(void)
 	tcase_add_test(claims, each_lock_has_a_secret_of_its_own);
 	tcase_add_test(
 		claims, the_master_is_sealed_under_the_hash_of_the_secret_keyed_with_the_key);
-	tcase_add_test(claims, without_memory_it_is_not_locked);
+	tcase_add_test(claims, it_is_locked_though_all_memory_is_used_up);
+	tcase_add_loop_test(claims, so_it_is_by_the_next_process, 0, 2);
+	tcase_add_test(claims, without_any_room_it_is_not_locked);
+	tcase_add_test(claims, the_room_for_it_is_moved_with_everything_else);
 	tcase_add_test(claims, the_next_process_looks_at_nothing_before_it_is_unlocked);
 	tcase_add_test(claims, what_was_overwritten_meanwhile_is_found_when_it_is_unlocked);
 	tcase_add_test(claims, a_lock_that_was_overwritten_opens_nothing);

@@ -173,7 +173,7 @@ END_TEST
 START_TEST(what_is_not_there_cannot_be_wrapped)
 {
 	ck_assert_int_eq(ask(&user, wish("~/none"))->code, STATUS_NOT_FOUND);
-	ck_assert_uint_eq(ledger_used(house.vault->ledger), 0);
+	ck_assert_uint_eq(vault_bytes(house.vault), 0);
 }
 END_TEST
 
