@@ -193,8 +193,8 @@ struct vault {
 	struct vault_quotas quotas;
 	struct vault_refusal refusal; /* until it is told */
 	struct lock lock;
-	uint64_t lock_room; /* where its block lies, or will; 0: nowhere */
-	bool blind;         /* what is in the file is for another vault: vault_is_blind */
+	uint64_t lock_rooms[LOCK_COPIES]; /* where its blocks lie, or will; 0: nowhere */
+	bool blind; /* what is in the file is for another vault: vault_is_blind */
 	vault_moved_fn answer_moved;
 	void *keeper;          /* of the answers */
 	uint64_t tokens_given; /* so far */

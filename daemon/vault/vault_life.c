@@ -78,7 +78,7 @@ int vault_new(struct vault **vaultp, struct coffer *coffer, int fd)
 	}
 	/* What an adopted ledger had for it is free by now, and nobody has taken it yet. */
 	if (!vault->blind)
-		lock_keep_room(vault);
+		(void)lock_keep_room(vault);
 	*vaultp = vault;
 	return 0;
 }

@@ -83,41 +83,66 @@ bool vault_is_blind(const struct vault *vault)
 
 /* -- room for it --------------------------------------------------------------------------- */
 
-void lock_keep_room(struct vault *vault)
+/* Room for one block; 0: there is none. */
+static uint64_t take_room_for_lock(struct vault *vault)
 {
 	const size_t size = sizeof(struct lock_block);
 	uint64_t offset;
 
-	if (vault->lock_room != 0 || ledger_take(vault->ledger, size, &offset) < 0)
-		return;
+	if (ledger_take(vault->ledger, size, &offset) < 0)
+		return 0;
 	/* Its page is there from now on. */
 	sodium_memzero(ledger_at(vault->ledger, offset, size), size);
-	vault->lock_room = offset;
 	vault->held += ledger_block(vault->ledger, offset);
+	return offset;
+}
+
+size_t lock_keep_room(struct vault *vault)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < LOCK_COPIES; i++) {
+		if (vault->lock_rooms[i] == 0)
+			vault->lock_rooms[i] = take_room_for_lock(vault);
+		count += vault->lock_rooms[i] != 0;
+	}
+	return count;
 }
 
 /* Where it is, or has just been, nobody finds a lock. */
 static void wipe_room(struct vault *vault, uint64_t offset)
 {
-	struct lock_block *block = ledger_at(vault->ledger, offset, sizeof(*block));
+	struct lock_block *block;
 
+	if (offset == 0)
+		return;
+	block = ledger_at(vault->ledger, offset, sizeof(*block));
 	block_set_kind(block, BLOCK_NOTHING);
 	sodium_memzero(block, sizeof(*block));
+}
+
+static uint64_t *room_at(struct vault *vault, uint64_t offset)
+{
+	for (size_t i = 0; i < LOCK_COPIES; i++)
+		if (vault->lock_rooms[i] == offset)
+			return &vault->lock_rooms[i];
+	return NULL;
 }
 
 int lock_bring_forward(struct vault *vault, uint64_t offset)
 {
 	const size_t size = sizeof(struct lock_block);
+	uint64_t *room = room_at(vault, offset);
 	uint64_t to;
 	int r;
 
-	if (offset != vault->lock_room || !ledger_is_behind(vault->ledger, offset))
+	if (!room || !ledger_is_behind(vault->ledger, offset))
 		return 0;
 	r = ledger_take_before(vault->ledger, size, &to);
 	if (r < 0)
 		return r == -EAGAIN ? r : 0;
 	sodium_memzero(ledger_at(vault->ledger, to, size), size);
-	vault->lock_room = to;
+	*room = to;
 	ledger_give(vault->ledger, offset);
 	return 0;
 }
@@ -155,8 +180,11 @@ static void wrap_master(struct vault *vault, const uint8_t key[static LOCK_KEY_S
 static void write_lock(
 	struct vault *vault, uint64_t offset, const uint8_t secret[static COFFER_KEY_SIZE])
 {
-	struct lock_block *block = ledger_at(vault->ledger, offset, sizeof(*block));
+	struct lock_block *block;
 
+	if (offset == 0)
+		return;
+	block = ledger_at(vault->ledger, offset, sizeof(*block));
 	write_lock_block(block, &vault->lock);
 	lock_tag(block, secret, block->block.tag);
 	block_set_kind(block, BLOCK_LOCK);
@@ -167,14 +195,14 @@ int vault_lock(
 {
 	uint8_t secret[COFFER_KEY_SIZE];
 
-	lock_keep_room(vault);
-	if (vault->lock_room == 0)
+	if (lock_keep_room(vault) == 0)
 		return STATUS_LIMIT;
 	randombytes_buf(secret, sizeof(secret));
 	wrap_master(vault, key, secret);
 	vault->lock.what = *lock;
 	vault->lock.known = true;
-	write_lock(vault, vault->lock_room, secret);
+	for (size_t i = 0; i < LOCK_COPIES; i++)
+		write_lock(vault, vault->lock_rooms[i], secret);
 	failpoint("locking");
 	coffer_lock(vault->coffer, secret);
 	sodium_memzero(secret, sizeof(secret));
@@ -187,8 +215,8 @@ int vault_lock(
 void lock_forget(struct vault *vault)
 {
 	/* A blind one has not this ledger: whoever adopts that wipes what nobody claims. */
-	if (vault->lock.known && !vault->blind)
-		wipe_room(vault, vault->lock_room);
+	for (size_t i = 0; i < LOCK_COPIES && vault->lock.known && !vault->blind; i++)
+		wipe_room(vault, vault->lock_rooms[i]);
 	vault->lock = (struct lock){ 0 };
 }
 

@@ -53,8 +53,8 @@ static int keep_needed(const struct vault *vault, struct offsets *kept)
 {
 	int r = offsets_add(kept, vault->events.ring);
 
-	if (r == 0)
-		r = offsets_add(kept, vault->lock_room);
+	for (size_t i = 0; i < LOCK_COPIES && r == 0; i++)
+		r = offsets_add(kept, vault->lock_rooms[i]);
 	for (size_t i = 0; i < PIN_CHAINS; i++)
 		for (const struct record *at = vault->pinned[i]; at && r == 0; at = at->next)
 			r = keep_record(vault, at, kept);

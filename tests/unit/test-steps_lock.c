@@ -35,6 +35,13 @@ static void prepare_unlocked(void)
 	ck_assert_int_eq(vault_unlock(vault, lock_key), 0);
 }
 
+/* Of two blocks that say the same one is as good as both. */
+static void prepare_overwritten(void)
+{
+	prepare_locked();
+	*(uint8_t *)ledger_at(vault->ledger, vault->lock_rooms[0], 1) ^= 1;
+}
+
 static void unlock_it(void)
 {
 	ck_assert_int_eq(vault_unlock(vault, lock_key), 0);
@@ -53,6 +60,7 @@ static const struct operation {
 	{ "lock", prepare, lock_it },
 	{ "lock again", prepare_unlocked, lock_it },
 	{ "unlock", prepare_locked, unlock_it },
+	{ "unlock by the other block", prepare_overwritten, unlock_it },
 	{ "purge", prepare_locked, purge_it },
 };
 

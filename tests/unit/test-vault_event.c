@@ -319,8 +319,9 @@ START_TEST(it_goes_on_where_it_was_when_a_process_has_ended)
 	ck_assert_uint_eq(check_from_each(1 + (unsigned)_i), found);
 	put("z");
 	ck_assert_str_eq(told_behind(past.vault->events.end), "set z 1, ");
-	ck_assert_uint_eq(
-		vault->held, 64 + FEW * EVENT_CELL + ledger_block(vault->ledger, vault->lock_room));
+	ck_assert_uint_eq(vault->held,
+		64 + FEW * EVENT_CELL + ledger_block(vault->ledger, vault->lock_rooms[0]) +
+			ledger_block(vault->ledger, vault->lock_rooms[1]));
 	rise();
 }
 END_TEST

@@ -275,14 +275,28 @@ END_TEST
 /* Where there is none it is looked for when it is needed. */
 START_TEST(without_any_room_it_is_not_locked)
 {
-	ledger_give(vault->ledger, vault->lock_room);
-	vault->lock_room = 0;
+	for (size_t i = 0; i < LOCK_COPIES; i++) {
+		ledger_give(vault->ledger, vault->lock_rooms[i]);
+		vault->lock_rooms[i] = 0;
+	}
 	ration = 0;
 	ck_assert_int_eq(vault_lock(vault, &lock, right), STATUS_LIMIT);
 	ration = -1;
 	ck_assert(!vault_is_locked(vault));
 	check_all();
+	/* For one copy is better than for none. */
+	ration = 1;
+	lock_it();
+	ration = -1;
+	ck_assert_uint_eq(vault->lock_rooms[1], 0);
+	crash_locked();
+	ck_assert_int_eq(vault_unlock(vault, right), 0);
+	see();
+	check_all();
+	rise();
+	ck_assert_int_eq(vault_unlock(vault, right), 0);
 	lock_and_unlock();
+	ck_assert_uint_ne(vault->lock_rooms[1], 0);
 }
 END_TEST
 
@@ -298,10 +312,10 @@ static uint64_t put_room_far(void)
 		ck_assert_int_eq(ledger_take(vault->ledger, sizeof(struct lock_block), &far), 0);
 		taken[count++] = far;
 	}
-	taken[count - 1] = vault->lock_room;
+	taken[count - 1] = vault->lock_rooms[1];
 	while (count > 0)
 		ledger_give(vault->ledger, taken[--count]);
-	vault->lock_room = far;
+	vault->lock_rooms[1] = far;
 	return far;
 }
 
@@ -324,9 +338,11 @@ START_TEST(the_room_for_it_is_moved_with_everything_else)
 	}
 	while (vault_compact(vault))
 		;
-	ck_assert_uint_lt(vault->lock_room, far);
+	ck_assert_uint_lt(vault->lock_rooms[1], far);
+	ck_assert_uint_ne(vault->lock_rooms[1], vault->lock_rooms[0]);
 	ck_assert_uint_eq(ledger_block(vault->ledger, far), 0);
-	ck_assert_uint_ge(ledger_block(vault->ledger, vault->lock_room), sizeof(struct lock_block));
+	ck_assert_uint_ge(
+		ledger_block(vault->ledger, vault->lock_rooms[1]), sizeof(struct lock_block));
 	lock_and_unlock();
 }
 END_TEST
@@ -368,20 +384,50 @@ START_TEST(what_was_overwritten_meanwhile_is_found_when_it_is_unlocked)
 }
 END_TEST
 
+static uint8_t *copy_of_lock(size_t copy)
+{
+	return ledger_at(vault->ledger, vault->lock_rooms[copy], sizeof(struct lock_block));
+}
+
+/* Whoever comes next finds the other one. */
+START_TEST(a_lock_of_which_one_copy_was_overwritten_opens_all)
+{
+	lock_it();
+	for (size_t i = 0; i <= sizeof(struct lock_block); i++) {
+		uint8_t *block = copy_of_lock((size_t)_i);
+		uint8_t was[sizeof(struct lock_block)];
+
+		memcpy(was, block, sizeof(was));
+		/* At last all of it. */
+		if (i < sizeof(was))
+			block[i] ^= 0x10;
+		else
+			memset(block, 0xff, sizeof(was));
+		crash_locked();
+		ck_assert_mem_eq(vault_lock_of(vault), &lock, sizeof(lock));
+		ck_assert_int_eq(vault_unlock(vault, right), 0);
+		see();
+		check_stored("a/small", small);
+		ck_assert_uint_eq(vault_count(vault), 2);
+		rise();
+		memcpy(block, was, sizeof(was));
+	}
+}
+END_TEST
+
 START_TEST(a_lock_that_was_overwritten_opens_nothing)
 {
-	uint8_t *block;
-
 	lock_it();
-	block = ledger_at(vault->ledger, vault->lock_room, sizeof(struct lock_block));
 	for (size_t i = 0; i < sizeof(struct lock_block); i++) {
-		block[i] ^= 0x10;
+		for (size_t copy = 0; copy < LOCK_COPIES; copy++)
+			copy_of_lock(copy)[i] ^= 0x10;
 		crash_locked();
 		ck_assert_ptr_null(vault_lock_of(vault));
 		ck_assert_int_eq(vault_unlock(vault, right), STATUS_INTEGRITY);
 		ck_assert(vault_is_locked(vault));
 		rise();
-		block[i] ^= 0x10;
+		for (size_t copy = 0; copy < LOCK_COPIES; copy++)
+			copy_of_lock(copy)[i] ^= 0x10;
 	}
 	/* The control. And who has locked it needs no block. */
 	crash_locked();
@@ -570,6 +616,8 @@ int main(void)
 	tcase_add_test(claims, the_room_for_it_is_moved_with_everything_else);
 	tcase_add_test(claims, the_next_process_looks_at_nothing_before_it_is_unlocked);
 	tcase_add_test(claims, what_was_overwritten_meanwhile_is_found_when_it_is_unlocked);
+	tcase_add_loop_test(
+		claims, a_lock_of_which_one_copy_was_overwritten_opens_all, 0, LOCK_COPIES);
 	tcase_add_test(claims, a_lock_that_was_overwritten_opens_nothing);
 	tcase_add_test(claims, the_block_opens_nothing_with_another_secret);
 	tcase_add_loop_test(claims, whose_time_is_over_is_gone_when_it_is_unlocked, 0, 2);
