@@ -38,6 +38,7 @@ struct coffer_keys {
 	/* Last: who does not know them leaves zeros there. */
 	struct coffer_chain chain;
 	struct coffer_guesser guessers[COFFER_GUESSERS];
+	struct coffer_lock_note lock_note;
 };
 
 static size_t header_size(size_t prekey)
@@ -240,6 +241,11 @@ struct coffer_chain *coffer_chain(const struct coffer *coffer)
 struct coffer_guesser *coffer_guessers(const struct coffer *coffer)
 {
 	return coffer_alive(coffer) ? coffer->keys->guessers : NULL;
+}
+
+struct coffer_lock_note *coffer_lock_note(const struct coffer *coffer)
+{
+	return coffer_alive(coffer) ? &coffer->keys->lock_note : NULL;
 }
 
 int coffer_audit_seed(struct coffer *coffer, uint8_t seed[static COFFER_SEED_SIZE])

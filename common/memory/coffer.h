@@ -65,6 +65,15 @@ struct coffer_guesser {
 
 #define COFFER_GUESSERS 2
 
+/*
+ * The same of where whoever has locked it keeps what unlocks it, and of what proves that it is
+ * there. Its owner says what the bytes are. All zero at first.
+ */
+struct coffer_lock_note {
+	uint64_t places[2];
+	uint8_t tag[16];
+};
+
 #define COFFER_SEED_SIZE 32 /* bytes */
 
 struct coffer_keys;
@@ -116,6 +125,9 @@ struct coffer_chain *coffer_chain(const struct coffer *coffer);
 
 /* The COFFER_GUESSERS notes of guessers beside them; NULL once the coffer is destroyed. */
 struct coffer_guesser *coffer_guessers(const struct coffer *coffer);
+
+/* The note of a lock beside them; NULL once the coffer is destroyed. */
+struct coffer_lock_note *coffer_lock_note(const struct coffer *coffer);
 
 /*
  * What the keys of the audit log are made from, by the vault's master: `seed` is in secret memory.

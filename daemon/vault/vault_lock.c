@@ -32,9 +32,13 @@ struct lock_block {
 };
 
 _Static_assert(sizeof(struct lock_block) == 166, "a lock has no holes");
+_Static_assert(sizeof(((struct coffer_lock_note *)0)->places) == LOCK_COPIES * sizeof(uint64_t),
+	"each copy has its place in the note");
+_Static_assert(sizeof(((struct coffer_lock_note *)0)->tag) == BLOCK_TAG_SIZE, "and the note a tag");
 
 static const uint8_t wrap_personal[crypto_generichash_blake2b_PERSONALBYTES] = "mg lock wrap 1";
 static const uint8_t tag_personal[crypto_generichash_blake2b_PERSONALBYTES] = "mg lock tag 1";
+static const uint8_t place_personal[crypto_generichash_blake2b_PERSONALBYTES] = "mg lock place 1";
 static const uint8_t no_salt[crypto_generichash_blake2b_SALTBYTES];
 
 /* So many blocks are looked at while the lock secret is joined. */
@@ -57,6 +61,13 @@ static void lock_tag(const struct lock_block *block, const uint8_t secret[static
 
 	crypto_generichash_blake2b_salt_personal(tag, BLOCK_TAG_SIZE, rest.data, rest.size, secret,
 		COFFER_KEY_SIZE, no_salt, tag_personal);
+}
+
+static void places_tag(const struct coffer_lock_note *note,
+	const uint8_t secret[static COFFER_KEY_SIZE], uint8_t tag[static BLOCK_TAG_SIZE])
+{
+	crypto_generichash_blake2b_salt_personal(tag, BLOCK_TAG_SIZE, (const uint8_t *)note->places,
+		sizeof(note->places), secret, COFFER_KEY_SIZE, no_salt, place_personal);
 }
 
 bool vault_is_locked(const struct vault *vault)
@@ -190,6 +201,17 @@ static void write_lock(
 	block_set_kind(block, BLOCK_LOCK);
 }
 
+/* Whoever comes next need not look for it. */
+static void note_places(struct vault *vault, const uint8_t secret[static COFFER_KEY_SIZE])
+{
+	struct coffer_lock_note *note = coffer_lock_note(vault->coffer);
+
+	if (!note)
+		abort();
+	memcpy(note->places, vault->lock_rooms, sizeof(note->places));
+	places_tag(note, secret, note->tag);
+}
+
 int vault_lock(
 	struct vault *vault, const struct vault_lock *lock, const uint8_t key[static LOCK_KEY_SIZE])
 {
@@ -203,6 +225,7 @@ int vault_lock(
 	vault->lock.known = true;
 	for (size_t i = 0; i < LOCK_COPIES; i++)
 		write_lock(vault, vault->lock_rooms[i], secret);
+	note_places(vault, secret);
 	failpoint("locking");
 	coffer_lock(vault->coffer, secret);
 	sodium_memzero(secret, sizeof(secret));
@@ -214,9 +237,14 @@ int vault_lock(
 
 void lock_forget(struct vault *vault)
 {
+	struct coffer_lock_note *note = coffer_lock_note(vault->coffer);
+
 	/* A blind one has not this ledger: whoever adopts that wipes what nobody claims. */
 	for (size_t i = 0; i < LOCK_COPIES && vault->lock.known && !vault->blind; i++)
 		wipe_room(vault, vault->lock_rooms[i]);
+	/* Where nobody can adopt it the note is needed once more. */
+	if (note && !vault->blind)
+		*note = (struct coffer_lock_note){ 0 };
 	vault->lock = (struct lock){ 0 };
 }
 
@@ -282,10 +310,13 @@ static void read_lock_block(struct lock *lock, const struct lock_block *block)
 /* Whether the lock is there; then it is known. The caller forgets the view. */
 static bool look_for_lock(struct vault *vault, uint64_t offset)
 {
-	const struct lock_block *block = ledger_at(vault->ledger, offset, sizeof(*block));
+	const struct lock_block *block;
 	const uint8_t *secret;
 	uint8_t tag[BLOCK_TAG_SIZE];
 
+	if (ledger_block(vault->ledger, offset) < sizeof(*block))
+		return false;
+	block = ledger_at(vault->ledger, offset, sizeof(*block));
 	if (block_kind(block) != BLOCK_LOCK)
 		return false;
 	secret = coffer_lock_secret(vault->coffer);
@@ -299,7 +330,28 @@ static bool look_for_lock(struct vault *vault, uint64_t offset)
 	return true;
 }
 
-void lock_find(struct vault *vault)
+/* Whether the note beside the masters is this lock's: then its blocks are nowhere else. */
+static bool look_where_noted(struct vault *vault)
+{
+	const struct coffer_lock_note *note = coffer_lock_note(vault->coffer);
+	const uint8_t *secret = coffer_lock_secret(vault->coffer);
+	uint8_t tag[BLOCK_TAG_SIZE];
+
+	if (!note || !secret)
+		return false;
+	places_tag(note, secret, tag);
+	if (sodium_memcmp(tag, note->tag, sizeof(tag)) != 0)
+		return false;
+	for (size_t i = 0; i < LOCK_COPIES && !vault->lock.known; i++)
+		(void)look_for_lock(vault, note->places[i]);
+	return true;
+}
+
+/*
+ * Whoever chooses ciphertext can make it look like a lock at every place: it is gone through only
+ * where the note is not what was written, or was written by a program that knows of none.
+ */
+static void look_everywhere(struct vault *vault)
 {
 	uint64_t begin = 0;
 	uint64_t end = 0;
@@ -317,5 +369,11 @@ void lock_find(struct vault *vault)
 				coffer_forget(vault->coffer);
 		}
 	}
+}
+
+void lock_find(struct vault *vault)
+{
+	if (!look_where_noted(vault))
+		look_everywhere(vault);
 	coffer_forget(vault->coffer);
 }

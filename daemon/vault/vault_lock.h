@@ -83,7 +83,10 @@ struct lock {
 /* Whether there is a key to check records with: 0, STATUS_LOCKED or -EKEYEXPIRED. */
 int vault_check_key(const struct vault *vault);
 
-/* Looks for the lock in what another vault has left. Touches the lock secret. */
+/*
+ * Looks for the lock in what another vault has left: where a note beside the masters says, or,
+ * where that is not this lock's, everywhere. Touches the lock secret.
+ */
 void lock_find(struct vault *vault);
 
 /* There is a master again: the blocks, if there are any, mean nothing any more. */

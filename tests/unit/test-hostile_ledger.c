@@ -10,7 +10,16 @@ static int counted_update(crypto_generichash_state *state, const uint8_t *in, ui
 	return crypto_generichash_update(state, in, size);
 }
 
+static int counted_hash(uint8_t *out, size_t out_size, const uint8_t *in, uint64_t size,
+	const uint8_t *key, size_t key_size, const uint8_t *salt, const uint8_t *personal)
+{
+	hashed += size;
+	return crypto_generichash_blake2b_salt_personal(
+		out, out_size, in, size, key, key_size, salt, personal);
+}
+
 #define crypto_generichash_update counted_update
+#define crypto_generichash_blake2b_salt_personal counted_hash
 #include "tests/unit/crash.h"
 
 /*
@@ -204,25 +213,64 @@ static void fill_with_headers(
 	}
 }
 
-START_TEST(ciphertext_that_looks_like_blocks_costs_little_to_adopt)
+/* A MiB of the same chunk. */
+static void store_chosen(const uint8_t chunk[static ENCLAVE_CHUNK_SIZE])
 {
-	static const uint16_t tags[] = { UINT16_MAX, TAGS_SIZE_MAX };
-	static uint8_t chunk[ENCLAVE_CHUNK_SIZE];
 	struct kept kept = { .version = 0 };
 	struct vault_put put = put_of("x", &kept);
 	struct value *value = NULL;
 
-	fill_with_headers(chunk, kinds[_i / 2], tags[_i % 2]);
 	ck_assert_int_eq(value_new(vault, &value), 0);
 	for (unsigned i = 0; i < 64; i++)
-		ck_assert_int_eq(value_append(vault, value, span_of(chunk, sizeof(chunk))), 0);
+		ck_assert_int_eq(value_append(vault, value, span_of(chunk, ENCLAVE_CHUNK_SIZE)), 0);
 	ck_assert_int_eq(vault_put(vault, &value, &put, &kept.version), 0);
+}
+
+START_TEST(ciphertext_that_looks_like_blocks_costs_little_to_adopt)
+{
+	static const uint16_t tags[] = { UINT16_MAX, TAGS_SIZE_MAX };
+	static uint8_t chunk[ENCLAVE_CHUNK_SIZE];
+
+	fill_with_headers(chunk, kinds[_i / 2], tags[_i % 2]);
+	store_chosen(chunk);
 	hashed = 0;
 	crash();
 	ck_assert_uint_eq(vault_broken(vault), 0);
 	ck_assert_int_eq(find_status("x"), 0);
 	/* A header's bytes at each, at most. */
 	ck_assert_uint_le(hashed, 64 * ENCLAVE_CHUNK_SIZE / PERIOD * sizeof(struct header) + 65536);
+	rise();
+}
+END_TEST
+
+/* Where a lock is need not be looked for. Where nothing tells it, it is found all the same. */
+START_TEST(ciphertext_that_looks_like_locks_costs_nothing)
+{
+	static const uint8_t key[LOCK_KEY_SIZE] = { 7 };
+	static const struct vault_lock lock = { .salt = { 1 }, .opslimit = 3, .memlimit = 4 };
+	static uint8_t chunk[ENCLAVE_CHUNK_SIZE];
+	uint64_t at = 0;
+
+	/* At each place that a block may have. */
+	for (size_t i = 0; i < ENCLAVE_CHUNK_SIZE; i += LEDGER_UNIT)
+		bytes_put16(chunk + i, BLOCK_LOCK);
+	store_chosen(chunk);
+	/* It lies behind that. */
+	while (at < MIB + MIB / 8)
+		ck_assert_int_eq(ledger_take(vault->ledger, sizeof(struct lock_block), &at), 0);
+	memset(vault->lock_rooms, 0, sizeof(vault->lock_rooms));
+	ck_assert_int_eq(vault_lock(vault, &lock, key), 0);
+	/* Two of three have a note that is not this lock's. */
+	if (_i > 0)
+		((uint8_t *)coffer_lock_note(&rig.coffer))[_i == 1 ? 0 : 20] ^= 1;
+	hashed = 0;
+	crash();
+	ck_assert_mem_eq(vault_lock_of(vault), &lock, sizeof(lock));
+	if (_i == 0)
+		ck_assert_uint_le(hashed, 2 * sizeof(struct lock_block));
+	else
+		ck_assert_uint_ge(hashed, MIB);
+	ck_assert_int_eq(vault_unlock(vault, key), 0);
 	rise();
 }
 END_TEST
@@ -239,5 +287,6 @@ int main(void)
 	tcase_add_test(claims, a_copy_of_a_commit_commits_nothing_twice);
 	tcase_add_loop_test(claims, ciphertext_that_looks_like_blocks_costs_little_to_adopt, 0,
 		2 * COUNT_OF(kinds));
+	tcase_add_loop_test(claims, ciphertext_that_looks_like_locks_costs_nothing, 0, 3);
 	return claims_run(claims, "a ledger that somebody has written to");
 }
