@@ -156,8 +156,8 @@ int daemon_lock(struct daemon *daemon, const struct vault_lock *lock,
 /*
  * As vault_unlock. Behind it everything is as it was, but what has ended; what the process before
  * this one has left is adopted, and what was not what was written is lost. STATUS_LIMIT when there
- * is no memory for that, and it is locked still. Then the audit log is signed. 0 also when it is
- * not locked. On the locked stack.
+ * is no memory for that, and it is locked still. Then the audit log can be signed again. 0 also
+ * when it is not locked. On the locked stack.
  */
 int daemon_unlock(struct daemon *daemon, const uint8_t key[static LOCK_KEY_SIZE]);
 

@@ -106,3 +106,15 @@ bool transfers_may_still(const struct transfers *transfers, const struct daemon 
 		(void)audit_decision(daemon->audit, &entry);
 	return verdict.allowed;
 }
+
+void transfers_note_unlock(
+	const struct transfers *transfers, const struct daemon *daemon, bool unlocked)
+{
+	const struct audit_entry entry = { .peer = transfers->peer,
+		.operation = verbs[VERB_UNLOCK].operation,
+		.changes = true,
+		.allowed = unlocked,
+		.by = "passphrase" };
+
+	(void)audit_decision(daemon->audit, &entry);
+}

@@ -98,6 +98,13 @@ int transfers_refuse(struct transfers *transfers, struct daemon *daemon, struct 
 bool transfers_may_still(const struct transfers *transfers, const struct daemon *daemon,
 	enum right right, struct span name);
 
+/*
+ * Tells the audit log what came of a try to unlock: that the session's peer may try, it has been
+ * told before. Nothing can be refused any more because it cannot be written.
+ */
+void transfers_note_unlock(
+	const struct transfers *transfers, const struct daemon *daemon, bool unlocked);
+
 #define NOT_ALLOWED "policy does not allow it"
 
 /* What a get asks for; `name` is filed, version 0 is whichever is current. */

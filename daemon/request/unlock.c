@@ -128,20 +128,27 @@ static int try(const struct unlock *unlock, struct daemon *daemon)
 	return workbench_is_broken(&daemon->bench) ? -EFAULT : r;
 }
 
-static void tell(const struct unlock *unlock, int outcome)
+/* In both logs. What was decided while it was locked is signed with it. */
+static void tell(const struct transfers *transfers, struct daemon *daemon,
+	const struct unlock *unlock, int outcome)
 {
 	if (outcome == 0)
 		log_notice("unlocked, as uid %ld asks", (long)unlock->uid);
 	else if (outcome == STATUS_NO)
 		log_warning(
 			"uid %ld has tried to unlock with another passphrase", (long)unlock->uid);
+	if (outcome == 0 || outcome == STATUS_NO)
+		transfers_note_unlock(transfers, daemon, outcome == 0);
+	if (outcome == 0)
+		audit_sign(daemon->audit);
 }
 
 /* What is returned for one that has to wait. */
 #define WAIT (-EAGAIN)
 
 /* One whose time may have come. Returns WAIT, or as daemon_unlock. */
-static int take_turn(struct unlock *unlock, struct daemon *daemon)
+static int take_turn(
+	const struct transfers *transfers, struct daemon *daemon, struct unlock *unlock)
 {
 	uint64_t now_ms = daemon_now_ms();
 	int r;
@@ -160,7 +167,7 @@ static int take_turn(struct unlock *unlock, struct daemon *daemon)
 	note_guess(daemon, unlock->uid, false);
 	/* The view does not wait for whoever reads the log. */
 	coffer_forget(&daemon->coffer);
-	tell(unlock, r);
+	tell(transfers, daemon, unlock, r);
 	return r;
 }
 
@@ -170,7 +177,7 @@ int unlocks_go_on(struct transfers *transfers, struct daemon *daemon, struct ans
 
 	for (struct unlock *unlock = transfers->unlocks; unlock; unlock = next) {
 		uint64_t id = unlock->id;
-		int r = take_turn(unlock, daemon);
+		int r = take_turn(transfers, daemon, unlock);
 
 		next = unlock->next;
 		if (r == WAIT)

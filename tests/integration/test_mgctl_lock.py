@@ -243,7 +243,29 @@ class Audit(AuditTest):
         self.assertEqual(found["signed"], found["last"])
         self.assertEqual(found["notes"], [])
         self.assertEqual([record["op"] for record in self.records() if "op" in record],
-                         ["set", "lock", "get", "unlock"])
+                         ["set", "lock", "get", "unlock", "unlock"])
+
+    def tries(self):
+        """What is told of them: the decision, and by what."""
+        return [(record["decision"], record["by"]) for record in self.records()
+                if record.get("op") == "unlock"]
+
+    def test_a_wrong_passphrase_is_told_from_the_right_one(self):
+        may, wrong, right = ("allow", "privilege"), ("deny", "passphrase"), ("allow", "passphrase")
+        self.ok("lock", stdin=b"p")
+        self.assertEqual(self.mgctl("unlock", stdin=b"P").returncode, INTEGRITY)
+        self.assertEqual(self.tries(), [may, wrong])
+        self.assertIn("has tried to unlock with another passphrase", self.daemon.log())
+        self.ok("unlock", stdin=b"p")
+        self.assertEqual(self.tries(), [may, wrong, may, right])
+        # Nothing is decided of what is not locked but whether one may ask.
+        with Client(self.daemon.path) as client:
+            client.unlock(bytes(32))
+        self.assertEqual(self.tries()[4:], [may])
+        self.assertEqual(self.verify()["notes"], [])
+        shown = self.ok("audit", "show", "--denied", str(self.log)).splitlines()
+        self.assertEqual(len(shown), 1)
+        self.assertRegex(shown[0], r"DENIED  uid \d+, pid \d+  unlock  by passphrase$")
 
     def test_a_worker_that_begins_meanwhile_goes_on_with_the_chain(self):
         self.ok("set", "a", stdin=b"v")
