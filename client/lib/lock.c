@@ -9,10 +9,15 @@
 #include "client/lib/memory/secret.h"
 #include "client/lib/mgclient.h"
 #include "client/lib/passphrase.h"
-#include "common/wire/bundle.h"
+#include "common/wire/message.h"
 
 _Static_assert(PASSPHRASE_SALT_SIZE == MESSAGE_SALT_SIZE, "the salt goes to the daemon");
 _Static_assert(PASSPHRASE_KEY_SIZE == ENCLAVE_KEY_SIZE, "and so does the key");
+_Static_assert(PASSPHRASE_OPSLIMIT >= MESSAGE_LOCK_OPSLIMIT_MIN &&
+		PASSPHRASE_OPSLIMIT <= MESSAGE_LOCK_OPSLIMIT_MAX &&
+		PASSPHRASE_MEMLIMIT >= MESSAGE_LOCK_MEMLIMIT_MIN &&
+		PASSPHRASE_MEMLIMIT <= MESSAGE_LOCK_MEMLIMIT_MAX,
+	"what we ask for is taken");
 
 /* How a key is made of a passphrase. */
 struct recipe {
@@ -136,13 +141,15 @@ int mg_lock(struct mg_client *client, const struct mg_secret *passphrase)
 
 /*
  * A cost that nobody would ask for is not paid; and whoever is in the daemon's place is not given a
- * key that costs less to guess the passphrase by than any that mg_lock makes.
+ * key that costs less to guess the passphrase by than any that a daemon is locked with.
  */
 static int check_cost(const struct recipe *recipe)
 {
-	if (recipe->opslimit > BUNDLE_OPSLIMIT_MAX || recipe->memlimit > BUNDLE_MEMLIMIT_MAX)
+	if (recipe->opslimit > MESSAGE_LOCK_OPSLIMIT_MAX ||
+		recipe->memlimit > MESSAGE_LOCK_MEMLIMIT_MAX)
 		return error_say(MG_LIMIT, "the lock's key takes more than 1 GiB, or 16 passes");
-	if (recipe->opslimit < PASSPHRASE_OPSLIMIT || recipe->memlimit < PASSPHRASE_MEMLIMIT)
+	if (recipe->opslimit < MESSAGE_LOCK_OPSLIMIT_MIN ||
+		recipe->memlimit < MESSAGE_LOCK_MEMLIMIT_MIN)
 		return error_say(MG_INTEGRITY,
 			"the lock asks for a key by which the passphrase is easy to guess: it is "
 			"not made");

@@ -94,6 +94,16 @@ struct rotation {
 	uint64_t grace_ms; /* so long the one before can be read */
 };
 
+/*
+ * What the key of a lock costs, in passes of Argon2id and in bytes: for less than that it tells the
+ * passphrase cheaply, and whoever asks for more wants to hurt. The daemon is locked with no other
+ * one, and no client makes another one to unlock it.
+ */
+#define MESSAGE_LOCK_OPSLIMIT_MIN 3
+#define MESSAGE_LOCK_OPSLIMIT_MAX 16
+#define MESSAGE_LOCK_MEMLIMIT_MIN (UINT64_C(256) << 20)
+#define MESSAGE_LOCK_MEMLIMIT_MAX (UINT64_C(1) << 30)
+
 #define MESSAGE_SPAN_MAX (UINT64_C(100) * 365 * 86400 * 1000) /* milliseconds: a hundred years */
 
 enum charset { CHARSET_ALNUM, CHARSET_HEX, CHARSET_BASE64, CHARSET_BYTES, CHARSETS };

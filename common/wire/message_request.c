@@ -435,8 +435,14 @@ static int read_lock(struct request *request, const PB(Request) * raw, struct wo
 	request->memlimit = lock->memlimit;
 	if (lock->salt.len != MESSAGE_SALT_SIZE)
 		fail(request, STATUS_INVALID, "a salt has 16 bytes");
-	if (lock->opslimit < 1 || lock->memlimit < 8192)
-		fail(request, STATUS_INVALID, "Argon2id makes no key at that cost");
+	if (lock->opslimit < MESSAGE_LOCK_OPSLIMIT_MIN ||
+		lock->memlimit < MESSAGE_LOCK_MEMLIMIT_MIN)
+		fail(request, STATUS_INVALID,
+			"the key of a lock takes 3 passes over 256 MiB, at least");
+	if (lock->opslimit > MESSAGE_LOCK_OPSLIMIT_MAX ||
+		lock->memlimit > MESSAGE_LOCK_MEMLIMIT_MAX)
+		fail(request, STATUS_INVALID,
+			"the key of a lock takes 16 passes and 1 GiB, at most");
 	return 0;
 }
 

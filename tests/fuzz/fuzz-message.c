@@ -35,7 +35,10 @@ static void check_request(const struct request *request)
 		break;
 	case VERB_LOCK:
 		MUST(request->key && request->numbered && request->salt.size == MESSAGE_SALT_SIZE);
-		MUST(request->opslimit >= 1 && request->memlimit >= 8192);
+		MUST(request->opslimit >= MESSAGE_LOCK_OPSLIMIT_MIN &&
+			request->opslimit <= MESSAGE_LOCK_OPSLIMIT_MAX);
+		MUST(request->memlimit >= MESSAGE_LOCK_MEMLIMIT_MIN &&
+			request->memlimit <= MESSAGE_LOCK_MEMLIMIT_MAX);
 		break;
 	case VERB_UNLOCK:
 		MUST(request->key && request->numbered);

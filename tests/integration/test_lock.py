@@ -73,7 +73,7 @@ class Locked(LockCase, BystanderTest):
             client.change(generate=pb.Generate(name=name, size=3)),
             client.change(purge=pb.Purge()),
             client.change(commit=pb.Commit(secrets=1)),
-            client.change(lock=pb.Lock(key=OTHER, salt=bytes(16), opslimit=1, memlimit=8192)),
+            client.change(lock=pb.Lock(key=OTHER, salt=bytes(16), opslimit=3, memlimit=1 << 28)),
             client.request(get=pb.Get(name=name)),
             client.request(get=pb.Get(name=name, wait_ms=60000)),
             client.request(stat=pb.Stat(name=name)),
@@ -228,18 +228,22 @@ class Locked(LockCase, BystanderTest):
 
     def test_a_bad_lock_is_none(self):
         client = self.client()
-        for fields in ({"salt": b"short"}, {"opslimit": 0}, {"memlimit": 8191}):
+        for fields in ({"salt": b"short"}, {"opslimit": 2}, {"memlimit": (1 << 28) - 1}):
             self.assertRefused(2, client.lock, KEY, **fields)
+        # What mgctl would not unlock.
+        for fields in ({"opslimit": 17}, {"memlimit": (1 << 30) + 1}, {"opslimit": 1 << 40}):
+            refused = self.assertRefused(2, client.lock, KEY, **fields)
+            self.assertIn(b"at most", refused.reply.detail)
         self.assertRefused(2, client.lock, KEY[1:])
         self.assertRefused(2, client.ask, client.request(unlock=pb.Unlock(key=KEY)))
         self.assertFalse(client.status().vault_locked)
 
     def test_status_tells_how_the_key_was_made(self):
         client = self.client()
-        client.lock(KEY, salt=b"salt" * 4, opslimit=7, memlimit=12345678)
+        client.lock(KEY, salt=b"salt" * 4, opslimit=7, memlimit=323456789)
         state = client.status()
         self.assertEqual((state.lock_salt, state.lock_opslimit, state.lock_memlimit),
-                         (b"salt" * 4, 7, 12345678))
+                         (b"salt" * 4, 7, 323456789))
         client.unlock(KEY)
         self.assertEqual(client.status().lock_salt, b"")
 

@@ -153,6 +153,20 @@ def event(number, name=b"n", change=1):
     return pb.Event(number=number, name=name, change=change, version=1)
 
 
+MIB = 1 << 20
+UNLOCK = "--timeout 20s unlock"
+
+
+def locked(passes, memory):
+    """Tells how the key was made, and takes any."""
+    def lie(wire, request):
+        wire.say(pb.Reply(id=request.id) if request.HasField("unlock") else
+                 pb.Reply(id=request.id, state=pb.State(
+                     vault_locked=True, lock_salt=bytes(16), lock_opslimit=passes,
+                     lock_memlimit=memory)))
+    return lie
+
+
 MARK = pb.Mark(number=1)
 BACKUP = "backup --recipient %s -" % sodium.crypto_scalarmult_base(b"k" * 32).hex()
 STORED = pb.Stored(version=1)
@@ -193,6 +207,11 @@ LIES = [
     ("a tag that steers", "stat x", answer(info=info(tags=[pb.Tag(key=b"k", value=CONTROLS)])),
      PROTOCOL),
     ("a version that steers", "status", answer(state=pb.State(version=CONTROLS)), PROTOCOL),
+    ("a lock whose key is cheap to guess by", UNLOCK, locked(2, 256 * MIB), INTEGRITY),
+    ("another one", UNLOCK, locked(3, 256 * MIB - 1), INTEGRITY),
+    ("a lock whose key takes too long", UNLOCK, locked(17, 256 * MIB), LIMIT),
+    ("a lock whose key takes too much", UNLOCK, locked(3, 1024 * MIB + 1), LIMIT),
+    ("a lock that it opens", UNLOCK, locked(3, 256 * MIB), OK),
     ("times out of range", "stat x", answer(info=info(created_ms=2 ** 63 - 1,
                                                       changed_ms=-2 ** 63)), OK),
     ("names without end", "--timeout 1s ls", endless_names, TIMEOUT),
@@ -342,7 +361,7 @@ class LyingDaemon(unittest.TestCase):
             with self.subTest(what), Liar(folder / "socket", lie):
                 done = subprocess.run(
                     [MGCTL, *line.split()],
-                    input=b"a value" if re.search("set|write|rotate", line) else b"",
+                    input=b"a value" if re.search("set|write|rotate|unlock", line) else b"",
                     env=dict(os.environ, MEMGUARD_SOCKET=str(folder / "socket")),
                     capture_output=True, timeout=60, check=False)
                 self.assertEqual(done.returncode, status, done.stderr)

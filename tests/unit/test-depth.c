@@ -398,8 +398,8 @@ static void lock_and_unlock(bool next)
 		.numbered = true,
 		.key = key,
 		.salt = span_of(text, MESSAGE_SALT_SIZE),
-		.opslimit = 3,
-		.memlimit = 8192 };
+		.opslimit = MESSAGE_LOCK_OPSLIMIT_MIN,
+		.memlimit = MESSAGE_LOCK_MEMLIMIT_MIN };
 
 	serve_one(request, span_of(NULL, 0));
 	ck_assert(vault_is_locked(door.daemon.vault));

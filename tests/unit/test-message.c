@@ -168,8 +168,8 @@ START_TEST(every_other_verb_comes_back_as_it_was_written)
 			.verb = VERB_LOCK,
 			.key = key,
 			.salt = span_of(key, MESSAGE_SALT_SIZE),
-			.opslimit = 1ull << 40,
-			.memlimit = 8192,
+			.opslimit = MESSAGE_LOCK_OPSLIMIT_MAX,
+			.memlimit = MESSAGE_LOCK_MEMLIMIT_MIN,
 			.numbered = true },
 		{ .id = 1, .verb = VERB_UNLOCK, .key = key, .numbered = true },
 		{ .id = 1, .verb = VERB_COMMIT, .secrets = 1ull << 40, .numbered = true },
@@ -235,19 +235,25 @@ START_TEST(a_lock_without_key_salt_or_cost_is_refused)
 		.verb = VERB_LOCK,
 		.key = key,
 		.salt = span_of(key, MESSAGE_SALT_SIZE),
-		.opslimit = 1,
-		.memlimit = 8192,
+		.opslimit = 3,
+		.memlimit = 256u << 20,
 		.numbered = true };
-	struct request bad[4] = { lock, lock, lock, lock };
+	struct request bad[6] = { lock, lock, lock, lock, lock, lock };
 	struct request back;
 
 	bad[0].salt.size--;
-	bad[1].opslimit = 0;
+	bad[1].opslimit--;
 	bad[2].memlimit--;
 	bad[3].numbered = false;
+	bad[4].opslimit = 17;
+	bad[5].memlimit = (1u << 30) + 1;
 	ck_assert_int_eq(trip(&lock, &back, 0), 1);
 	ck_assert_ptr_null(back.fault);
-	for (size_t i = 0; i < 4; i++) {
+	lock.opslimit = 16;
+	lock.memlimit = 1u << 30;
+	ck_assert_int_eq(trip(&lock, &back, 0), 1);
+	ck_assert_ptr_null(back.fault);
+	for (size_t i = 0; i < 6; i++) {
 		ck_assert_int_eq(trip(&bad[i], &back, 0), 1);
 		ck_assert_int_eq(back.fault_status, STATUS_INVALID);
 	}

@@ -172,7 +172,7 @@ static struct request well_formed(enum verb verb)
 	if (verb == VERB_LOCK) {
 		request.salt = span_of(salt, sizeof(salt));
 		request.opslimit = 3;
-		request.memlimit = 8192;
+		request.memlimit = UINT64_C(256) << 20;
 	}
 	if (verb == VERB_SET || verb == VERB_VERIFY || verb == VERB_STREAM_WRITE ||
 		verb == VERB_STAGE) {
