@@ -86,14 +86,6 @@ void daemon_purge_vault(struct daemon *daemon)
 
 /* -- unlocking ----------------------------------------------------------------------------- */
 
-/* Whose life ended while it was locked is gone before anything is found. */
-static void end_lives(struct daemon *daemon)
-{
-	tokens_expire(daemon->tokens);
-	while (vault_expire(daemon->vault))
-		daemon_forget_in_time(daemon, daemon_now_ns());
-}
-
 int daemon_unlock(struct daemon *daemon, const uint8_t key[static LOCK_KEY_SIZE])
 {
 	const uint8_t *found = coffer_lock_secret(&daemon->coffer);
@@ -109,7 +101,9 @@ int daemon_unlock(struct daemon *daemon, const uint8_t key[static LOCK_KEY_SIZE]
 	sodium_memzero(secret, sizeof(secret));
 	if (r != 0)
 		return r;
-	end_lives(daemon);
+	/* Secrets whose life ended while it was locked may be many: nobody finds them any more, and
+	 * they are taken out in turns (daemon_expire). */
+	tokens_expire(daemon->tokens);
 	audit_find_key(daemon->audit);
 	return 0;
 }

@@ -20,7 +20,7 @@
  *
  * While it is locked, whatever finds a record returns STATUS_LOCKED, nothing is taken out because
  * its life is over, and nothing is moved: without a ledger key nobody can tell what is what was
- * written. What ends meanwhile is taken out when it is unlocked, before anything is found.
+ * written. What ends meanwhile nobody finds once it is unlocked; it is taken out as whatever ends.
  */
 #define LOCK_KEY_SIZE 32
 #define LOCK_SALT_SIZE 16

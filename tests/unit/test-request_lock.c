@@ -525,9 +525,45 @@ START_TEST(what_ends_while_it_is_locked_is_dead_when_it_is_unlocked)
 	usleep(30000);
 	daemon_expire(&house);
 	unlock_it();
-	/* Nobody has asked for it, and it is gone. */
-	ck_assert_uint_eq(vault_count(house.vault), 1);
 	ck_assert_int_eq(code_of(&root, getting("a")), STATUS_NOT_FOUND);
+	ck_assert_uint_eq(vault_count(house.vault), 1);
+	check_secret("b", 100);
+}
+END_TEST
+
+/* Others do not wait for all of them to be wiped: nobody finds them, and they go in turns. */
+START_TEST(many_that_end_while_it_is_locked_hold_up_nobody)
+{
+	const unsigned many = 100;
+	struct tag tags[MESSAGE_TAGS_MAX];
+	struct record *first;
+	struct info info;
+	char name[16];
+
+	for (unsigned i = 0; i < many; i++) {
+		struct request request;
+
+		snprintf(name, sizeof(name), "a/%u", i);
+		request = setting(name, 10);
+		request.lifetime.ttl_ms = 400;
+		ck_assert_int_eq(store_with(&root, request, 10)->code, 0);
+	}
+	ck_assert_int_eq(store(&root, "b", 100)->code, 0);
+	lock_it();
+	if (_i)
+		next_worker();
+	usleep(450000);
+	unlock_it();
+	ck_assert_uint_eq(vault_count(house.vault), many + 1);
+	ck_assert_int_eq(vault_next(house.vault, span_text(""), span_text(""), &first), 0);
+	record_info(first, &info, tags);
+	ck_assert(span_equal(info.name, span_text("b")));
+	ck_assert_int_eq(code_of(&root, getting("a/7")), STATUS_NOT_FOUND);
+	/* The loop has them next. */
+	ck_assert_uint_le(daemon_expiry_ms(&house), daemon_now_ms());
+	while (daemon_expiry_ms(&house) <= daemon_now_ms())
+		daemon_expire(&house);
+	ck_assert_uint_eq(vault_count(house.vault), 1);
 	check_secret("b", 100);
 }
 END_TEST
@@ -758,6 +794,7 @@ int main(void)
 	tcase_add_test(claims, a_stream_is_written_and_read_on_afterwards);
 	tcase_add_test(claims, a_comparison_that_waits_is_answered);
 	tcase_add_loop_test(claims, what_ends_while_it_is_locked_is_dead_when_it_is_unlocked, 0, 2);
+	tcase_add_loop_test(claims, many_that_end_while_it_is_locked_hold_up_nobody, 0, 2);
 	tcase_add_loop_test(claims, what_hangs_on_a_session_lives_as_long_as_that, 0, 3);
 	tcase_add_test(claims, answers_from_before_are_given_again);
 	tcase_add_loop_test(claims, a_purge_of_everything_opens_it_and_nothing_is_left, 0, 2);
