@@ -14,3 +14,9 @@ bool overflow_uid(uid_t uid);
 
 /* The number that may stand for several groups in the same way. Whether there is one. */
 bool overflow_gid(gid_t *gidp);
+
+/*
+ * Whether there may be such numbers at all. A map of all uids and gids is all there will ever be in
+ * this process's user namespace: whoever never leaves that need not ask again after a no.
+ */
+bool overflow_is_possible(void);

@@ -57,3 +57,8 @@ bool overflow_gid(gid_t *gidp)
 	*gidp = number_in_force("/proc/sys/kernel/overflowgid");
 	return true;
 }
+
+bool overflow_is_possible(void)
+{
+	return !maps_all("/proc/self/uid_map") || !maps_all("/proc/self/gid_map");
+}

@@ -13,3 +13,8 @@ bool overflow_gid(gid_t *gidp)
 	(void)gidp;
 	return false;
 }
+
+bool overflow_is_possible(void)
+{
+	return false;
+}

@@ -37,6 +37,16 @@ bool peer_checks(void)
 	return r == 0;
 }
 
+/* Four files are not read anew for each connection where every number is one user's or group's. */
+static bool some_are_shared(void)
+{
+	static bool none;
+
+	if (!none)
+		none = !overflow_is_possible();
+	return !none;
+}
+
 static int take_credentials(struct peer *peer, int socket)
 {
 	struct ucred credentials;
@@ -47,7 +57,7 @@ static int take_credentials(struct peer *peer, int socket)
 	peer->uid = credentials.uid;
 	peer->gid = credentials.gid;
 	peer->pid = credentials.pid;
-	return overflow_uid(peer->uid) ? -EOVERFLOW : 0;
+	return some_are_shared() && overflow_uid(peer->uid) ? -EOVERFLOW : 0;
 }
 
 static int compare_groups(const void *a, const void *b)
@@ -91,7 +101,7 @@ static int drop_shared_groups(struct peer *peer, int socket)
 	gid_t shared;
 
 	(void)socket;
-	if (!overflow_gid(&shared))
+	if (!some_are_shared() || !overflow_gid(&shared))
 		return 0;
 	peer->shared_group = shared;
 	peer->shares_group = peer->gid == shared;
