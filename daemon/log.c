@@ -14,8 +14,11 @@
 
 #define LINE_MAX_SIZE 1024
 
-/* Lines that strangers may cause: so many, and one more after each pause. */
-#define STRANGERS_AT_ONCE 1000
+/*
+ * Lines that strangers may cause: so many, and one more after each pause. Each is a system call
+ * that the others wait for.
+ */
+#define STRANGERS_AT_ONCE 100
 #define STRANGERS_PAUSE_MS 100
 
 static bool journal;

@@ -331,8 +331,8 @@ class Log(unittest.TestCase):
             self.garbage(daemon, 3000)
             client.ping()
             self.assertTrue(wait_for(lambda: client.status().sessions == 1))
-            self.assertLess(len(daemon.closings()), 2000)
-            self.assertGreater(len(daemon.closings()), 500)
+            self.assertLess(len(daemon.closings()), 1000)
+            self.assertGreater(len(daemon.closings()), 50)
 
 
 class Descriptors(BystanderTest):
