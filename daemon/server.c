@@ -17,8 +17,13 @@
 #include "daemon/session.h"
 #include "daemon/signals.h"
 
-/* Connections taken in one round, so that those who are served already get their turn. */
+/*
+ * Connections taken in one round, so that those who are served already get their turn; and, while
+ * several users are there, nanoseconds that they may take: whoever comes again and again without a
+ * word has no more of the others' time than whoever asks again and again.
+ */
 #define ACCEPT_ROUND 32
+#define ACCEPT_NS 25000
 
 /* Milliseconds without accepting after descriptors or memory ran out. */
 #define ACCEPT_PAUSE_MS 100
@@ -51,6 +56,8 @@ struct server {
 	struct daemon *daemon;
 	struct sessions sessions;
 	uv_poll_t listening[1 + CONFIG_LISTENERS_MAX]; /* the daemon's own first */
+	bool called[1 + CONFIG_LISTENERS_MAX];         /* somebody waits there */
+	uv_check_t accepting;
 	uv_poll_t signals;
 	uv_poll_t companion;
 	uv_poll_t line;
@@ -156,7 +163,7 @@ static void close_all(struct server *server)
 		(uv_handle_t *)&server->rekey, (uv_handle_t *)&server->drain,
 		(uv_handle_t *)&server->processes, (uv_handle_t *)&server->line,
 		(uv_handle_t *)&server->planning, (uv_handle_t *)&server->expiry,
-		(uv_handle_t *)&server->audit };
+		(uv_handle_t *)&server->audit, (uv_handle_t *)&server->accepting };
 
 	sessions_close(&server->sessions);
 	for (size_t i = 0; i < sizeof(server->listening) / sizeof(server->listening[0]); i++)
@@ -338,14 +345,18 @@ static int take_connection(int listener)
 	return socket;
 }
 
-static void on_connection(uv_poll_t *poll, int status, int events)
+/* Whether another one may be taken in this round. */
+static bool may_take(const struct server *server, int taken, uint64_t until_ns)
 {
-	struct server *server = poll->data;
-	const struct listener *listener = listener_at(server, (size_t)(poll - server->listening));
+	return taken < ACCEPT_ROUND &&
+		(taken == 0 || server->daemon->users.count < 2 || daemon_now_ns() < until_ns);
+}
 
-	(void)status;
-	(void)events;
-	for (int i = 0; i < ACCEPT_ROUND; i++) {
+static void take_connections(struct server *server, const struct listener *listener)
+{
+	uint64_t until_ns = daemon_now_ns() + ACCEPT_NS;
+
+	for (int i = 0; may_take(server, i, until_ns); i++) {
 		int socket = take_connection(listener->fd);
 
 		if (socket < 0) {
@@ -358,6 +369,27 @@ static void on_connection(uv_poll_t *poll, int status, int events)
 			sessions_accept(&server->sessions, socket, listener->name);
 		else
 			close(socket);
+	}
+}
+
+static void on_connection(uv_poll_t *poll, int status, int events)
+{
+	struct server *server = poll->data;
+
+	(void)status;
+	(void)events;
+	server->called[poll - server->listening] = true;
+}
+
+/* Whoever is connected goes first: what they asked for has been answered by now. */
+static void on_accepting(uv_check_t *check)
+{
+	struct server *server = check->data;
+
+	for (size_t i = 0; i < count_listeners(server); i++) {
+		if (server->called[i] && !server->ending)
+			take_connections(server, listener_at(server, i));
+		server->called[i] = false;
 	}
 }
 
@@ -475,10 +507,17 @@ static void init_timer(struct server *server, uv_timer_t *timer)
 
 static int set_up(struct server *server)
 {
-	int r = sessions_init(&server->sessions, &server->loop, server->daemon);
+	int r;
 
-	if (r < 0)
+	/* Of what looks at the end of a round, what is begun first comes last. */
+	uv_check_init(&server->loop, &server->accepting);
+	server->accepting.data = server;
+	uv_check_start(&server->accepting, on_accepting);
+	r = sessions_init(&server->sessions, &server->loop, server->daemon);
+	if (r < 0) {
+		uv_close((uv_handle_t *)&server->accepting, NULL);
 		return r;
+	}
 	grow_table(server);
 	server->sessions.on_count = on_count;
 	server->sessions.on_reload = on_reload;

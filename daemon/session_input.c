@@ -185,6 +185,17 @@ void session_serve(struct session *session, struct span input)
 		user_spend(session->user, daemon_now_ns() - begin_ns);
 }
 
+/* An end takes time as everything does: whoever has many connections end has one share for them. */
+static void end_by_peer(struct session *session)
+{
+	struct user *user = session->user;
+	uint64_t begin_ns = daemon_now_ns();
+
+	session_close(session);
+	if (user)
+		user_spend(user, daemon_now_ns() - begin_ns);
+}
+
 /*
  * Rights only ever shrink: looked at before anything is served, asked for now or long ago; and
  * where somebody is now, before it is decided what may be done from there.
@@ -209,8 +220,9 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
 
 	(void)suggested;
 	*buffer = uv_buf_init((char *)session->sessions->read_buffer, READ_SIZE);
-	/* What is not read yet waits in the socket. */
-	if (session_has_to_wait(session))
+	/* What is not read yet waits in the socket; but for a Hello, which waits for more than
+	 * that. */
+	if (session->open && session_has_to_wait(session))
 		*buffer = uv_buf_init(NULL, 0);
 }
 
@@ -224,7 +236,7 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
 		return;
 	}
 	if (size < 0) {
-		session_close(session);
+		end_by_peer(session);
 		return;
 	}
 	if (size == 0 || session->closing)
@@ -233,6 +245,13 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
 		return;
 	if (backlog_join(&session->backlog, &bytes) < 0) {
 		session_fail(session, "out of memory", 0);
+		return;
+	}
+	if (!session->open && session->sessions->daemon->users.count > 1) {
+		if (backlog_keep(&session->backlog, bytes) < 0)
+			session_fail(session, "out of memory", 0);
+		else
+			session_greet_later(session);
 		return;
 	}
 	session_serve(session, bytes);

@@ -82,6 +82,12 @@ void session_arm(struct session *session);
  */
 void session_run(struct session *session);
 
+/*
+ * While several users are there a handshake, which takes longer than most requests, waits until
+ * those who are connected have had their turns: its Hello is in the backlog.
+ */
+void session_greet_later(struct session *session);
+
 /* Whether the user has had his share of this round. */
 bool session_has_to_wait(const struct session *session);
 

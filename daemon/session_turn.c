@@ -94,22 +94,35 @@ void session_settle(struct session *session)
 	session_arm(session);
 }
 
+static void take_turn(struct session *session)
+{
+	session->put_off = session->behind = false;
+	session_serve(session, backlog_span(&session->backlog));
+	session_settle(session);
+}
+
 void session_run(struct session *session)
 {
 	if (session->closing || session->writes > 0 || !session_is_entitled(session))
 		return;
-	if (session_has_to_wait(session)) {
+	if (session_has_to_wait(session))
 		session_put_off(session);
-		return;
-	}
-	session->put_off = false;
-	session_serve(session, backlog_span(&session->backlog));
+	else
+		take_turn(session);
+}
+
+void session_greet_later(struct session *session)
+{
+	session->behind = true;
 	session_settle(session);
 }
 
 /* -- everybody in turn --------------------------------------------------------------------- */
 
-/* Of the next `*leftp` in the line, whoever has something left of his user's share. */
+/*
+ * Of the next `*leftp` in the line, whoever has something left of his user's share; or is the one
+ * of his user that comes in.
+ */
 static struct session *next_in_line(struct sessions *sessions, size_t *leftp)
 {
 	while (*leftp > 0 && sessions->line_next) {
@@ -117,7 +130,7 @@ static struct session *next_in_line(struct sessions *sessions, size_t *leftp)
 
 		sessions->line_next = session->behind_it;
 		--*leftp;
-		if (!session_has_to_wait(session))
+		if (session->open ? !session_has_to_wait(session) : user_let_in(session->user))
 			return session;
 	}
 	return NULL;
@@ -133,8 +146,8 @@ void sessions_go_on(uv_idle_t *busy)
 	sessions->line_next = sessions->line;
 	while ((session = next_in_line(sessions, &left)) != NULL) {
 		session_leave_line(session);
-		if (is_busy(session))
-			session_run(session);
+		if (is_busy(session) && session_is_entitled(session))
+			take_turn(session);
 		if (daemon_now_ns() >= until_ns)
 			break;
 	}

@@ -128,6 +128,14 @@ uint64_t user_share(const struct user *user)
 	return user->spent_ns < USER_SHARE_NS ? USER_SHARE_NS - user->spent_ns : 0;
 }
 
+bool user_let_in(struct user *user)
+{
+	bool first = user->let_in != user->all->round;
+
+	user->let_in = user->all->round;
+	return first;
+}
+
 void user_spend(struct user *user, uint64_t spent_ns)
 {
 	if (user->round != user->all->round) {

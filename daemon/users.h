@@ -36,6 +36,7 @@ struct user {
 	uint64_t due_us;   /* when all his handshakes are paid for: after now by a second at most */
 	uint64_t round;    /* in which he was served last */
 	uint64_t spent_ns; /* of his share in that round */
+	uint64_t let_in;   /* the round in which he was let in last */
 };
 
 /* All zero at first. Users without a connection are kept as long as something is to be paid for. */
@@ -76,6 +77,12 @@ void users_begin_round(struct users *users);
 
 /* Nanoseconds that the user has left in this round; UINT64_MAX for whoever is alone. */
 uint64_t user_share(const struct user *user);
+
+/*
+ * Whether one more of his that has not shaken hands may have its turn in this round, whatever he
+ * has spent: who is busy on some connections comes in with others, too. It is one a round.
+ */
+bool user_let_in(struct user *user);
 
 /* So much of it was spent. */
 void user_spend(struct user *user, uint64_t spent_ns);

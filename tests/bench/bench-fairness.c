@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -37,15 +36,9 @@ static struct bare_daemon house;
 
 struct flood {
 	const char *name;
-	size_t value;  /* bytes of what is fetched */
-	bool connects; /* comes anew for each request */
-};
-
-static const struct flood floods[] = {
-	{ "gets of 64 bytes, pipelined", 64, false },
-	{ "gets of 16 KiB, pipelined", 16384, false },
-	{ "gets of 1 MiB, pipelined", (size_t)1 << 20, false },
-	{ "connections", 64, true },
+	size_t value;       /* bytes of what is fetched */
+	void (*come)(void); /* anew, again and again; NULL: it stays */
+	bool limited;       /* by the quotas that there are by default */
 };
 
 /* Asks again as soon as something is answered; answers are thrown away. */
@@ -69,42 +62,85 @@ static void ask_on(struct bare *bare)
 	}
 }
 
+/* Says Hello, and goes with the answer, whatever that is. */
 static void come_again(void)
 {
-	for (;;) {
-		struct bare bare;
+	uint8_t hello[HELLO_SIZE];
+	struct channel_pair pair;
 
-		bare_open(&bare, house.path);
-		bare_close(&bare);
+	channel_draw(&pair);
+	hello_write(hello, CHANNEL_VERSION, CHANNEL_VERSION, CHANNEL_CHACHA20_POLY1305, pair.open);
+	for (;;) {
+		uint8_t answer[HELLO_SIZE];
+		int fd = bare_connect(house.path);
+
+		if (write(fd, hello, sizeof(hello)) == sizeof(hello))
+			(void)!read(fd, answer, sizeof(answer));
+		close(fd);
 	}
 }
 
+/* The least that one can do. */
+static void knock(void)
+{
+	for (;;)
+		close(bare_connect(house.path));
+}
+
+static const struct flood floods[] = {
+	{ "gets of 64 bytes, pipelined", 64, NULL, false },
+	{ "gets of 16 KiB, pipelined", 16384, NULL, false },
+	{ "gets of 1 MiB, pipelined", (size_t)1 << 20, NULL, false },
+	{ "connections", 0, come_again, true },
+	{ "connections without quotas", 0, come_again, false },
+	{ "connections without a Hello", 0, knock, true },
+};
+
+/* Who floods is somebody else, and comes after who waits. */
+static pid_t fork_other(void)
+{
+	pid_t pid = fork();
+
+	if (pid < 0)
+		bare_die("fork");
+	if (pid > 0)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (sched_setscheduler(0, SCHED_IDLE, &(struct sched_param){ 0 }) < 0)
+		bare_die("sched_setscheduler");
+	if (setgid(FLOOD_UID) < 0 || setuid(FLOOD_UID) < 0)
+		bare_die("setuid");
+	return 0;
+}
+
+/* Once for all of them: those that flood already would be in the way of the others. */
 static void store_flood(const struct flood *flood)
 {
-	uint8_t *value = calloc(1, flood->value);
+	pid_t pid = fork_other();
+	uint8_t *value;
 	struct bare bare;
+	int status;
 
-	bare_open(&bare, house.path);
-	if (!value || bare_set(&bare, "~/flood", value, flood->value) != 0)
-		bare_die("set");
-	bare_close(&bare);
-	free(value);
+	if (pid == 0) {
+		value = calloc(1, flood->value);
+		bare_open(&bare, house.path);
+		if (!value || bare_set(&bare, "~/flood", value, flood->value) != 0)
+			bare_die("set");
+		_exit(0);
+	}
+	if (waitpid(pid, &status, 0) < 0 || status != 0)
+		bare_die("what is to be fetched is not there");
 }
 
 static pid_t start_one(const struct flood *flood)
 {
-	pid_t pid = fork();
+	pid_t pid = fork_other();
 	struct bare bare;
 
 	if (pid != 0)
 		return pid;
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	setpriority(PRIO_PROCESS, 0, 19);
-	if (setgid(FLOOD_UID) < 0 || setuid(FLOOD_UID) < 0)
-		bare_die("setuid");
-	if (flood->connects)
-		come_again();
-	store_flood(flood);
+	if (flood->come)
+		flood->come();
 	bare_open(&bare, house.path);
 	ask_on(&bare);
 	_exit(0);
@@ -112,11 +148,10 @@ static pid_t start_one(const struct flood *flood)
 
 static void start_all(const struct flood *flood, pid_t pids[FLOOD_CLIENTS])
 {
-	for (int i = 0; i < FLOOD_CLIENTS; i++) {
+	if (flood->value > 0)
+		store_flood(flood);
+	for (int i = 0; i < FLOOD_CLIENTS; i++)
 		pids[i] = start_one(flood);
-		if (pids[i] < 0)
-			bare_die("fork");
-	}
 	usleep(200000);
 }
 
@@ -161,17 +196,36 @@ static double middle(double values[ROUNDS])
 	return values[ROUNDS / 2];
 }
 
-static void row(struct bare *bare, const struct flood *flood)
+/* A daemon with the quotas that the flood is held to, and something in it. */
+static void begin(struct bare *bare, const struct flood *flood)
+{
+	static const uint8_t value[64] = { 1 };
+	static const char *const limited[] = { "--socket-mode", "0666", NULL };
+	static const char *const unlimited[] = { "--socket-mode", "0666", "--quota-handshakes=no",
+		"--quota-inflight=no", "--quota-sessions=no", NULL };
+
+	bare_start(&house, flood->limited ? limited : unlimited);
+	/* The others come as somebody else. */
+	if (chmod(house.folder, 0755) < 0)
+		bare_die("chmod");
+	bare_open(bare, house.path);
+	if (bare_set(bare, "bench/value", value, sizeof(value)) != 0)
+		bare_die("set");
+}
+
+static void row(const struct flood *flood)
 {
 	double half[2][ROUNDS], most[2][ROUNDS], ratio[ROUNDS];
 	pid_t pids[FLOOD_CLIENTS];
+	struct bare bare;
 
+	begin(&bare, flood);
 	for (int i = 0; i < ROUNDS; i++) {
-		struct waits quiet = ask(bare);
+		struct waits quiet = ask(&bare);
 		struct waits flooded;
 
 		start_all(flood, pids);
-		flooded = ask(bare);
+		flooded = ask(&bare);
 		end_all(pids);
 		half[0][i] = quiet.half;
 		half[1][i] = flooded.half;
@@ -179,39 +233,31 @@ static void row(struct bare *bare, const struct flood *flood)
 		most[1][i] = flooded.most;
 		ratio[i] = flooded.most / quiet.most;
 	}
+	bare_close(&bare);
+	if (bare_stop(&house) != 0)
+		bare_die("the daemon's end");
 	printf("%-28s %7.0f us %7.0f us %7.0f us %7.0f us %6.2f\n", flood->name, middle(half[0]),
 		middle(most[0]), middle(half[1]), middle(most[1]), middle(ratio));
 	fflush(stdout);
 }
 
-int main(void)
+int main(int count, char **words)
 {
-	static const uint8_t value[64] = { 1 };
-	static const char *const arguments[] = { "--socket-mode", "0666", "--quota-handshakes=no",
-		NULL };
-	struct bare bare;
-
 	if (geteuid() != 0) {
 		puts("skipped: a second user takes root");
 		return 0;
 	}
 	if (sodium_init() < 0)
 		return 1;
-	bare_start(&house, arguments);
-	/* The others come as somebody else. */
-	if (chmod(house.folder, 0755) < 0)
-		bare_die("chmod");
-	bare_open(&bare, house.path);
-	if (bare_set(&bare, "bench/value", value, sizeof(value)) != 0)
-		bare_die("set");
 	printf("gets of 64 bytes by one user while %d connections of another one flood the daemon; "
 	       "median of %d rounds\n",
 		FLOOD_CLIENTS, ROUNDS);
 	printf("flood                         quiet p50  quiet p99   flood p50  flood p99  ratio "
 	       "of "
 	       "p99\n");
+	/* With a word, those rows that have it in their name. */
 	for (size_t i = 0; i < sizeof(floods) / sizeof(floods[0]); i++)
-		row(&bare, &floods[i]);
-	bare_close(&bare);
-	return bare_stop(&house) == 0 ? 0 : 1;
+		if (count < 2 || strstr(floods[i].name, words[1]))
+			row(&floods[i]);
+	return 0;
 }

@@ -157,6 +157,21 @@ START_TEST(who_is_alone_has_all_of_the_time)
 }
 END_TEST
 
+START_TEST(one_is_let_in_a_round_whatever_was_spent)
+{
+	struct user *a = enter(1000);
+	struct user *b = enter(1001);
+
+	for (int i = 0; i < 3; i++) {
+		users_begin_round(&users);
+		user_spend(a, 10 * USER_SHARE_NS);
+		ck_assert(user_let_in(a));
+		ck_assert(!user_let_in(a));
+		ck_assert(user_let_in(b));
+	}
+}
+END_TEST
+
 START_TEST(each_round_brings_everybody_one_share)
 {
 	struct user *a = enter(1000);
@@ -187,6 +202,7 @@ int main(void)
 	tcase_add_test(claims, handshakes_are_one_seconds_worth_and_then_as_fast_as_they_may);
 	tcase_add_test(claims, who_goes_and_comes_again_has_not_paid);
 	tcase_add_test(claims, who_is_alone_has_all_of_the_time);
+	tcase_add_test(claims, one_is_let_in_a_round_whatever_was_spent);
 	tcase_add_test(claims, each_round_brings_everybody_one_share);
 	return claims_run(claims, "users");
 }
