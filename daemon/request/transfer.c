@@ -25,8 +25,9 @@
 struct download {
 	struct download *next;
 	uint64_t id;
-	struct record *record; /* pinned */
-	uint64_t chunk;        /* the next one */
+	struct record *record; /* pinned, for the reader */
+	struct reader reader;
+	uint64_t chunk; /* the next one */
 };
 
 /* -- how many ------------------------------------------------------------------------------ */
@@ -65,7 +66,7 @@ static void download_end(
 		at = &(*at)->next;
 	*at = download->next;
 	transfers_end(transfers);
-	record_unpin(daemon->vault, download->record);
+	record_unpin_for(daemon->vault, download->record, &download->reader);
 	free(download);
 }
 
@@ -82,7 +83,8 @@ static struct download *download_queue(
 	if (!download)
 		return NULL;
 	download->id = id;
-	download->record = record_pin(record);
+	download->reader.uid = (uint32_t)transfers->peer->uid;
+	download->record = record_pin_for(record, &download->reader);
 	while (*at)
 		at = &(*at)->next;
 	*at = download;

@@ -210,7 +210,7 @@ static int check_quotas(
 		growth.held = quota_held(value, owner_of(draft));
 	/* A version that has a grace stays. */
 	if (draft->old && put->rotation.grace_ms == 0)
-		growth.less = quota_of_record(draft->old).bytes;
+		growth.less = quota_back(vault, draft->old_offset);
 	return quota_check(vault, owner_of(draft), &growth);
 }
 

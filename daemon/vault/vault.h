@@ -180,6 +180,18 @@ struct record *record_pin(struct record *record);
 void record_unpin(struct vault *vault, struct record *record);
 
 /*
+ * The same for who reads it bit by bit, in his own time: bytes that stay for him alone count for
+ * him. The reader is embedded in what is under way.
+ */
+struct reader {
+	struct reader *next;
+	uint32_t uid;
+};
+
+struct record *record_pin_for(struct record *record, struct reader *reader);
+void record_unpin_for(struct vault *vault, struct record *record, struct reader *reader);
+
+/*
  * The first name in byte order that begins with `prefix` and sorts after `after` (empty: from the
  * beginning): 0, STATUS_NOT_FOUND or STATUS_LIMIT. Costs what it returns, not what is stored.
  * Touches the ledger key; a record whose header is broken is passed over.

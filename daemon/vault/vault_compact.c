@@ -171,7 +171,7 @@ static int bring_forward(void *context, uint64_t offset)
 	int r;
 
 	if (!record_well_formed(vault, offset) || !plan_move(vault, offset, &relocation) ||
-		record_is_pinned(vault, offset) || !record_intact(vault, offset))
+		record_pinned(vault, offset) || !record_intact(vault, offset))
 		return 0;
 	size = relocation.extent != 0 ? ledger_block(vault->ledger, relocation.extent) : 0;
 	r = relocate(vault, &relocation);

@@ -119,7 +119,10 @@ struct record {
 	uint64_t place;
 	uint64_t size; /* bytes of plaintext */
 	uint64_t pins;
-	bool retired; /* superseded or removed: the last pin wipes it */
+	struct reader *readers; /* some of those that have it pinned */
+	uint64_t counted;       /* bytes, for the first of them when it was retired */
+	uint32_t payer;         /* who that was */
+	bool retired;           /* superseded or removed: the last pin wipes it */
 	bool purged;
 };
 
@@ -353,8 +356,8 @@ void record_lose(struct vault *vault, uint64_t offset);
 /* A purge has reached the record: whoever has it pinned is told. */
 void record_doom(struct vault *vault, uint64_t offset);
 
-/* Whether somebody reads its chunks where they are. */
-bool record_is_pinned(const struct vault *vault, uint64_t offset);
+/* The handle of a record whose chunks somebody reads where they are, or NULL. */
+struct record *record_pinned(const struct vault *vault, uint64_t offset);
 
 /* The record is at another place now: handles, terms and its stream go there. */
 void record_move(struct vault *vault, uint64_t offset, uint64_t to);

@@ -54,15 +54,81 @@ void quota_doubt(struct vault *vault)
 	vault->doubtful = true;
 }
 
+static void each_pinned(
+	struct vault *vault, void (*visit)(void *context, struct record *record), void *context)
+{
+	for (size_t i = 0; vault->pinned_count > 0 && i < PIN_CHAINS; i++)
+		for (struct record *at = vault->pinned[i]; at; at = at->next)
+			visit(context, at);
+}
+
+static void forget_pinned(void *context, struct record *record)
+{
+	(void)context;
+	record->counted = 0;
+}
+
 void quota_clear(struct vault *vault)
 {
 	tally_clear(&vault->tally);
+	each_pinned(vault, forget_pinned, NULL);
 	vault->doubtful = false;
 }
 
 uint64_t quota_held(const struct value *value, uint32_t owner)
 {
 	return value->owner == owner ? value->counted : 0;
+}
+
+/* -- what is still read -------------------------------------------------------------------- */
+
+static uint64_t read_bytes(const struct record *record)
+{
+	return VAULT_BESIDE + record->size;
+}
+
+uint64_t quota_back(const struct vault *vault, uint64_t offset)
+{
+	const struct header *header = record_header(vault, offset);
+	const struct record *record = record_pinned(vault, offset);
+	uint64_t bytes = quota_of_record(header).bytes;
+
+	if (record && record->readers && record->readers->uid == bytes_get32(header->owner))
+		bytes -= read_bytes(record) < bytes ? read_bytes(record) : bytes;
+	return bytes;
+}
+
+/* Without memory for his place it counts for nobody. */
+void readers_take(struct vault *vault, struct record *record)
+{
+	if (!record->readers || quota_reserve(vault, record->readers->uid) < 0)
+		return;
+	record->payer = record->readers->uid;
+	record->counted = read_bytes(record);
+	quota_take_sum(vault, record->payer, (struct tally_sum){ .bytes = record->counted });
+}
+
+struct record *record_pin_for(struct record *record, struct reader *reader)
+{
+	reader->next = record->readers;
+	record->readers = reader;
+	return record_pin(record);
+}
+
+void record_unpin_for(struct vault *vault, struct record *record, struct reader *reader)
+{
+	struct reader **at = &record->readers;
+	uint64_t counted = record->counted;
+
+	while (*at != reader)
+		at = &(*at)->next;
+	*at = reader->next;
+	if (counted > 0) {
+		record->counted = 0;
+		quota_give_sum(vault, record->payer, (struct tally_sum){ .bytes = counted });
+		readers_take(vault, record);
+	}
+	record_unpin(vault, record);
 }
 
 /* -- counting anew ------------------------------------------------------------------------- */
@@ -119,6 +185,12 @@ static void count_stream(void *context, const struct stream *stream)
 	count_sum(context, stream->owner, stream->counted);
 }
 
+static void count_pinned(void *context, struct record *record)
+{
+	if (record->counted > 0)
+		count_sum(context, record->payer, (struct tally_sum){ .bytes = record->counted });
+}
+
 /* The places of those who have something are there: memory is taken for none of them. */
 static void count_anew(struct vault *vault)
 {
@@ -129,6 +201,7 @@ static void count_anew(struct vault *vault)
 	(void)formers_each(vault, count_former, &recount);
 	batches_each(vault, count_apart, &recount);
 	streams_each(vault, count_stream, &recount);
+	each_pinned(vault, count_pinned, &recount);
 	for (const struct value *value = vault->values; value; value = value->next)
 		if (value->counted > 0)
 			count_sum(&recount, value->owner, quota_of_coming(value->counted));
@@ -192,13 +265,13 @@ int quota_check(struct vault *vault, uint32_t owner, const struct growth *growth
  * All that is on its way may have the room that is left, and as much as that which this one is to
  * replace, however many of them are to replace it.
  */
-static bool fits_beside(const struct vault *vault, const struct value *value, uint64_t bytes,
-	const struct tally_sum *old)
+static bool fits_beside(
+	const struct vault *vault, const struct value *value, uint64_t bytes, uint64_t old)
 {
 	struct tally_sum sum = tally_of(&vault->tally, value->owner);
 	uint64_t stored = sum.bytes - (sum.coming < sum.bytes ? sum.coming : sum.bytes);
 	uint64_t most = vault->quotas.bytes;
-	uint64_t room = old->bytes + (most > stored ? most - stored : 0);
+	uint64_t room = old + (most > stored ? most - stored : 0);
 	uint64_t others = sum.coming - (value->counted < sum.coming ? value->counted : sum.coming);
 
 	return most == 0 || (others <= room && bytes <= room - others);
@@ -209,17 +282,17 @@ int value_may_have(struct vault *vault, const struct value *value, const struct 
 	struct growth growth = { .names = plan->stored && value->chunks == 0,
 		.bytes = quota_of_version(plan->name.size, 0, plan->size),
 		.held = value->counted };
-	struct tally_sum old;
 	uint64_t offset;
+	uint64_t old;
 	int r = value->purged ? 0 : quota_check(vault, value->owner, &growth);
 
 	if (r != STATUS_LIMIT || vault_look_up(vault, plan->name, &offset) != 0)
 		return r;
-	old = quota_of_record(record_header(vault, offset));
+	old = quota_back(vault, offset);
 	growth.names = 0;
-	growth.less = old.bytes;
+	growth.less = old;
 	r = quota_check(vault, value->owner, &growth);
-	if (r != 0 || fits_beside(vault, value, growth.bytes, &old))
+	if (r != 0 || fits_beside(vault, value, growth.bytes, old))
 		return r;
 	/* Others are on their way in that room. */
 	growth.less = 0;

@@ -15,6 +15,12 @@ int quota_reserve(struct vault *vault, uint32_t uid);
 /* What a record counts. A tombstone is nothing, and a stream counts by itself. */
 struct tally_sum quota_of_record(const struct header *header);
 
+/*
+ * The bytes that its owner gets back with the end of a record; what he is reading himself, he goes
+ * on having.
+ */
+uint64_t quota_back(const struct vault *vault, uint64_t offset);
+
 /* Bytes that tags take in a record (vault.c). */
 size_t vault_tags_size(const struct tags *tags);
 
@@ -40,6 +46,12 @@ void quota_give_sum(struct vault *vault, uint32_t uid, struct tally_sum sum);
 
 /* A record is gone of which nothing is to be believed: the tally is made anew before it is used. */
 void quota_doubt(struct vault *vault);
+
+/*
+ * A record that is pinned was retired: its first reader has its bytes from now on, until he is
+ * through with it; then the next one.
+ */
+void readers_take(struct vault *vault, struct record *record);
 
 /* Nobody has anything. */
 void quota_clear(struct vault *vault);

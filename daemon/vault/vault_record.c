@@ -234,9 +234,10 @@ static struct record **chain_of(struct vault *vault, uint64_t offset)
 }
 
 /* The handle of a pinned record, or NULL. */
-static struct record *find_pinned(struct vault *vault, uint64_t offset)
+struct record *record_pinned(const struct vault *vault, uint64_t offset)
 {
-	struct record *record = *chain_of(vault, offset);
+	struct record *record =
+		vault->pinned_count > 0 ? vault->pinned[chain_number(offset)] : NULL;
 
 	while (record && record->offset != offset)
 		record = record->next;
@@ -255,7 +256,7 @@ int record_reserve(struct vault *vault)
 struct record *record_handle(struct vault *vault, uint64_t offset)
 {
 	const struct header *header = record_header(vault, offset);
-	struct record *record = vault->pinned_count > 0 ? find_pinned(vault, offset) : NULL;
+	struct record *record = record_pinned(vault, offset);
 
 	if (record)
 		return record;
@@ -284,25 +285,15 @@ struct record *record_pin(struct record *record)
 
 void record_doom(struct vault *vault, uint64_t offset)
 {
-	struct record *record = find_pinned(vault, offset);
+	struct record *record = record_pinned(vault, offset);
 
 	if (record)
 		record->purged = true;
 }
 
-bool record_is_pinned(const struct vault *vault, uint64_t offset)
-{
-	const struct record *record =
-		vault->pinned_count > 0 ? vault->pinned[chain_number(offset)] : NULL;
-
-	while (record && record->offset != offset)
-		record = record->next;
-	return record != NULL;
-}
-
 void record_move(struct vault *vault, uint64_t offset, uint64_t to)
 {
-	struct record *record = vault->pinned_count > 0 ? find_pinned(vault, offset) : NULL;
+	struct record *record = record_pinned(vault, offset);
 	struct record **at = chain_of(vault, offset);
 
 	terms_move(vault->terms, offset, to);
@@ -401,7 +392,7 @@ void record_lose(struct vault *vault, uint64_t offset)
  */
 static void retire(struct vault *vault, uint64_t offset, bool intact)
 {
-	struct record *record = vault->pinned_count > 0 ? find_pinned(vault, offset) : NULL;
+	struct record *record = record_pinned(vault, offset);
 	const struct header *header = record_header(vault, offset);
 
 	block_set_kind(record_header(vault, offset), BLOCK_NOTHING);
@@ -412,6 +403,7 @@ static void retire(struct vault *vault, uint64_t offset, bool intact)
 		vault->spare->retired = true;
 	if (record) {
 		record->retired = true;
+		readers_take(vault, record);
 		return;
 	}
 	if (intact)

@@ -298,6 +298,32 @@ class Stored(unittest.TestCase):
         self.assertEqual(as_uid(NOBODY, act),
                          [[0, 65536, 0, 153600], [CODE_LIMIT, words], True, [0, ""]])
 
+    def test_what_goes_while_it_is_fetched_counts_until_it_has_left(self):
+        daemon = self.daemon("--quota-bytes=3m")
+        size = 1 << 20
+
+        def act():
+            with Client(daemon.path) as client:
+                told = []
+                # Each of these fetches more than its socket holds, and reads nothing of it.
+                slow = [Client(daemon.path) for _ in range(2)]
+                for fetch in slow:
+                    client.set(b"~/a", bytes(size))
+                    fetch.send(fetch.request(get=pb.Get(name=b"~/a")))
+                    fetch.socket.recv(1)
+                    client.remove(b"~/a")
+                    told.append(has(client)[:2])
+                told.append(try_set(client, b"~/a", size))
+                close_all(slow)
+                told.append(wait_for(lambda: has(client)[1] == 0, 10))
+                return [*told, try_set(client, b"~/a", size)]
+
+        beside = 256 + size
+        words = ("this user has %d bytes, this would be %d more, and quota-bytes allows %d"
+                 % (2 * beside, beside + 8, 3 * size))
+        self.assertEqual(as_uid(NOBODY, act), [
+            [0, beside], [0, 2 * beside], [CODE_LIMIT, words], True, [0, ""]])
+
     def test_the_next_worker_counts_the_same(self):
         daemon = self.daemon("--keep", "--quota-count=4", "--quota-bytes=500k")
 

@@ -74,6 +74,16 @@ static inline void count_unready(void *context, uint64_t offset)
 			expected_of(record_header(vault, offset)));
 }
 
+/* What is gone but for its readers; after a purge of everything it counts for nobody. */
+static inline void count_read(struct counted *counted)
+{
+	for (size_t i = 0; i < PIN_CHAINS; i++)
+		for (const struct record *at = vault->pinned[i]; at; at = at->next)
+			if (at->retired && at->readers && !(at->purged && at->counted == 0))
+				count_for(counted, at->readers->uid,
+					(struct tally_sum){ .bytes = 256 + at->size });
+}
+
 static inline struct counted count_all(void)
 {
 	struct ledger *ledger = vault->ledger;
@@ -87,6 +97,7 @@ static inline struct counted count_all(void)
 	for (struct value *value = vault->values; value; value = value->next)
 		if (value->owned && !value->purged)
 			count_for(&counted, value->owner, quota_of_coming(value->size));
+	count_read(&counted);
 	coffer_forget(vault->coffer);
 	return counted;
 }

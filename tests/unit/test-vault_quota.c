@@ -226,6 +226,65 @@ START_TEST(what_is_consumed_counts_no_more)
 }
 END_TEST
 
+/* -- what is still read -------------------------------------------------------------------- */
+
+START_TEST(what_goes_while_it_is_read_counts_for_who_reads_it)
+{
+	struct reader bob = { .uid = BOB }, alice = { .uid = ALICE };
+	struct record *record;
+
+	ck_assert_int_eq(set_for(ALICE, "a", 1000), 0);
+	record = record_pin_for(find("a"), &alice);
+	ck_assert_ptr_eq(record_pin_for(record, &bob), record);
+	check_has(ALICE, 1, 1257);
+	check_has(BOB, 0, 0);
+	ck_assert_int_eq(remove_name("a"), 0);
+	/* The last one who came, and then the other one. */
+	check_has(ALICE, 0, 0);
+	check_has(BOB, 0, 1256);
+	quota_doubt(vault);
+	check_has(BOB, 0, 1256);
+	record_unpin_for(vault, record, &bob);
+	check_has(BOB, 0, 0);
+	check_has(ALICE, 0, 1256);
+	record_unpin_for(vault, record, &alice);
+	check_has(ALICE, 0, 0);
+	ck_assert(!vault->doubtful);
+}
+END_TEST
+
+START_TEST(nobody_reads_more_than_there_may_be)
+{
+	struct reader reader = { .uid = ALICE }, other = { .uid = BOB };
+	struct record *record;
+
+	set_quotas(0, 3000);
+	ck_assert_int_eq(set_for(ALICE, "a", 1000), 0);
+	record = record_pin_for(find("a"), &reader);
+	ck_assert_int_eq(set_for(ALICE, "a", 1000), 0);
+	check_has(ALICE, 1, 2513);
+	/* What is to be replaced makes room, what is read does not. */
+	ck_assert_int_eq(set_for(ALICE, "b", 1000), STATUS_LIMIT);
+	ck_assert_int_eq(set_for(ALICE, "a", 1000), 0);
+	record_unpin_for(vault, record, &reader);
+	check_has(ALICE, 1, 1257);
+	ck_assert_int_eq(set_for(ALICE, "b", 1000), 0);
+	record = record_pin_for(find("b"), &reader);
+	ck_assert_int_eq(set_for(ALICE, "b", 1000), STATUS_LIMIT);
+	record_unpin_for(vault, record, &reader);
+	/* Another one's slow reader is in nobody's way. */
+	record = record_pin_for(find("b"), &other);
+	ck_assert_int_eq(set_for(ALICE, "b", 1000), 0);
+	check_has(ALICE, 2, 2514);
+	check_has(BOB, 0, 1256);
+	vault_purge(vault);
+	check_has(BOB, 0, 0);
+	record_unpin_for(vault, record, &other);
+	check_has(BOB, 0, 0);
+	ck_assert(!vault->doubtful);
+}
+END_TEST
+
 /* -- values on their way ------------------------------------------------------------------- */
 
 static struct value *begin_value(uint32_t uid)
@@ -481,6 +540,8 @@ int main(void)
 	tcase_add_test(claims, versions_in_their_grace_count_their_bytes);
 	tcase_add_test(claims, what_gets_another_name_counts_for_its_new_owner);
 	tcase_add_test(claims, what_is_consumed_counts_no_more);
+	tcase_add_test(claims, what_goes_while_it_is_read_counts_for_who_reads_it);
+	tcase_add_test(claims, nobody_reads_more_than_there_may_be);
 	tcase_add_test(claims, a_value_on_its_way_counts_until_it_is_given_up);
 	tcase_add_test(claims, what_is_stored_does_not_count_twice);
 	tcase_add_test(claims, a_purge_ends_what_is_on_its_way);

@@ -18,6 +18,8 @@ static struct kept *kepts[VALUES];
 static struct batch *batch;
 static bool committed;
 static struct record *pins[PINS];
+static struct reader readers[PINS];
+static bool reads[PINS]; /* it is pinned for a reader */
 static struct holder *session;
 static bool limits; /* everybody is held to quotas */
 static uint64_t refused;
@@ -207,16 +209,27 @@ static int do_use(void)
 	return r;
 }
 
+static void unpin(unsigned i)
+{
+	if (pins[i] && reads[i])
+		record_unpin_for(vault, pins[i], &readers[i]);
+	else if (pins[i])
+		record_unpin(vault, pins[i]);
+	pins[i] = NULL;
+}
+
+/* Who reads what another one replaces has more than there may be without having asked for it. */
 static int do_pin(void)
 {
 	unsigned i = draw_below(PINS);
 	struct record *record;
 
 	if (pins[i]) {
-		record_unpin(vault, pins[i]);
-		pins[i] = NULL;
+		unpin(i);
 	} else if (vault_find(vault, span_text(some_name()), &record) == 0) {
-		pins[i] = record_pin(record);
+		reads[i] = !limits && draw_below(2) == 0;
+		readers[i] = (struct reader){ .uid = some_uid() };
+		pins[i] = reads[i] ? record_pin_for(record, &readers[i]) : record_pin(record);
 	}
 	return 0;
 }
@@ -487,6 +500,7 @@ static struct counted ends_with_us(void)
 	for (unsigned i = 0; i < VALUES; i++)
 		if (values[i] && !values[i]->purged)
 			count_for(&lost, values[i]->owner, quota_of_coming(values[i]->size));
+	count_read(&lost);
 	for (struct batch *at = vault->batches; at; at = at->next)
 		if (at->commit == 0)
 			index_each(at->index, add_unadopted, &lost);
@@ -542,8 +556,7 @@ static int (*const deeds[])(void) = { do_put, do_put, do_put, do_put, do_put, do
 static void tear_down_property(void)
 {
 	for (unsigned i = 0; i < PINS; i++)
-		if (pins[i])
-			record_unpin(vault, pins[i]);
+		unpin(i);
 	for (unsigned i = 0; i < VALUES; i++)
 		drop_value(i);
 	if (batch)
