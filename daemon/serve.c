@@ -81,22 +81,34 @@ static void look_at_clock(struct visit *visit)
 	daemon_forget_in_time(visit->served->daemon, visit->now_ns);
 }
 
+/*
+ * Of a frame whose first requests were served in an earlier turn, the others. Returns 0; 1 when
+ * time was up before all of them; or a negative errno.
+ */
 static int serve_messages(struct visit *visit, struct messages *messages, struct outgoing *outgoing)
 {
 	struct served *served = visit->served;
 	struct workbench *bench = &served->daemon->bench;
 	size_t mark = workbench_mark(bench);
 	struct request request;
+	unsigned number = 0;
 	int r;
 
 	while ((r = message_next_request(&request, messages, bench)) > 0) {
-		r = request_serve(served->daemon, &served->peer, &served->transfers, &request,
-			&outgoing->answers);
+		if (number++ >= served->begun)
+			r = request_serve(served->daemon, &served->peer, &served->transfers,
+				&request, &outgoing->answers);
 		workbench_release(bench, mark);
 		if (r < 0)
 			return r;
+		if (number <= served->begun)
+			continue;
 		look_at_clock(visit);
+		served->begun = number;
+		if (visit->now_ns >= visit->until_ns && messages->plain.size > 0)
+			return 1;
 	}
+	served->begun = 0;
 	return r;
 }
 
@@ -114,6 +126,9 @@ static int serve_frame(struct visit *visit, const struct frame *frame,
 		messages.plain = span_of(plain, (size_t)r);
 		r = serve_messages(visit, &messages, outgoing);
 	}
+	/* It is opened once more, as it is. */
+	if (r > 0)
+		served->channel.received--;
 	workbench_release(bench, mark);
 	return r;
 }
@@ -121,11 +136,17 @@ static int serve_frame(struct visit *visit, const struct frame *frame,
 static int serve_input(
 	struct visit *visit, const struct channel_keys *keys, struct outgoing *outgoing)
 {
+	struct span rest = visit->input;
 	struct frame frame;
 	int r;
 
-	while ((r = frame_next(&frame, &visit->input)) > 0) {
+	while ((r = frame_next(&frame, &rest)) > 0) {
 		r = serve_frame(visit, &frame, keys, outgoing);
+		if (r > 0) {
+			visit->end = SERVE_OVERTIME;
+			return 0;
+		}
+		visit->input = rest;
 		if (!outbox_has_room(visit->served->outbox))
 			visit->end = SERVE_FULL;
 		else if (visit->now_ns >= visit->until_ns)

@@ -19,6 +19,7 @@ struct served {
 	struct outbox *outbox;
 	struct peer peer;
 	struct channel channel;
+	unsigned begun; /* requests of the frame that comes first which have been served */
 	struct transfers transfers;
 };
 
@@ -37,8 +38,9 @@ enum serve_end {
 
 /*
  * Serves whole frames off `input` and goes on with what is under way; the answers are in the
- * outbox. The frame in which `until_ns` of daemon_now_ns passes is the last one of the turn. *endp
- * tells why input was left. Returns 0, or a negative errno after which the connection cannot go on;
+ * outbox. The request in which `until_ns` of daemon_now_ns passes is the last one of the turn: what
+ * is left of its frame is the beginning of the next one, with the same bytes. *endp tells why input
+ * was left. Returns 0, or a negative errno after which the connection cannot go on;
  * the outbox is as it was then.
  */
 int serve_frames(

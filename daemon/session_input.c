@@ -8,7 +8,7 @@
 
 /*
  * Nanoseconds of a session's turn: what one client sends, however much, holds up the others no
- * longer than this and one frame.
+ * longer than this and one request.
  */
 #define TURN_NS 1000000
 

@@ -10,8 +10,8 @@
 /*
  * Who is connected, by uid: what all connections of one user have in common. As long as several
  * users are there, none of them has more than a share of the daemon's time in a round, however many
- * connections he has: what one sends holds up another for one share and one frame. Who is alone has
- * all of it.
+ * connections he has: what one sends holds up another for one share and one request. Who is alone
+ * has all of it.
  */
 
 /* Nanoseconds of one user's share of a round. */

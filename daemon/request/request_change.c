@@ -173,7 +173,7 @@ int serve_melt(struct desk *desk)
 
 /*
  * Bytes that a generate may ask for: nobody's password or key is longer, and the others wait while
- * it is drawn, up to MESSAGE_FRAME_MAX times in one frame.
+ * it is drawn.
  */
 #define GENERATE_MAX 65536
 

@@ -2,6 +2,7 @@
 """Whose turn it is: what waits for a daemon that stood still tells in which order it is served."""
 
 import os
+import select
 import signal
 import socket
 import unittest
@@ -42,10 +43,14 @@ class Crowd:
         os.waitpid(self.pid, 0)
 
 
+def have_answers(clients):
+    return len(select.select([client.socket for client in clients], [], [], 0)[0])
+
+
 @unittest.skipUnless(ROOT, "needs root, to be somebody else")
 class Fairness(unittest.TestCase):
     def daemon(self):
-        daemon = Daemon("--socket-mode=0666")
+        daemon = Daemon("--socket-mode=0666", "--quota-handshakes=no")
         self.addCleanup(daemon.end)
         daemon.folder.chmod(0o755)
         return daemon
@@ -78,6 +83,58 @@ class Fairness(unittest.TestCase):
                 os.kill(daemon.pid, signal.SIGCONT)
             self.assertEqual(client.receive()[0].state.sessions, 2)
             self.assertTrue(wait_for(lambda: client.status().sessions == 102))
+
+    def test_one_frame_of_many_requests_holds_others_up_for_one_of_them(self):
+        daemon = self.daemon()
+
+        def begin():
+            client = Client(daemon.path)
+
+            def ask():
+                client.send(*(client.change(generate=pb.Generate(name=b"~/x", size=65536))
+                              for _ in range(48)))
+                return 48
+
+            def count():
+                number = 0
+                while have_answers([client]):
+                    number += len(client.read_replies())
+                return number
+
+            return [ask, count]
+
+        def come():
+            with Client(daemon.path) as client:
+                yield
+                ping = client.request(ping=pb.Ping())
+                client.send(ping)
+                yield
+                client.answer(ping)
+                yield
+
+        self.assertLessEqual(self.least_served(daemon, begin, come), 24)
+
+    def least_served(self, daemon, begin, come):
+        """How many answers a crowd has when somebody has his, who asked after all of it."""
+        def served():
+            crowd = Crowd(NOBODY, begin)
+            comes = come()
+            try:
+                next(comes)
+                os.kill(daemon.pid, signal.SIGSTOP)
+                crowd.go_on()
+                next(comes)
+                os.kill(daemon.pid, signal.SIGCONT)
+                next(comes)
+                os.kill(daemon.pid, signal.SIGSTOP)
+                return crowd.go_on()
+            finally:
+                os.kill(daemon.pid, signal.SIGCONT)
+                comes.close()
+                crowd.end()
+
+        # Others may keep us from looking in time, once in a while.
+        return sorted(served() for _ in range(5))[2]
 
 
 if __name__ == "__main__":

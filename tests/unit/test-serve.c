@@ -192,6 +192,38 @@ START_TEST(a_turn_that_is_over_time_ends_with_its_frame_and_loses_nothing)
 }
 END_TEST
 
+START_TEST(a_turn_that_is_over_time_within_a_frame_leaves_the_rest_of_it)
+{
+	struct request requests[4] = { { .id = 9, .verb = VERB_PING }, setting("x"),
+		{ .id = 2, .verb = VERB_STAT, .name = span_text("x") },
+		{ .id = 3, .verb = VERB_STAT, .name = span_text("y") } };
+	static uint8_t value[100];
+	struct span input;
+	enum serve_end end;
+	int got[4];
+
+	enclave_seal_chunk(chunk, value, sizeof(value), 0, true, key);
+	say(requests, 4, span_of(chunk, 116));
+	say(&requests[3], 1, span_of(NULL, 0));
+	input = span_of(wire, wire_size);
+	for (size_t i = 0; i < 4; i++) {
+		/* It is opened anew each time, and its first requests are not served again. */
+		ck_assert_uint_eq(input.size, wire_size);
+		ck_assert_uint_eq(door.served.begun, i);
+		ck_assert_int_eq(serve_frames(&door.served, &input, 0, &end), 0);
+		ck_assert_int_eq(end, SERVE_OVERTIME);
+		ck_assert_uint_eq(codes(got, 4), 1);
+		ck_assert_int_eq(got[0], i < 3 ? 0 : STATUS_NOT_FOUND);
+		door_must_be_clean(&door);
+	}
+	ck_assert_uint_lt(input.size, wire_size);
+	ck_assert_int_eq(serve_frames(&door.served, &input, UINT64_MAX, &end), 0);
+	ck_assert_uint_eq(codes(got, 4), 1);
+	ck_assert_uint_eq(input.size, 0);
+	ck_assert_int_eq(end, SERVE_DONE);
+}
+END_TEST
+
 START_TEST(a_turn_in_time_serves_all_frames)
 {
 	struct request ping = { .id = 1, .verb = VERB_PING };
@@ -313,6 +345,7 @@ int main(void)
 	tcase_add_test(claims, a_value_that_is_removed_in_the_same_frame_still_leaves_whole);
 	tcase_add_test(claims, an_error_takes_back_what_was_answered_before_it);
 	tcase_add_test(claims, a_turn_that_is_over_time_ends_with_its_frame_and_loses_nothing);
+	tcase_add_test(claims, a_turn_that_is_over_time_within_a_frame_leaves_the_rest_of_it);
 	tcase_add_test(claims, a_turn_in_time_serves_all_frames);
 	tcase_add_test(claims, the_masters_are_parted_with_in_the_midst_of_a_long_frame);
 	tcase_add_test(claims, every_verb_leaves_room_on_the_locked_stack);
