@@ -16,6 +16,9 @@
 #define RETURN_MS 1000
 #define RETURN_PAUSE_MS 20
 
+/* Milliseconds after which one that greets no more of this user's may have time for another. */
+#define LIMIT_PAUSE_MS 100
+
 /* -- the connection ------------------------------------------------------------------------ */
 
 /* A daemon says nothing unasked: whatever has come while the handle was idle is the end. */
@@ -34,34 +37,59 @@ static int ensure_connected(struct mg_client *client, const struct call *call)
 								: r;
 }
 
-/* A daemon that restarts is away for an instant. */
-static int reconnect(struct mg_client *client, const struct call *call)
-{
-	struct timespec pause = { .tv_nsec = RETURN_PAUSE_MS * 1000000L };
-	uint64_t give_up_ms = call->patient ? call->deadline_ms : connection_now_ms() + RETURN_MS;
-	int r = ensure_connected(client, call);
-
-	while (r == MG_UNREACHABLE && connection_now_ms() < give_up_ms &&
-		connection_now_ms() < call->deadline_ms) {
-		nanosleep(&pause, NULL);
-		r = ensure_connected(client, call);
-	}
-	return r;
-}
-
 static bool broke(int error)
 {
 	return error == -ECONNRESET || error == -EPIPE;
 }
 
-/* Once more when the connection broke; and each time again when something was done meanwhile. */
-static int try_twice(struct mg_client *client, struct call *call)
+static void pause_ms(unsigned ms)
 {
+	struct timespec pause = { .tv_nsec = ms * 1000000L };
+
+	nanosleep(&pause, NULL);
+}
+
+/*
+ * Milliseconds after which another attempt to connect may come to something; 0: none does. All of a
+ * user's who come back at the same time are more than the daemon greets in an instant.
+ */
+static unsigned pause_after(int r, const struct call *call)
+{
+	if (r == MG_LIMIT)
+		return call->patient ? LIMIT_PAUSE_MS : 0;
+	return r == MG_UNREACHABLE || (call->patient && broke(r)) ? RETURN_PAUSE_MS : 0;
+}
+
+/* A daemon that restarts is away for an instant. */
+static int reconnect(struct mg_client *client, const struct call *call)
+{
+	uint64_t give_up_ms = call->patient ? call->deadline_ms : connection_now_ms() + RETURN_MS;
 	int r = ensure_connected(client, call);
+
+	while (pause_after(r, call) > 0 && connection_now_ms() < give_up_ms &&
+		connection_now_ms() < call->deadline_ms) {
+		pause_ms(pause_after(r, call));
+		r = ensure_connected(client, call);
+	}
+	return r;
+}
+
+/* Whether the connection that broke is to be made once more. */
+static bool may_go_on(const struct call *call)
+{
+	if (call->progressed)
+		return true;
+	if (!call->patient || connection_now_ms() >= call->deadline_ms)
+		return false;
+	pause_ms(RETURN_PAUSE_MS);
+	return true;
+}
+
+/* Once more; and again when something was done meanwhile, or there is still time to come back. */
+static int go_on(struct mg_client *client, struct call *call, int r)
+{
 	bool again = true;
 
-	if (r == MG_OK)
-		r = call->attempt(client, call);
 	while (broke(r) && call->repeatable && again) {
 		connection_close(&client->connection);
 		handle_clear(client);
@@ -69,9 +97,22 @@ static int try_twice(struct mg_client *client, struct call *call)
 		r = reconnect(client, call);
 		if (r == MG_OK)
 			r = call->attempt(client, call);
-		again = call->progressed;
+		again = !broke(r) || may_go_on(call);
 	}
+	/* Somebody is there, who does not answer. */
+	if (r == -ETIMEDOUT && call->patient)
+		return error_say(MG_UNREACHABLE, "the daemon did not come back in time");
 	return r;
+}
+
+/* Once more when the connection broke. */
+static int try_twice(struct mg_client *client, struct call *call)
+{
+	int r = ensure_connected(client, call);
+
+	if (r == MG_OK)
+		r = call->attempt(client, call);
+	return broke(r) ? go_on(client, call, r) : r;
 }
 
 int call_run(struct mg_client *client, struct call *call)

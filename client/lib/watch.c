@@ -106,8 +106,8 @@ static int attempt(struct mg_client *client, struct call *call)
 	if (r > 0)
 		connection_close(&client->connection);
 	/* Who was told anything may be told more, and the time limit begins with the mishap. */
-	call_progress(client, call);
-	call->progressed = !first;
+	if (!first)
+		call_progress(client, call);
 	return r;
 }
 

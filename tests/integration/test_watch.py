@@ -2,15 +2,19 @@
 """Watches: what changes is told, in order, over crashes and upgrades, to whom it may be told, and
 nobody is waited for."""
 
+import contextlib
 import os
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 import unittest
 
 from daemon import Daemon, wait_for
+from mgctl_case import ROOT, UNREACHABLE
 from mgwire import Client, Closed, Refused, pb, seal_value
+from strangers import as_nobody, programs_for_all
 from test_keeper import KeeperTest
 from upgrade_case import UpgradeTest
 
@@ -243,6 +247,67 @@ class Told(unittest.TestCase):
 
 
 class Kept(KeeperTest):
+    def watching(self, daemon, *options, program=(os.environ["MGCTL"],)):
+        """A watch of mgctl, once it is on."""
+        watch = subprocess.Popen(
+            [*program, "--socket", f"unix:{daemon.path}", "-v", *options, "watch"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(watch.wait)
+        self.addCleanup(watch.kill)
+        self.addCleanup(watch.stdout.close)
+        self.addCleanup(watch.stderr.close)
+        line = "begin"
+        while line and "watching from" not in line:
+            line = watch.stderr.readline()
+        self.assertIn("watching from", line)
+        return watch
+
+    def assertTold(self, watch, words):
+        """The next line of a watch, which is the only one so far."""
+        line = watch.stdout.readline()
+        self.assertEqual(line.split()[::2], words, line or watch.stderr.read())
+
+    def test_a_watch_of_mgctl_comes_back_though_it_breaks_again_and_again(self):
+        watch = self.watching(self.daemon)
+        # Some of them die before they have answered.
+        deaths, end = 0, time.monotonic() + 1.5
+        while time.monotonic() < end:
+            worker = self.worker()
+            # It may be one that has just died.
+            with contextlib.suppress(ProcessLookupError):
+                if worker:
+                    os.kill(worker, signal.SIGKILL)
+                    deaths += 1
+            time.sleep(0.004)
+        self.assertGreater(deaths, 20)
+        self.client().set(b"after", b"1")
+        self.assertTold(watch, ["set", "1"])
+
+    def test_a_daemon_that_does_not_answer_has_not_come_back(self):
+        watch = self.watching(self.daemon, "--timeout", "1s")
+        # The door is there, and behind it nobody.
+        os.kill(self.daemon.pid, signal.SIGSTOP)
+        self.addCleanup(os.kill, self.daemon.pid, signal.SIGCONT)
+        os.kill(self.worker(), signal.SIGKILL)
+        # Not the status of a watch that heard of no change.
+        self.assertEqual(watch.wait(60), UNREACHABLE)
+
+    @unittest.skipUnless(ROOT, "needs root, to be somebody else")
+    def test_more_watches_of_a_user_come_back_than_the_daemon_greets_at_once(self):
+        daemon = self.start("--socket-mode=0666", "--quota-handshakes=2")
+        daemon.folder.chmod(0o755)
+        _, program = programs_for_all(tempfile.mkdtemp(dir=daemon.folder))
+        watches = []
+        for _ in range(5):
+            time.sleep(0.5)
+            watches.append(self.watching(daemon, program=as_nobody(program)))
+        self.next_worker(daemon=daemon)
+        client = self.client(daemon)
+        wait_for(lambda: client.status().sessions > 5, 5)
+        client.set(b"~65534/after", b"1")
+        for watch in watches:
+            self.assertTold(watch, ["set", "1"])
+
     def test_every_acknowledged_change_is_told_over_crashes(self):
         watchers = [Watcher(self.daemon.path, b"k/") for _ in range(3)]
         writers = [Writer(self.daemon.path, b"k/%d" % i) for i in range(3)]
