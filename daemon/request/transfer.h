@@ -45,7 +45,7 @@ struct transfers {
 	struct trial *trials;       /* candidates that are compared with secrets; oldest first */
 	struct flow *flows;         /* streams that it writes and reads */
 	struct petition *petitions; /* for the configuration to be read anew */
-	struct watch *watches;      /* over what changes; oldest first */
+	struct watch *watches;      /* over what changes; in the order of their turns */
 	struct showing *showings;   /* tokens that are still to be looked at; oldest first */
 	struct restore *restore;    /* what is staged to appear together; may be NULL */
 	struct unlock *unlocks;     /* that are asked for; oldest first */

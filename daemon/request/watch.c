@@ -7,7 +7,8 @@
 #include "common/status.h"
 #include "daemon/vault/vault_event.h"
 
-/* Events that one step looks at, whoever they are for: a fraction of a millisecond. */
+/* Events that all watches of a session look at in one turn, whoever they are for: a fraction of a
+ * millisecond. */
 #define WATCH_LOOKS 64
 
 /* What an answer takes in a frame at most. */
@@ -25,6 +26,7 @@ struct watch {
 	uint64_t id;
 	uint64_t token; /* the number of the one that it is a use of; 0: none so far */
 	bool due;
+	int over; /* why it cannot go on: a status or a negative errno; 0: it can */
 	char prefix[NAME_FILED_MAX]; /* filed; of follow.prefix.size bytes */
 };
 
@@ -94,17 +96,22 @@ static int tell_lost(struct watch *watch, struct vault *vault, struct answers *a
 	return tell_mark(watch, vault_event_now(vault), true, answers);
 }
 
-/* A watch that hangs on a token is one use of that, however much is told. */
+/*
+ * A watch that hangs on a token is one use of that, however much is told. Where that cannot be
+ * written down the watch is over: what it is not told then it can ask for again.
+ */
 static bool may_be_told(struct watch *watch, const struct transfers *transfers,
 	const struct daemon *daemon, struct span name)
 {
 	struct policy_verdict verdict =
 		policy_ask(&daemon->policy, transfers->peer, RIGHT_WATCH, name);
+	int r = 0;
 
-	return verdict.allowed &&
-		(!verdict.token ||
-			tokens_use_once(daemon->tokens, token_of(verdict.token), &watch->token) ==
-				0);
+	if (verdict.allowed && verdict.token)
+		r = tokens_use_once(daemon->tokens, token_of(verdict.token), &watch->token);
+	if (r != 0 && r != STATUS_DENIED)
+		watch->over = r;
+	return verdict.allowed && r == 0;
 }
 
 /* Whether it is one for this watch, by the name and by what policy says now. */
@@ -150,6 +157,8 @@ static int tell_next(struct watch *watch, const struct transfers *transfers, str
 		r = tell_lost(watch, daemon->vault, answers);
 	else if (is_for(watch, transfers, daemon, &event))
 		r = tell_event(watch, transfers, &event, answers);
+	if (r == 0 && watch->over < 0)
+		r = watch->over;
 	return r < 0 ? r : 1;
 }
 
@@ -162,14 +171,13 @@ static int tell_silence(struct watch *watch, struct vault *vault, struct answers
 }
 
 static int go_on(struct watch *watch, const struct transfers *transfers, struct daemon *daemon,
-	struct answers *answers)
+	unsigned *leftp, struct answers *answers)
 {
 	int r = 1;
 
-	for (unsigned i = 0; i < WATCH_LOOKS && r == 1; i++) {
-		if (answers->room(answers) < WATCH_ANSWER)
-			break;
+	while (r == 1 && !watch->over && *leftp > 0 && answers->room(answers) >= WATCH_ANSWER) {
 		r = tell_next(watch, transfers, daemon, answers);
+		*leftp -= r == 1;
 	}
 	watch->due = r == 1;
 	if (r == 0)
@@ -177,12 +185,47 @@ static int go_on(struct watch *watch, const struct transfers *transfers, struct 
 	return r < 0 ? r : 0;
 }
 
+/* Whoever has to stop in the midst stands behind all others then. */
+static void take_turns(struct transfers *transfers)
+{
+	struct watch *stopped = transfers->watches;
+	struct watch **at;
+
+	while (stopped && !stopped->due)
+		stopped = stopped->next;
+	if (!stopped || !stopped->next)
+		return;
+	at = &stopped->next;
+	while (*at)
+		at = &(*at)->next;
+	*at = transfers->watches;
+	transfers->watches = stopped->next;
+	stopped->next = NULL;
+}
+
+static int give_up(struct transfers *transfers, struct watch *watch, struct answers *answers)
+{
+	uint64_t id = watch->id;
+	int status = watch->over;
+
+	watch_end(transfers, watch);
+	return answers_code(answers, id, status,
+		"memory is used up, and that a token is used has to be written down");
+}
+
 int watches_go_on(struct transfers *transfers, struct daemon *daemon, struct answers *answers)
 {
+	unsigned left = WATCH_LOOKS;
+	struct watch *next;
 	int r = 0;
 
-	for (struct watch *watch = transfers->watches; watch && r == 0; watch = watch->next)
-		r = go_on(watch, transfers, daemon, answers);
+	for (struct watch *watch = transfers->watches; watch && r == 0; watch = next) {
+		next = watch->next;
+		r = go_on(watch, transfers, daemon, &left, answers);
+		if (r == 0 && watch->over)
+			r = give_up(transfers, watch, answers);
+	}
+	take_turns(transfers);
 	return r;
 }
 

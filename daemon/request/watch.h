@@ -20,14 +20,17 @@ struct watch;
 int watch_begin(struct transfers *transfers, struct daemon *daemon, const struct request *request,
 	struct span prefix, struct answers *answers);
 
-/* The one with this id, or NULL; and the id of the oldest, or 0. */
+/* The one with this id, or NULL; and the id of the first, or 0. */
 struct watch *watch_find(const struct transfers *transfers, uint64_t id);
 uint64_t watch_first(const struct transfers *transfers);
 
 /* Ends one without an answer. */
 void watch_end(struct transfers *transfers, struct watch *watch);
 
-/* Tells what has changed, as far as there is room in a frame. Returns 0 or a negative errno. */
+/*
+ * Tells what has changed, as far as there is room in a frame and as far as one turn goes, however
+ * many watches there are. Returns 0 or a negative errno.
+ */
 int watches_go_on(struct transfers *transfers, struct daemon *daemon, struct answers *answers);
 
 /* Whether one has more to be told. */

@@ -211,6 +211,52 @@ START_TEST(a_step_is_short_and_goes_on)
 }
 END_TEST
 
+/* However many watches a session has, and whoever they are for. */
+START_TEST(a_turn_of_many_watches_is_as_short)
+{
+	unsigned turns = 0;
+
+	for (unsigned i = 0; i < TRANSFERS_MAX; i++)
+		(void)watch(&root, "none", 0);
+	for (unsigned i = 0; i < 10; i++)
+		make(&root, "a");
+	do {
+		go_on();
+		turns++;
+	} while (watches_due(&seat));
+	ck_assert_uint_ge(turns, 10);
+	ck_assert_uint_le(turns, 12);
+	heard.count = 0;
+	for (unsigned i = 0; i < VAULT_EVENTS / 2; i++)
+		make(&root, "a");
+	do
+		go_on();
+	while (watches_due(&seat));
+	/* Each of them has come to the end. */
+	ck_assert_uint_eq(heard.count, TRANSFERS_MAX);
+}
+END_TEST
+
+START_TEST(one_watch_that_is_told_much_holds_up_no_other)
+{
+	uint64_t id;
+
+	(void)watch(&root, "a", 0);
+	id = watch(&root, "b", 0)->id;
+	make(&root, "b");
+	for (unsigned turn = 0;; turn++) {
+		ck_assert_uint_lt(turn, 2);
+		for (unsigned i = 0; i < 100; i++)
+			make(&root, "a");
+		heard.count = 0;
+		go_on();
+		if (notebook_last(&heard)->id == id)
+			break;
+	}
+	ck_assert_str_eq(notebook_last(&heard)->name, "b");
+}
+END_TEST
+
 /* -- to whom ------------------------------------------------------------------------------- */
 
 START_TEST(a_stranger_is_told_of_its_own_space_alone)
@@ -355,6 +401,8 @@ int main(void)
 	tcase_add_test(claims, who_does_not_listen_is_told_that_there_was_more);
 	tcase_add_test(claims, who_is_told_nothing_has_a_number_to_come_back_with);
 	tcase_add_test(claims, a_step_is_short_and_goes_on);
+	tcase_add_test(claims, a_turn_of_many_watches_is_as_short);
+	tcase_add_test(claims, one_watch_that_is_told_much_holds_up_no_other);
 	tcase_add_test(claims, a_stranger_is_told_of_its_own_space_alone);
 	tcase_add_test(claims, the_number_of_a_mark_tells_nothing_of_others);
 	tcase_add_test(claims, a_rule_lets_somebody_watch);

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* What goes on by a token whose use cannot be written down: it ends, and says so. */
+#include "tests/unit/token_rig.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+
+/* By user 1000, for five uses of all that it has; shown by the first of the others. */
+static void show_one(void)
+{
+	const struct grant grant = { span_text("*"), span_text("~/*") };
+	struct request request = { .verb = VERB_ISSUE_TOKEN,
+		.name = span_text("~/ci"),
+		.grants = { &grant, 1 },
+		.uses = 5 };
+	struct note_of_reply *note = ask(&user, request);
+	uint8_t bytes[VAULT_TOKEN_SIZE];
+
+	ck_assert_msg(note->code == 0, "%s", note->detail);
+	memcpy(bytes, note->key, sizeof(bytes));
+	note = ask_of(0, (struct request){ .verb = VERB_SHOW_TOKEN, .token = bytes });
+	ck_assert_int_eq(note->code, 0);
+}
+
+/* Others have all of it. Gives back the limit that is to be set again: what is claimed is written
+ * to a file. */
+static struct rlimit use_up_memory(void)
+{
+	struct rlimit limit, none;
+	uint64_t place;
+
+	signal(SIGXFSZ, SIG_IGN);
+	ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	none = (struct rlimit){ .rlim_max = limit.rlim_max };
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &none), 0);
+	for (size_t size = 65536; size >= 64; size /= 2)
+		while (ledger_take(house.vault->ledger, size, &place) == 0)
+			;
+	return limit;
+}
+
+START_TEST(a_watch_is_over_and_nothing_is_lost)
+{
+	struct request watch = { .verb = VERB_WATCH, .name = span_text("~1000/") };
+	struct rlimit limit;
+	size_t before;
+	int r;
+
+	show_one();
+	watch.since = ask_of(0, watch)->number;
+	store(&user, "~/a", 10);
+	before = book.count;
+	limit = use_up_memory();
+	r = watches_go_on(&sessions[0], &house, &book.answers);
+	setrlimit(RLIMIT_FSIZE, &limit);
+	ck_assert_int_eq(r, 0);
+	ck_assert_uint_eq(book.count, before + 1);
+	ck_assert_int_eq(notebook_last(&book)->code, STATUS_LIMIT);
+	ck_assert_uint_eq(sessions[0].count, 0);
+	/* It comes back with its number. */
+	ck_assert(!ask_of(0, watch)->lost);
+	ck_assert_int_eq(watches_go_on(&sessions[0], &house, &book.answers), 0);
+	ck_assert_int_eq(notebook_last(&book)->body, BODY_EVENT);
+}
+END_TEST
+
+int main(void)
+{
+	TCase *claims = tcase_create("token_memory");
+
+	tcase_add_checked_fixture(claims, open_lasting_house, close_house);
+	tcase_add_test(claims, a_watch_is_over_and_nothing_is_lost);
+	return claims_run(claims, "tokens whose use cannot be written down");
+}
