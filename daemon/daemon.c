@@ -497,6 +497,7 @@ void daemon_reloaded(struct daemon *daemon, const struct config_fault *fault)
 		clean(reloads->fault.text);
 	}
 	wait_queue_call_all(&daemon->waits);
+	wait_queue_widen(&daemon->waits);
 }
 
 void daemon_kept(struct daemon *daemon, const struct upgrades *upgrades)

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/peer_place.h"
 
+#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "common/bytes.h"
 
 /* -- names that systemd gives -------------------------------------------------------------- */
 
@@ -148,4 +151,20 @@ void peer_place_read(struct peer_place *place, struct span path, uid_t uid)
 	skip_slices(&rest, &unit);
 	if (peer_place_is_unit(unit))
 		keep(place->userunit, unit);
+}
+
+uint64_t peer_place_digest(const struct peer_place *place)
+{
+	static const uint8_t key[crypto_shorthash_KEYBYTES];
+	uint8_t texts[3 * PEER_UNIT_MAX];
+	uint8_t digest[crypto_shorthash_BYTES];
+	size_t size;
+
+	if (!place || !place->known)
+		return 0;
+	size = (size_t)(stpcpy(stpcpy(stpcpy((char *)texts, place->unit) + 1, place->slice) + 1,
+				place->userunit) -
+		(char *)texts);
+	crypto_shorthash(digest, texts, size, key);
+	return (bytes_get64(digest) & ~UINT64_C(3)) | (place->pinned ? 1 : 2);
 }

@@ -51,3 +51,6 @@ void peer_place_read(struct peer_place *place, struct span path, uid_t uid);
  * peer.
  */
 void peer_locate(const struct peer *peer);
+
+/* Another number for another place; 0 for none. */
+uint64_t peer_place_digest(const struct peer_place *place);

@@ -263,6 +263,37 @@ bool policy_reaches(
 		token_reaches(policy, &subject, right, prefix);
 }
 
+/* By privilege or by the book, denied or not. */
+static bool reaches_below(const struct policy *policy, const struct policy_subject *subject,
+	enum right right, struct span prefix)
+{
+	const struct policy_query query = {
+		.subject = subject, .right = right, .name = prefix, .now = now_of(policy)
+	};
+
+	return is_privileged(policy, subject->uid) ||
+		(policy->book && policy_book_grants_below(policy->book, &query));
+}
+
+static bool overlap(struct span a, struct span b)
+{
+	return span_starts_with(a, b) || span_starts_with(b, a);
+}
+
+bool policy_reaches_below(
+	const struct policy *policy, const struct peer *peer, enum right right, struct span prefix)
+{
+	struct policy_subject subject = policy_subject_of(peer);
+	const struct policy_token *token = subject.shown;
+	char space[NAME_FILED_MAX];
+
+	if (reaches_below(policy, &subject, right, prefix))
+		return true;
+	return token && policy_token_grants_below(token, right, prefix) &&
+		(overlap(prefix, write_space(space, token->issuer.uid)) ||
+			reaches_below(policy, &token->issuer, right, prefix));
+}
+
 /* Just before everything that begins so: names hold no byte 255. */
 static size_t write_before(char out[static NAME_FILED_MAX], struct span literal)
 {

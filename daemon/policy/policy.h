@@ -102,6 +102,15 @@ bool policy_reaches(
 	const struct policy *policy, const struct peer *peer, enum right right, struct span prefix);
 
 /*
+ * Whether rules, privilege or a token may let `peer` do this to any name that begins with `prefix`;
+ * that its own space is its own does not count. It may be true though nothing is allowed, and is
+ * never false though something is, until other rules are read, another token is shown, or the peer
+ * runs in another place.
+ */
+bool policy_reaches_below(
+	const struct policy *policy, const struct peer *peer, enum right right, struct span prefix);
+
+/*
  * Where a walk through all names in their order may go on from `name`, filed and whole: nothing
  * that `peer` may be allowed lies between. Writes it to `out`, as what is to be passed. Returns its
  * bytes; 0 when there is nothing more.

@@ -81,6 +81,9 @@ struct policy_answer policy_book_reason(
 bool policy_book_grants(const struct policy_book *book, const struct policy_query *query);
 struct span policy_book_next(const struct policy_book *book, const struct policy_query *query);
 
+/* Whether the first is so for this name, or for any that begins with it. */
+bool policy_book_grants_below(const struct policy_book *book, const struct policy_query *query);
+
 /* Whether an answer may change as time goes by. */
 bool policy_book_expires(const struct policy_book *book);
 

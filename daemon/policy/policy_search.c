@@ -288,6 +288,19 @@ bool policy_book_grants(const struct policy_book *book, const struct policy_quer
 	return false;
 }
 
+bool policy_book_grants_below(const struct policy_book *book, const struct policy_query *query)
+{
+	struct span prefix = query->name;
+
+	if (policy_book_grants(book, query))
+		return true;
+	for (size_t i = places_before(book, prefix);
+		i < book->place_count && span_starts_with(book->places[i].literal, prefix); i++)
+		if (grants(book, &book->places[i], query))
+			return true;
+	return false;
+}
+
 struct span policy_book_next(const struct policy_book *book, const struct policy_query *query)
 {
 	for (size_t i = places_before(book, query->name); i < book->place_count; i++)

@@ -110,6 +110,18 @@ static bool is_before(struct span a, struct span b)
 	return order < 0 || (order == 0 && a.size < b.size);
 }
 
+bool policy_token_grants_below(
+	const struct policy_token *token, enum right right, struct span prefix)
+{
+	if (policy_token_grants(token, right, prefix))
+		return true;
+	for (size_t i = 0; i < token->grant_count; i++)
+		if ((token->grants[i].rights & RIGHT_BIT(right)) &&
+			span_starts_with(token->grants[i].glob.literal, prefix))
+			return true;
+	return false;
+}
+
 /* What is said of all names is not meant in the spaces of users, but behind them it is. */
 static struct span begin_of(const struct policy_grant *grant)
 {

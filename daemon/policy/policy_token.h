@@ -55,3 +55,7 @@ bool policy_token_reaches(const struct policy_token *token, enum right right);
  */
 bool policy_token_grants(const struct policy_token *token, enum right right, struct span name);
 struct span policy_token_next(const struct policy_token *token, enum right right, struct span name);
+
+/* Whether the first is so for this name, or for any that begins with it. */
+bool policy_token_grants_below(
+	const struct policy_token *token, enum right right, struct span prefix);

@@ -23,6 +23,7 @@ void session_shows(struct transfers *transfers, struct daemon *daemon, struct to
 	if (token)
 		token_show(token);
 	transfers->shown = token ? &token->policy : NULL;
+	transfers->aimed = false;
 	if (before)
 		tokens_hide(daemon->tokens, before);
 }

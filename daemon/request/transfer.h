@@ -51,6 +51,11 @@ struct transfers {
 	struct unlock *unlocks;     /* that are asked for; oldest first */
 	struct holder
 		*session; /* what the secrets hang on that end with the session; may be NULL */
+	/* Its watches follow what the peer may reach from there, after so many reloads; until it
+	 * shows another token. */
+	bool aimed;
+	uint64_t aimed_reload;
+	uint64_t aimed_place;    /* peer_place_digest */
 	struct wait_party party; /* called when a name appears that one of the waiters waits for */
 	struct user *user;       /* on whose account it goes; NULL: on nobody's */
 	size_t count;

@@ -58,6 +58,7 @@ void wait_queue_follow(struct wait_queue *queue, struct follow *follow, struct w
 	*follow = (struct follow){ .next = queue->follows,
 		.at = &queue->follows,
 		.party = party,
+		.asked = prefix,
 		.prefix = prefix,
 		.latest = UINT64_MAX };
 	if (follow->next)
@@ -72,10 +73,30 @@ void wait_queue_unfollow(struct follow *follow)
 		follow->next->at = follow->at;
 }
 
+void follow_widen(struct follow *follow)
+{
+	follow->prefix = follow->asked;
+	follow->none = false;
+}
+
+void wait_queue_widen(struct wait_queue *queue)
+{
+	for (struct follow *follow = queue->follows; follow; follow = follow->next) {
+		follow_widen(follow);
+		wait_queue_call_party(queue, follow->party);
+	}
+}
+
+/* Whether it is one of the names that somebody follows; all of them are, too. */
+static bool is_followed(const struct follow *follow, struct span name)
+{
+	return name.size == 0 || (!follow->none && span_starts_with(name, follow->prefix));
+}
+
 void wait_queue_tell(struct wait_queue *queue, struct span name, uint64_t from, uint64_t to)
 {
 	for (struct follow *follow = queue->follows; follow; follow = follow->next) {
-		bool concerned = name.size == 0 || span_starts_with(name, follow->prefix);
+		bool concerned = is_followed(follow, name);
 
 		if (!concerned && follow->place == from)
 			follow->place = to;

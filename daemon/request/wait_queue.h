@@ -35,7 +35,9 @@ struct follow {
 	struct follow *next;
 	struct follow **at; /* what points here */
 	struct wait_party *party;
-	struct span prefix; /* filed; the owner's */
+	struct span asked;  /* filed; the owner's */
+	struct span prefix; /* what it follows of that; filed; the owner's */
+	bool none;          /* nothing of it, but for what happens to all names */
 	uint64_t place;     /* up to there it has looked at what happened */
 	uint64_t latest;    /* it is called there, whatever happened; UINT64_MAX: nowhere */
 };
@@ -62,6 +64,12 @@ void wait_queue_call(struct wait_queue *queue, struct span name);
 void wait_queue_follow(struct wait_queue *queue, struct follow *follow, struct wait_party *party,
 	struct span prefix);
 void wait_queue_unfollow(struct follow *follow);
+
+/* Whatever it follows of what it has asked for, it follows all of it from now on. */
+void follow_widen(struct follow *follow);
+
+/* The same for everybody; whoever follows anything is called. */
+void wait_queue_widen(struct wait_queue *queue);
 
 /*
  * Something happened to a name (to all of them, if it is empty), between two places: calls those

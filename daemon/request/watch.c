@@ -5,11 +5,18 @@
 #include <string.h>
 
 #include "common/status.h"
+#include "daemon/peer_place.h"
 #include "daemon/vault/vault_event.h"
 
 /* Events that all watches of a session look at in one turn, whoever they are for: a fraction of a
  * millisecond. */
 #define WATCH_LOOKS 64
+
+/* What it costs to find out what a watch may be told, in such looks. */
+#define WATCH_AIM 8
+
+/* A user's own space, filed: ~4294967295/ */
+#define SPACE_MAX 12
 
 /* What an answer takes in a frame at most. */
 #define WATCH_ANSWER (NAME_FILED_MAX + 64)
@@ -26,8 +33,10 @@ struct watch {
 	uint64_t id;
 	uint64_t token; /* the number of the one that it is a use of; 0: none so far */
 	bool due;
-	int over; /* why it cannot go on: a status or a negative errno; 0: it can */
-	char prefix[NAME_FILED_MAX]; /* filed; of follow.prefix.size bytes */
+	bool aimed; /* it follows no more than it may be told */
+	int over;   /* why it cannot go on: a status or a negative errno; 0: it can */
+	char prefix[NAME_FILED_MAX]; /* filed; of follow.asked.size bytes */
+	char space[SPACE_MAX];       /* the peer's own, where it follows that */
 };
 
 /* -- its life ------------------------------------------------------------------------------ */
@@ -71,6 +80,49 @@ static void park(
 	wait_queue_follow(&daemon->waits, &watch->follow, &transfers->party,
 		span_of(watch->prefix, prefix.size));
 	transfers_begin(transfers);
+}
+
+/* -- what it follows ----------------------------------------------------------------------- */
+
+/*
+ * Where the peer may be told of nothing there is no look at what happens, whose cost would tell of
+ * it: so it is of no use to watch for a name. What is told is decided name by name all the same.
+ * Where it could not be found out where the peer is, that is tried again with each name.
+ */
+static void aim(struct watch *watch, const struct peer *peer, const struct policy *policy)
+{
+	struct follow *follow = &watch->follow;
+	char space[NAME_FILED_MAX];
+	struct span own = span_of(space, name_file(space, span_text("~/"), (uint32_t)peer->uid));
+
+	watch->aimed = true;
+	if (peer->place && !peer->place->known && policy_asks_where_of(policy, peer))
+		return;
+	if (policy_reaches_below(policy, peer, RIGHT_WATCH, follow->asked) ||
+		span_starts_with(follow->asked, own))
+		return;
+	follow->none = !span_starts_with(own, follow->asked);
+	if (follow->none)
+		return;
+	memcpy(watch->space, own.data, own.size);
+	follow->prefix = span_of(watch->space, own.size);
+}
+
+/* What it may be told may be more now, or less: until that is known it follows all it asked for. */
+static void look_anew(struct transfers *transfers, const struct daemon *daemon)
+{
+	uint64_t place = peer_place_digest(transfers->peer->place);
+
+	if (transfers->aimed && transfers->aimed_reload == daemon->reloads.done &&
+		transfers->aimed_place == place)
+		return;
+	for (struct watch *watch = transfers->watches; watch; watch = watch->next) {
+		follow_widen(&watch->follow);
+		watch->aimed = false;
+	}
+	transfers->aimed = true;
+	transfers->aimed_reload = daemon->reloads.done;
+	transfers->aimed_place = place;
 }
 
 /* -- what it is told ----------------------------------------------------------------------- */
@@ -122,7 +174,7 @@ static bool is_for(struct watch *watch, const struct transfers *transfers,
 
 	if (name.size == 0)
 		return true;
-	return span_starts_with(name, watch->follow.prefix) &&
+	return !watch->follow.none && span_starts_with(name, watch->follow.prefix) &&
 		may_be_told(watch, transfers, daemon, name);
 }
 
@@ -175,7 +227,12 @@ static int go_on(struct watch *watch, const struct transfers *transfers, struct 
 {
 	int r = 1;
 
-	while (r == 1 && !watch->over && *leftp > 0 && answers->room(answers) >= WATCH_ANSWER) {
+	if (!watch->aimed && *leftp >= WATCH_AIM) {
+		aim(watch, transfers->peer, &daemon->policy);
+		*leftp -= WATCH_AIM;
+	}
+	while (r == 1 && watch->aimed && !watch->over && *leftp > 0 &&
+		answers->room(answers) >= WATCH_ANSWER) {
 		r = tell_next(watch, transfers, daemon, answers);
 		*leftp -= r == 1;
 	}
@@ -219,6 +276,7 @@ int watches_go_on(struct transfers *transfers, struct daemon *daemon, struct ans
 	struct watch *next;
 	int r = 0;
 
+	look_anew(transfers, daemon);
 	for (struct watch *watch = transfers->watches; watch && r == 0; watch = next) {
 		next = watch->next;
 		r = go_on(watch, transfers, daemon, &left, answers);

@@ -13,11 +13,12 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import traceback
 import unittest
 
 from daemon import wait_for
-from mgwire import Client, Closed, Refused
+from mgwire import Client, Closed, Refused, pb
 
 CLONE_NEWCGROUP, CLONE_NEWUSER, CLONE_NEWPID = 0x02000000, 0x10000000, 0x20000000
 INSIDE = "MEMGUARDD_TEST_WORLD"
@@ -162,6 +163,20 @@ class Acts:
             return "yes"
         except Refused as refused:
             return str(refused.code)
+
+    def watch(self, prefix):
+        self.client.watch(prefix.encode())
+
+    def told(self):
+        """The names that were told since; "nothing"."""
+        names = []
+        for _ in range(2):
+            ping = self.client.request(ping=pb.Ping())
+            self.client.send(ping)
+            while (reply := self.client.receive()[0]).id != ping.id:
+                names.append(reply.event.name.decode())
+            time.sleep(0.05)
+        return " ".join(names) or "nothing"
 
     def where(self):
         caller = self.client.whoami()

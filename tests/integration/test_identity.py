@@ -22,7 +22,7 @@ ROOT = cgroups.Cgroups(cgroups.enter())
 
 RULES = """
 [namespace unit]
-allow = get ** unit:nginx.service
+allow = get,watch ** unit:nginx.service
 [namespace weak]
 allow = get ** unit:nginx.service pid-weak
 [namespace slice]
@@ -165,6 +165,22 @@ class Places:
         # It may be anywhere: a deny counts.
         self.assertEqual(visitor.get("not/x"), "no")
         self.assertEqual(visitor.get("uid/x"), "yes")
+
+    def test_who_watches_is_told_what_may_be_told_where_it_is(self):
+        def told():
+            client.set(b"unit/x", b"value")
+            return visitor.do("told")
+
+        with Client(self.daemon.path) as client:
+            visitor = self.visit(OTHER)
+            visitor.do("watch", "unit/")
+            self.assertEqual(told(), "nothing")
+            ROOT.move(visitor.pid, NGINX)
+            # From its next request on.
+            self.assertEqual(visitor.do("told"), "nothing")
+            self.assertEqual(told(), "unit/x")
+            ROOT.move(visitor.pid, OTHER)
+            self.assertEqual(told(), "nothing")
 
     def test_a_descriptor_that_is_passed_is_who_connected(self):
         """A child has it, and its keys, as somebody else, from somewhere else."""

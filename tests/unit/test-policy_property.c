@@ -469,6 +469,32 @@ static void walk(const struct policy *policy, const struct peer *peer, const cha
 	}
 }
 
+static size_t out_of_reach;
+
+static bool overlap(struct span a, struct span b)
+{
+	return span_starts_with(a, b) || span_starts_with(b, a);
+}
+
+/* Whatever is allowed is reached from each of its beginnings. */
+static void reach(const struct policy *policy, const struct peer *peer)
+{
+	char own[16];
+	struct span name = span_text(PICK(names));
+	bool allowed = policy_allows(policy, peer, RIGHT_LIST, name);
+
+	snprintf(own, sizeof(own), "~%lu/", (unsigned long)peer->uid);
+	for (size_t size = 0; size <= name.size; size++) {
+		struct span prefix = span_of(name.data, size);
+		bool reached = policy_reaches_below(policy, peer, RIGHT_LIST, prefix) ||
+			overlap(prefix, span_text(own));
+
+		ck_assert_msg(reached || !allowed, "%.*s from %zu bytes on", (int)name.size,
+			(const char *)name.data, size);
+		out_of_reach += !reached;
+	}
+}
+
 START_TEST(no_walk_passes_over_what_is_allowed)
 {
 	const char *sorted[sizeof(names) / sizeof(names[0])];
@@ -497,10 +523,12 @@ START_TEST(no_walk_passes_over_what_is_allowed)
 			draw_token();
 			groups[0] = PICK(ids);
 			walk(&policy, &peer, sorted);
+			reach(&policy, &peer);
 		}
 		policy_book_free(policy.book);
 	}
 	ck_assert_uint_gt(passed_over, ROUNDS);
+	ck_assert_uint_gt(out_of_reach, ROUNDS);
 }
 END_TEST
 

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/peer_place.h"
+#include "daemon/request/showing.h"
 #include "daemon/request/watch.h"
 #include "daemon/vault/vault_event.h"
 #include "tests/unit/policy_rig.h"
@@ -218,6 +220,9 @@ START_TEST(a_turn_of_many_watches_is_as_short)
 
 	for (unsigned i = 0; i < TRANSFERS_MAX; i++)
 		(void)watch(&root, "none", 0);
+	do
+		go_on();
+	while (watches_due(&seat));
 	for (unsigned i = 0; i < 10; i++)
 		make(&root, "a");
 	do {
@@ -308,6 +313,133 @@ START_TEST(what_may_be_told_is_decided_when_it_is_told)
 	policy_says("[namespace web]\nallow = watch ** uid:1000\n");
 	make(&root, "web/c");
 	ck_assert_str_eq(told(), "set web/a 1, set web/c 1, ");
+}
+END_TEST
+
+/* -- who is called at all ------------------------------------------------------------------ */
+
+static bool is_called(void)
+{
+	bool called;
+
+	daemon_tell_watches(&house);
+	called = wait_queue_next(&house.waits) != NULL;
+	ck_assert(!wait_queue_has_called(&house.waits));
+	return called;
+}
+
+static bool is_called_for(const char *name)
+{
+	make(&root, name);
+	return is_called();
+}
+
+/* No time that the daemon spends tells a stranger that there is such a name. */
+START_TEST(nobody_is_called_for_what_it_may_not_be_told)
+{
+	policy_says("[namespace web]\nallow = watch a/* uid:1000\nallow = get b/* uid:1000\n");
+	(void)watch(&user, "web/b/key", 0);
+	go_on();
+	ck_assert(!is_called_for("web/b/key"));
+	(void)watch(&user, "web/a/key", 0);
+	go_on();
+	ck_assert(!is_called_for("web/b/key"));
+	ck_assert(is_called_for("web/a/key"));
+	(void)watch(&user, "web/", 0);
+	go_on();
+	ck_assert(is_called_for("web/b/other"));
+}
+END_TEST
+
+START_TEST(a_stranger_is_called_for_its_own_space_alone)
+{
+	(void)watch(&user, "", 0);
+	(void)watch(&user, "~", 0);
+	(void)watch(&user, "~/a", 0);
+	(void)watch(&user, "~1001/a", 0);
+	go_on();
+	heard.count = 1;
+	ck_assert(!is_called_for("a"));
+	ck_assert(!is_called_for("~1001/a"));
+	ck_assert(!is_called_for("~10000/a"));
+	ck_assert(is_called_for("~1000/a"));
+	ck_assert_str_eq(told(), "set ~/a 1, set ~/a 1, set ~/a 1, ");
+	/* Everything is everybody's. */
+	vault_purge(house.vault);
+	ck_assert(is_called());
+}
+END_TEST
+
+START_TEST(what_a_reload_allows_is_told_from_then_on)
+{
+	(void)watch(&user, "web/", 0);
+	go_on();
+	ck_assert(!is_called_for("web/a"));
+	policy_says("[namespace web]\nallow = watch ** uid:1000\n");
+	daemon_reloaded(&house, NULL);
+	make(&root, "web/b");
+	ck_assert(is_called());
+	ck_assert_str_eq(told(), "set web/b 1, ");
+	ck_assert(is_called_for("web/c"));
+	policy_says("[namespace web]\nallow = get ** uid:1000\n");
+	daemon_reloaded(&house, NULL);
+	ck_assert(is_called());
+	ck_assert_str_eq(told(), "set web/b 1, ");
+	ck_assert(!is_called_for("web/d"));
+}
+END_TEST
+
+START_TEST(what_a_token_allows_is_told_from_when_it_is_shown)
+{
+	static char buffer[GLOB_MAX];
+	struct policy_grant grant;
+	struct token token = { .policy = { .name = "t", .grants = &grant, .grant_count = 1 },
+		.kept = { .place = 1 } };
+	struct token powerless = token;
+	const struct peer bearer = { .uid = 1000, .pidfd = -1, .shown = &seat.shown };
+
+	ck_assert_ptr_null(
+		policy_grant_read(&grant, span_text("watch"), span_text("web/*"), buffer));
+	powerless.policy.issuer.uid = 1001;
+	(void)watch(&bearer, "web/", 0);
+	go_on();
+	ck_assert(!is_called_for("web/a"));
+	session_shows(&seat, &house, &powerless);
+	go_on();
+	ck_assert(!is_called_for("web/a"));
+	session_shows(&seat, &house, &token);
+	go_on();
+	ck_assert(is_called_for("web/a"));
+	ck_assert(!is_called_for("other"));
+	ck_assert_str_eq(told(), "set web/a 3, ");
+	session_shows(&seat, &house, NULL);
+	go_on();
+	ck_assert(!is_called_for("web/a"));
+}
+END_TEST
+
+START_TEST(what_another_place_allows_is_told_from_there)
+{
+	struct peer_place place = { .known = true, .pinned = true };
+	const struct peer moved = { .uid = 1000, .pidfd = -1, .place = &place };
+
+	policy_says("[namespace web]\nallow = watch ** unit:nginx.service\n");
+	strcpy(place.unit, "x.service");
+	(void)watch(&moved, "web/", 0);
+	go_on();
+	ck_assert(!is_called_for("web/a"));
+	strcpy(place.unit, "nginx.service");
+	go_on();
+	ck_assert(is_called_for("web/a"));
+	ck_assert_str_eq(told(), "set web/a 2, ");
+	strcpy(place.unit, "x.service");
+	go_on();
+	ck_assert(!is_called_for("web/a"));
+	/* It may be found out the next time. */
+	place.known = false;
+	go_on();
+	ck_assert(is_called_for("web/a"));
+	ck_assert_str_eq(told(), "set web/a 2, ");
 }
 END_TEST
 
@@ -407,6 +539,11 @@ int main(void)
 	tcase_add_test(claims, the_number_of_a_mark_tells_nothing_of_others);
 	tcase_add_test(claims, a_rule_lets_somebody_watch);
 	tcase_add_test(claims, what_may_be_told_is_decided_when_it_is_told);
+	tcase_add_test(claims, nobody_is_called_for_what_it_may_not_be_told);
+	tcase_add_test(claims, a_stranger_is_called_for_its_own_space_alone);
+	tcase_add_test(claims, what_a_reload_allows_is_told_from_then_on);
+	tcase_add_test(claims, what_a_token_allows_is_told_from_when_it_is_shown);
+	tcase_add_test(claims, what_another_place_allows_is_told_from_there);
 	tcase_add_test(claims, a_watch_is_under_way_until_it_is_cancelled);
 	tcase_add_test(claims, a_session_has_only_so_many);
 	tcase_add_test(claims, those_who_watch_are_called_once_for_all_that_has_changed);
