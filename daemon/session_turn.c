@@ -164,6 +164,16 @@ static struct session *session_of_party(struct wait_party *party)
 	return start;
 }
 
+/* Of many who watch one name and belong to one user, most have to wait for the next round: that
+ * costs no look at who they are. */
+static void answer_called(struct session *session)
+{
+	if (session->writes == 0 && session_has_to_wait(session))
+		session_put_off(session);
+	else
+		session_run(session);
+}
+
 /*
  * Those who run call others, and these them again: what is left after a round waits until sockets
  * have been looked at.
@@ -177,7 +187,7 @@ void sessions_answer_called(struct sessions *sessions)
 	until_ns = wait_queue_has_called(waits) ? daemon_now_ns() + ROUND_NS : 0;
 
 	while (wait_queue_has_called(waits)) {
-		session_run(session_of_party(wait_queue_next(waits)));
+		answer_called(session_of_party(wait_queue_next(waits)));
 		daemon_tell_watches(sessions->daemon);
 		if (daemon_now_ns() >= until_ns)
 			break;
