@@ -166,6 +166,16 @@ class Told(AuditTest):
                           if r["op"] == "export"],
                          [("web/a", None), ("vault/b", "weekly"), ("web/a", "weekly")])
 
+    def test_a_watch_is_one_line_whatever_is_told(self):
+        with mgwire.Client(self.daemon.path) as watcher:
+            request, _ = watcher.watch(b"web/")
+            for _ in range(3):
+                self.ok("set", "web/a", stdin=b"1")
+                self.assertEqual(watcher.told(request).name, b"web/a")
+        self.assertEqual([(told["name"], told["decision"], told["by"])
+                          for told in self.decisions() if told["op"] == "watch"],
+                         [("web/", "allow", "nature")])
+
     def test_a_name_cannot_forge_a_line(self):
         for name in ('x","decision":"deny', "back\\slash", "über/\u202etxt"):
             self.ok("--reason", 'why","n":1', "set", name, stdin=b"1")
