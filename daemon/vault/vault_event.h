@@ -38,7 +38,7 @@ uint64_t vault_event_place(const struct vault *vault);
 
 /*
  * The place behind the events up to a number. Returns false when some of those after it may be
- * forgotten, or when the number was never given away.
+ * forgotten, or when the number is still to come: whether it was given away here is not known.
  */
 bool vault_event_find(struct vault *vault, uint64_t number, uint64_t *placep);
 
