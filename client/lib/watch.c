@@ -13,7 +13,8 @@ struct watching {
 	struct call call; /* first: what attempts are given */
 	struct request request;
 	unsigned wait_ms;
-	bool begun; /* the first mark has been handed over */
+	uint64_t quiet_ms; /* since then nothing has changed; of connection_now_ms */
+	bool begun;        /* the first mark has been handed over */
 	mg_on_event on_event;
 	void *context;
 	char name[NAME_FILED_MAX + 1];
@@ -73,12 +74,13 @@ static uint64_t deadline(const struct watching *watching, bool first)
 {
 	if (first)
 		return watching->call.deadline_ms;
-	return watching->wait_ms > 0 ? connection_now_ms() + watching->wait_ms : UINT64_MAX;
+	return watching->wait_ms > 0 ? watching->quiet_ms + watching->wait_ms : UINT64_MAX;
 }
 
 static int take_answer(struct mg_client *client, struct watching *watching, bool first)
 {
 	struct reply reply;
+	bool changed;
 	int r = exchange_receive(client, &reply, deadline(watching, first));
 
 	if (r == -ETIMEDOUT && !first)
@@ -89,7 +91,12 @@ static int take_answer(struct mg_client *client, struct watching *watching, bool
 		return call_judge(&reply);
 	if (!is_answer(&reply, first))
 		return -EPROTO;
-	return hand_over(client, watching, &reply);
+	changed = change_of(&reply) != MG_CHANGE_NONE;
+	r = hand_over(client, watching, &reply);
+	/* That there was nothing to tell, which it is told now and then, is no change. */
+	if (first || changed)
+		watching->quiet_ms = connection_now_ms();
+	return r;
 }
 
 /* Goes on until something ends it. Whatever that is, the daemon would tell more. */

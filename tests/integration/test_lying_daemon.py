@@ -4,6 +4,7 @@ believed nor allocated, it keeps nobody longer than the time limit, and nothing 
 terminal."""
 
 import hashlib
+import itertools
 import os
 import pathlib
 import re
@@ -98,6 +99,13 @@ def endless_names(wire, request):
 
 def endless_pages(wire, request):
     wire.say(pb.Reply(id=request.id, listing=pb.Listing(more=True, next=b"n")))
+
+
+def endless_marks(wire, request):
+    """Answers a watch again and again, and never with a change."""
+    for number in itertools.count(1):
+        wire.say(pb.Reply(id=request.id, mark=pb.Mark(number=number)))
+        time.sleep(0.1)
 
 
 def dripped(wire, request):
@@ -264,6 +272,7 @@ LIES = [
     ("nothing but success for a watch", "watch --once", answer(), PROTOCOL),
     ("silence for a watch", "--timeout 1s watch", nothing, TIMEOUT),
     ("silence once it is on", "--timeout 1s watch", told(MARK), TIMEOUT),
+    ("nothing new once it is on, again and again", "--timeout 1s watch", endless_marks, TIMEOUT),
     ("a record as it is", BACKUP, record(), OK),
     ("a record under another key", BACKUP, record(key=bytes(31) + b"\1"), INTEGRITY),
     ("a record with a short key", BACKUP, record(key=bytes(31)), PROTOCOL),
