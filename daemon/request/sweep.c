@@ -19,6 +19,7 @@ struct sweep {
 	bool reasoned;  /* whoever asks has said why */
 	uint64_t count; /* purged so far */
 	uint64_t token; /* the number of the one that it is a use of; 0: none so far */
+	int over;       /* why that could not be written down: a status or a negative errno */
 	struct span prefix;
 	struct span after; /* where it stands */
 	char own[NAME_FILED_MAX];
@@ -80,10 +81,13 @@ static bool may(struct sweep *sweep, const struct transfers *transfers, const st
 	struct policy_verdict verdict =
 		policy_ask(&daemon->policy, transfers->peer, right, sweep->after);
 
-	return verdict.allowed &&
-		(!verdict.token ||
-			tokens_use_once(daemon->tokens, token_of(verdict.token), &sweep->token) ==
-				0);
+	int r = 0;
+
+	if (verdict.allowed && verdict.token)
+		r = tokens_use_once(daemon->tokens, token_of(verdict.token), &sweep->token);
+	if (r != 0 && r != STATUS_DENIED)
+		sweep->over = r;
+	return verdict.allowed && r == 0;
 }
 
 /*
@@ -114,8 +118,9 @@ static int look(struct transfers *transfers, struct sweep *sweep, struct daemon 
 	sweep->after = span_of(sweep->last, name.size);
 	if (record_owner(record) != sweep->uid && !name_is_of(sweep->after, sweep->uid))
 		return 0;
+	sweep->over = 0;
 	if (!may_purge(sweep, transfers, daemon))
-		return 0;
+		return sweep->over;
 	if (!sweep->reasoned &&
 		policy_wants_reason(&daemon->policy, RIGHT_REMOVE, sweep->after, &verdict))
 		return 0;
