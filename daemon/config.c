@@ -12,6 +12,7 @@
 #include "common/wire/message.h"
 #include "daemon/admin_file.h"
 #include "daemon/config_quota.h"
+#include "daemon/config_reason.h"
 #include "daemon/ini_text.h"
 #include "daemon/quantity.h"
 
@@ -147,6 +148,11 @@ static const char *read_audit_required(struct config *config, const char *text)
 	return config->audit_required || strcmp(text, "no") == 0 ? NULL : "is neither yes nor no";
 }
 
+static const char *read_require_reason(struct config *config, const char *text)
+{
+	return config_read_reasons(&config->reasons, text);
+}
+
 static const char *read_quota_count(struct config *config, const char *text)
 {
 	return config_read_quota_count(&config->quotas.count, text);
@@ -205,6 +211,8 @@ static const struct {
 		"where they are logged (stderr)", NULL },
 	[CONFIG_AUDIT_REQUIRED] = { "audit-required", read_audit_required, "",
 		"nothing is done that cannot be logged (yes or no)", "yes" },
+	[CONFIG_REQUIRE_REASON] = { "require-reason", read_require_reason, "WHAT",
+		"what nobody does without a reason: get,rm or * for all (no)", NULL },
 	[CONFIG_QUOTA_COUNT] = { "quota-count", read_quota_count, "N",
 		"secrets of one user at most (no)", NULL },
 	[CONFIG_QUOTA_BYTES] = { "quota-bytes", read_quota_bytes, "SIZE",
@@ -235,7 +243,7 @@ static size_t find_key(const char *name, size_t size)
 
 const char *config_help(void)
 {
-	static char text[2048];
+	static char text[4096];
 	size_t used = (size_t)snprintf(text, sizeof(text),
 		"usage: memguardd [OPTION...] [-- COMMAND [ARGUMENT...]]\n"
 		"\n"
@@ -442,6 +450,8 @@ static int apply_arguments(
 				fault, "--%s: '%s' %s", keys[i].name, arguments->values[i], wrong);
 			return -EINVAL;
 		}
+		if (arguments->values[i])
+			config->lines[i] = 0;
 	}
 	return 0;
 }
@@ -539,6 +549,7 @@ static int load(struct config *config, int argc, char **argv, struct config_faul
 		config->policy_dir_given = true;
 		config->audit = AUDIT_OFF;
 		config->audit_required = false;
+		config->reasons = 0;
 	}
 	if (r == 0)
 		r = apply_arguments(config, &arguments, fault);

@@ -36,6 +36,7 @@ enum config_key {
 	CONFIG_AUDIT,
 	CONFIG_AUDIT_FILE,
 	CONFIG_AUDIT_REQUIRED,
+	CONFIG_REQUIRE_REASON,
 	CONFIG_QUOTA_COUNT,
 	CONFIG_QUOTA_BYTES,
 	CONFIG_QUOTA_SESSIONS,
@@ -70,10 +71,13 @@ struct config {
 	enum audit_level audit;
 	char audit_file[CONFIG_PATH_MAX]; /* "": stderr, which may lead to the journal */
 	bool audit_required; /* what cannot be told there is not done; not with AUDIT_OFF */
+	uint32_t reasons; /* rights (RIGHT_BIT): who uses one has to say why, whatever the name */
 	struct quotas quotas;
 	char **command;   /* after "--": run this and end with it; borrowed from argv, or NULL */
 	const char *file; /* its name for messages, borrowed from argv or CONFIG_FILE */
-	unsigned lines[CONFIG_KEYS]; /* of the file, where each key stands; 0: nowhere */
+	/* Of the file, where each key stands; 0: nowhere, or the command line says something else.
+	 */
+	unsigned lines[CONFIG_KEYS];
 	bool help;
 	bool version;
 	bool check_policy;   /* read the policy, and do nothing else */

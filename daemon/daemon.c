@@ -302,6 +302,7 @@ int daemon_init(struct daemon *daemon, const struct daemon_options *options)
 	daemon->ledger = options->keys ? options->ledger : -1;
 	daemon->policy.own = options->own;
 	daemon->policy.book = options->policy;
+	daemon->policy.reasons = options->reasons;
 	daemon->max_value = options->max_value;
 	daemon->rekey_ms = options->rekey_ms;
 	daemon->upload_ms = UPLOAD_MS;

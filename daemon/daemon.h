@@ -93,6 +93,7 @@ struct daemon_options {
 	uid_t own; /* the uid that may do everything, beside root */
 	struct quotas quotas;
 	struct policy_book *policy; /* from then on the daemon's; NULL: none */
+	struct policy_reasons reasons;
 };
 
 /* Maps pages for key parts that outlive a daemon's process. Returns what os_memory_map does. */

@@ -140,7 +140,8 @@ static int init_daemon(struct process *process)
 		.rekey_ms = process->config.rekey_ms,
 		.own = geteuid(),
 		.quotas = process->config.quotas,
-		.policy = process->policy };
+		.policy = process->policy,
+		.reasons = reload_reasons(&process->config) };
 	const char *advice;
 	int r = daemon_init(&process->daemon, &options);
 

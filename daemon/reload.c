@@ -71,6 +71,20 @@ static void take_audit(struct daemon *daemon, const struct config *config)
 	(void)config;
 }
 
+struct policy_reasons reload_reasons(const struct config *config)
+{
+	unsigned line = config->lines[CONFIG_REQUIRE_REASON];
+
+	return (struct policy_reasons){
+		.rights = config->reasons, .file = line > 0 ? config->file : NULL, .line = line
+	};
+}
+
+static void take_require_reason(struct daemon *daemon, const struct config *config)
+{
+	daemon->policy.reasons = reload_reasons(config);
+}
+
 static void take_rekey_interval(struct daemon *daemon, const struct config *config)
 {
 	daemon->rekey_ms = config->rekey_ms;
@@ -92,6 +106,7 @@ static const struct {
 	[CONFIG_AUDIT] = { .take = take_audit },
 	[CONFIG_AUDIT_FILE] = { .take = take_audit },
 	[CONFIG_AUDIT_REQUIRED] = { .take = take_audit },
+	[CONFIG_REQUIRE_REASON] = { .take = take_require_reason },
 	[CONFIG_QUOTA_COUNT] = { .take = take_quotas },
 	[CONFIG_QUOTA_BYTES] = { .take = take_quotas },
 	[CONFIG_QUOTA_SESSIONS] = { .take = take_quotas },

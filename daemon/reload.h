@@ -34,6 +34,9 @@ int reload_policy(
 int reload_check_policy(
 	const struct config *config, char said[static RELOAD_SAID_MAX], struct config_fault *fault);
 
+/* What nobody does without a reason; borrows from the settings. */
+struct policy_reasons reload_reasons(const struct config *config);
+
 /*
  * Opens the audit log of these settings, where they have one. Returns 0, or a negative errno with
  * the fault said; daemon_audit is what puts it into force.

@@ -184,6 +184,10 @@ bool policy_wants_reason(const struct policy *policy, enum right right, struct s
 
 	if (policy->book && right != RIGHT_NONE && right != RIGHT_RULE)
 		answer = policy_book_reason(policy->book, right, name);
+	if (answer.word == POLICY_SILENT && policy->reasons.rights & RIGHT_BIT(right))
+		answer = (struct policy_answer){ .word = POLICY_DENIED,
+			.file = policy->reasons.file,
+			.line = policy->reasons.line };
 	if (answer.word == POLICY_SILENT)
 		return false;
 	*verdict = (struct policy_verdict){

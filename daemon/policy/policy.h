@@ -12,6 +12,13 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* What nobody does without saying why, whatever the name; a namespace may say more. */
+struct policy_reasons {
+	uint32_t rights;  /* a bit each */
+	const char *file; /* that says so; it is not policy's; NULL: none does */
+	unsigned line;
+};
+
 /*
  * Who may do what: a pure function of subject, right and filed name, and of the time where a rule
  * ends. Any rule that denies goes first, also before root. Then root and the daemon's own user may
@@ -26,6 +33,7 @@
 struct policy {
 	uid_t own;                /* the daemon's */
 	struct policy_book *book; /* what was written down; NULL: nothing */
+	struct policy_reasons reasons;
 };
 
 /* Why. */

@@ -30,8 +30,17 @@ enum right {
 #define RIGHT_BIT(right) (UINT32_C(1) << (right))
 #define RIGHTS_OF_NAMES (RIGHT_BIT(RIGHT_RULE) - RIGHT_BIT(RIGHT_GET))
 
+/* They go over names, of which each may lie in another namespace: nobody has to say why. */
+#define RIGHTS_THAT_SHOW (RIGHT_BIT(RIGHT_LIST) | RIGHT_BIT(RIGHT_WATCH))
+
 /* How a rule calls it, after mgctl's command; NULL for what no rule can name. */
 const char *right_name(enum right right);
 
 /* RIGHT_NONE when there is no such word. */
 enum right right_find(struct span word);
+
+/*
+ * Reads what some lines say: "get,set", each of them once, or "*" for RIGHTS_OF_NAMES. NULL, or
+ * what is wrong with *wordp, as a sentence part.
+ */
+const char *rights_read(uint32_t *rights, struct span list, struct span *wordp);

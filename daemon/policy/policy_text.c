@@ -218,42 +218,16 @@ static bool take_until(
 
 /* -- rules --------------------------------------------------------------------------------- */
 
-static bool take_operation(
-	struct parsing *parsing, uint32_t *rights, struct span word, const char *key)
-{
-	enum right right = right_find(word);
-
-	if (right == RIGHT_NONE)
-		return fail(parsing,
-			"%s: '%.*s' is no operation; there are get, set, rm, ls, stat, touch, "
-			"freeze, melt, verify, stream-write, stream-read, watch, rotate, mv, and * "
-			"for all",
-			key, WORD(word));
-	if (*rights & RIGHT_BIT(right))
-		return fail(parsing, "%s: '%.*s' stands there twice", key, WORD(word));
-	*rights |= RIGHT_BIT(right);
-	return true;
-}
-
 static bool take_operations(
 	struct parsing *parsing, uint32_t *rights, struct span words, const char *key)
 {
-	size_t begin = 0;
+	struct span word;
+	const char *wrong;
 
 	if (words.size == 0)
 		return fail(parsing, "%s: nothing says what: OPERATIONS GLOB SELECTOR...", key);
-	if (span_equal(words, span_text("*"))) {
-		*rights = RIGHTS_OF_NAMES;
-		return true;
-	}
-	for (size_t i = 0; i <= words.size; i++) {
-		if (i < words.size && words.data[i] != ',')
-			continue;
-		if (!take_operation(parsing, rights, span_of(words.data + begin, i - begin), key))
-			return false;
-		begin = i + 1;
-	}
-	return true;
+	wrong = rights_read(rights, words, &word);
+	return !wrong || fail(parsing, "%s: '%.*s' %s", key, WORD(word), wrong);
 }
 
 static bool take_glob(struct parsing *parsing, struct rule *rule, struct span word, const char *key)
@@ -375,9 +349,6 @@ static bool read_max_ttl(struct parsing *parsing, const char *key, const char *v
 	space->max_ttl_source = here(parsing);
 	return true;
 }
-
-/* They go over names, of which each may lie in another namespace. */
-#define RIGHTS_THAT_SHOW (RIGHT_BIT(RIGHT_LIST) | RIGHT_BIT(RIGHT_WATCH))
 
 static bool read_require_reason(struct parsing *parsing, const char *key, const char *value)
 {

@@ -215,6 +215,38 @@ class Told(AuditTest):
         self.ok("--reason", "done", "purge")
         self.assertEqual(self.ok("ls", "vault/"), "")
 
+    def test_where_the_daemon_wants_a_reason_the_line_of_its_file_is_told(self):
+        def told():
+            record = self.decisions()[-1]
+            return [record.get(key) for key in ("decision", "by", "file", "line")]
+
+        self.ok("set", "web/a", stdin=b"1")
+        text = self.file.read_text().removeprefix("[daemon]\n")
+        self.say(text + "require-reason = get,stream-read\n")
+        self.ok("reload")
+        self.assertIn("asks for a reason", self.fails(DENIED, "get", "web/a"))
+        self.assertEqual(told(), ["deny", "no_reason", str(self.file), 5])
+        self.ok("stat", "web/a")
+        self.assertEqual(self.ok("--reason", "on call", "get", "web/a"), "1")
+        self.assertIn(f"{self.file}:5: require-reason: 'get,steal' is neither",
+                      self.refuses(text + "require-reason = get,steal\n"))
+        self.assertIn(f"{self.file}:5: require-reason: 'get,ls' names ls or watch",
+                      self.refuses(text + "require-reason = get,ls\n"))
+        # A namespace's own line is nearer.
+        self.assertIn("asks for a reason", self.fails(DENIED, "get", "vault/deep/a"))
+        self.assertEqual(told(), ["deny", "no_reason", str(self.policies / "a.conf"), 4])
+
+    def refuses(self, text):
+        """What a reload and a check say to settings like these; they are not in force then."""
+        self.say(text)
+        said = self.fails(1, "reload")
+        check = subprocess.run([MEMGUARDD, "--config", str(self.file), "--check-policy"],
+                               stderr=subprocess.PIPE, timeout=60)
+        self.assertEqual(check.returncode, CONFIGURATION)
+        self.assertIn(check.stderr.decode().removeprefix("memguardd: ").strip(), said)
+        self.assertIn("asks for a reason", self.fails(DENIED, "get", "web/a"))
+        return said
+
     @unittest.skipUnless(ROOT, "needs root, to be somebody else")
     def test_a_refusal_is_told_with_its_rule(self):
         self.say_policy("[namespace web]\nallow = get * uid:65534\ndeny = get b uid:65534\n")

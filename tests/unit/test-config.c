@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "daemon/config.h"
+#include "daemon/policy/policy_right.h"
 #include "tests/unit/claims.h"
 
 /* What a text means; where it comes from is told in test-config_load.c. */
@@ -364,6 +365,23 @@ START_TEST(a_quota_is_a_number_or_a_size_or_none)
 }
 END_TEST
 
+START_TEST(a_reason_is_asked_for_by_operations)
+{
+	struct config config;
+
+	taken(&config, setting("require-reason", "get,rm"));
+	ck_assert_uint_eq(config.reasons, RIGHT_BIT(RIGHT_GET) | RIGHT_BIT(RIGHT_REMOVE));
+	ck_assert_uint_eq(config.lines[CONFIG_REQUIRE_REASON], 2);
+	taken(&config, setting("require-reason", "*"));
+	ck_assert_uint_eq(config.reasons,
+		RIGHTS_OF_NAMES & ~(RIGHT_BIT(RIGHT_LIST) | RIGHT_BIT(RIGHT_WATCH)));
+	taken(&config, setting("require-reason", "no"));
+	ck_assert_uint_eq(config.reasons, 0);
+	NONE_TAKEN("require-reason", "", "steal", "get,", ",get", "get,get", "get rm", "get, rm",
+		"GET", "no,get", "ls", "get,watch", "*,get");
+}
+END_TEST
+
 START_TEST(a_time_is_a_number_with_a_unit_from_10_ms_to_a_minute)
 {
 	static const struct {
@@ -626,6 +644,7 @@ static void add_values(TCase *claims)
 	tcase_add_test(claims, a_memory_is_one_of_three_words);
 	tcase_add_test(claims, a_size_is_a_number_with_a_unit_up_to_a_gibibyte);
 	tcase_add_test(claims, a_quota_is_a_number_or_a_size_or_none);
+	tcase_add_test(claims, a_reason_is_asked_for_by_operations);
 	tcase_add_test(claims, a_time_is_a_number_with_a_unit_from_10_ms_to_a_minute);
 	tcase_add_test(claims, a_bundle_is_a_file_and_who_hands_over_its_key);
 	tcase_add_test(claims, a_folder_of_policies_is_an_absolute_path);

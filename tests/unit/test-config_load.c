@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "daemon/config.h"
+#include "daemon/policy/policy_right.h"
 #include "tests/unit/claims.h"
 
 /* The command line, the file that it names, and what hangs on the user. */
@@ -131,7 +132,8 @@ START_TEST(every_key_is_an_option_too)
 	file_says("");
 	MUST_LOAD(&config, "--config", file, "--socket", "unix:/a/b", "--socket-mode=0640",
 		"--socket-group", "7", "--memory=require-lock", "--max-value", "3m",
-		"--rekey-interval=20ms");
+		"--rekey-interval=20ms", "--require-reason=get");
+	ck_assert_uint_eq(config.reasons, RIGHT_BIT(RIGHT_GET));
 	ck_assert_str_eq(config.socket.path, "/a/b");
 	ck_assert_uint_eq(config.socket_mode, 0640);
 	ck_assert_uint_eq(config.socket_group, 7);
@@ -145,12 +147,18 @@ START_TEST(the_command_line_wins_over_the_file)
 {
 	struct config config;
 
-	file_says("[daemon]\nmax-value = 2m\nsocket = /file\nsocket-mode = 0660\n");
+	file_says("[daemon]\nmax-value = 2m\nsocket = /file\nsocket-mode = 0660\n"
+		  "require-reason = *\n");
 	MUST_LOAD(&config, "--config", file);
+	ck_assert_uint_eq(config.lines[CONFIG_REQUIRE_REASON], 5);
 	ck_assert_uint_eq(config.max_value, 2 * MIB);
 	ck_assert_str_eq(config.socket.path, "/file");
 	ck_assert_uint_eq(config.socket_mode, 0660);
-	MUST_LOAD(&config, "--max-value=3m", "--config", file, "--socket=/option");
+	MUST_LOAD(&config, "--max-value=3m", "--config", file, "--socket=/option",
+		"--require-reason=no");
+	ck_assert_uint_eq(config.reasons, 0);
+	ck_assert_uint_eq(config.lines[CONFIG_REQUIRE_REASON], 0);
+	ck_assert_uint_eq(config.lines[CONFIG_MEMORY], 0);
 	ck_assert_uint_eq(config.max_value, 3 * MIB);
 	ck_assert_str_eq(config.socket.path, "/option");
 	ck_assert_uint_eq(config.socket_mode, 0660);
@@ -211,6 +219,12 @@ START_TEST(a_command_follows_two_dashes)
 	ck_assert_str_eq(config.command[2], "--");
 	ck_assert_ptr_null(config.command[3]);
 	ck_assert(!config.socket_given);
+	/* What the file says of the system's daemon is not said of a command's. */
+	file_says("[daemon]\nrequire-reason = get\n");
+	MUST_LOAD(&config, "--config", file, "--", "sh");
+	ck_assert_uint_eq(config.reasons, 0);
+	MUST_LOAD(&config, "--config", file, "--require-reason=rm", "--", "sh");
+	ck_assert_uint_eq(config.reasons, RIGHT_BIT(RIGHT_REMOVE));
 	MUST_FAIL(-EINVAL, "no command", "--");
 	MUST_FAIL(-EINVAL, "no command", "--max-value=2m", "--");
 }
@@ -231,7 +245,7 @@ START_TEST(help_names_every_key)
 {
 	static const char *const options[] = { "--socket ", "--socket-mode ", "--socket-group ",
 		"--memory ", "--max-value ", "--rekey-interval ", "--bundle ", "--policy-dir ",
-		"--config ", "--help ", "--version ", CONFIG_FILE };
+		"--require-reason ", "--config ", "--help ", "--version ", CONFIG_FILE };
 
 	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
 		ck_assert_msg(strstr(config_help(), options[i]) != NULL, "%s", options[i]);

@@ -108,6 +108,36 @@ START_TEST(what_can_change_is_taken)
 }
 END_TEST
 
+START_TEST(what_takes_a_reason_is_taken_with_its_place)
+{
+	struct policy_verdict verdict;
+	const struct span name = span_text("any/name");
+
+	start("[daemon]\n", NULL, NULL);
+	is_taken(MIB, 500);
+	ck_assert(!policy_wants_reason(&house.policy, RIGHT_GET, name, &verdict));
+	file_says("[daemon]\n\nrequire-reason = get\n");
+	is_taken(MIB, 500);
+	ck_assert(policy_wants_reason(&house.policy, RIGHT_GET, name, &verdict));
+	ck_assert_str_eq(verdict.file, file);
+	ck_assert_uint_eq(verdict.line, 3);
+	ck_assert(!verdict.allowed && verdict.cause == POLICY_BY_SILENCE);
+	ck_assert(!policy_wants_reason(&house.policy, RIGHT_SET, name, &verdict));
+	file_says("[daemon]\n\nrequire-reason = steal\n");
+	is_refused(-EBADMSG, ":3: require-reason: 'steal' is neither no nor operations");
+	ck_assert(policy_wants_reason(&house.policy, RIGHT_GET, name, &verdict));
+	file_says("[daemon]\n");
+	is_taken(MIB, 500);
+	ck_assert(!policy_wants_reason(&house.policy, RIGHT_GET, name, &verdict));
+	/* What an option says is in no line. */
+	start("[daemon]\nrequire-reason = get\n", "--require-reason=set", NULL);
+	is_taken(MIB, 500);
+	ck_assert(!policy_wants_reason(&house.policy, RIGHT_GET, name, &verdict));
+	ck_assert(policy_wants_reason(&house.policy, RIGHT_SET, name, &verdict));
+	ck_assert_ptr_null(verdict.file);
+}
+END_TEST
+
 START_TEST(a_broken_file_changes_nothing)
 {
 	start("[daemon]\nmax-value = 2m\n", NULL, NULL);
@@ -220,6 +250,7 @@ int main(void)
 	tcase_add_checked_fixture(claims, set_up, tear_down);
 	tcase_add_test(claims, what_can_change_is_taken);
 	tcase_add_test(claims, all_quotas_are_taken);
+	tcase_add_test(claims, what_takes_a_reason_is_taken_with_its_place);
 	tcase_add_test(claims, a_broken_file_changes_nothing);
 	tcase_add_test(claims, a_file_that_is_gone_changes_nothing);
 	tcase_add_loop_test(

@@ -128,6 +128,35 @@ START_TEST(where_a_reason_is_wanted_nobody_does_it_without)
 }
 END_TEST
 
+START_TEST(where_all_names_want_a_reason_no_namespace_wants_less)
+{
+	policy_says("[namespace vault]\nowner = uid:1000\nrequire-reason = rm\n");
+	house.policy.reasons = (struct policy_reasons){
+		.rights = RIGHT_BIT(RIGHT_GET), .file = "the.conf", .line = 7
+	};
+	store(&root, "vault/a", 1);
+	store(&user, "~/a", 1);
+	ck_assert_int_eq(get_saying(&root, "vault/a", ""), STATUS_DENIED);
+	ck_assert_str_eq(
+		notebook_last(&book)->detail, "policy asks for a reason: mgctl --reason TEXT");
+	ck_assert_int_eq(get_saying(&user, "~/a", ""), STATUS_DENIED);
+	ck_assert_int_eq(get_saying(&user, "~/a", "on call"), 0);
+	ck_assert_int_eq(get_saying(&user, "absent", ""), STATUS_DENIED);
+	ck_assert_str_eq(notebook_last(&book)->detail, NOT_ALLOWED);
+	ck_assert_int_eq(stat_as(&root, "vault/a"), 0);
+	/* The namespace asks for another one beside. */
+	ck_assert_int_eq(purge_mine(&root), 0);
+	ck_assert_int_eq(purge_mine(&user), 1);
+	/* Without any policy as well. */
+	policy_book_free(house.policy.book);
+	house.policy.book = NULL;
+	ck_assert_int_eq(get_saying(&root, "vault/a", ""), STATUS_DENIED);
+	house.policy.reasons.rights = RIGHT_BIT(RIGHT_REMOVE);
+	ck_assert_int_eq(get_saying(&root, "vault/a", ""), 0);
+	ck_assert_int_eq(purge_mine(&root), 0);
+}
+END_TEST
+
 /* -- by a flag ----------------------------------------------------------------------------- */
 
 static int freeze_as(const struct peer *peer, enum verb verb, const char *name)
@@ -372,6 +401,7 @@ int main(void)
 	tcase_add_test(claims, what_may_not_be_removed_is_not_moved_away);
 	tcase_add_test(claims, a_purge_spares_what_may_not_be_removed);
 	tcase_add_test(claims, where_a_reason_is_wanted_nobody_does_it_without);
+	tcase_add_test(claims, where_all_names_want_a_reason_no_namespace_wants_less);
 	tcase_add_test(claims, who_may_not_freeze_stores_nothing_frozen);
 	tcase_add_test(claims, a_list_tells_no_more_than_names_where_a_stat_may_not);
 	tcase_add_test(claims, a_restore_is_no_way_to_live_longer);
