@@ -244,6 +244,7 @@ static const struct {
 	[MG_BY_ALLOW] = { "allow", "a rule allows it" },
 	[MG_BY_OWNER] = { "owner", "the namespace's owner may do everything in it" },
 	[MG_BY_TOKEN] = { "token", "the token that is shown allows it, and its issuer may do it" },
+	[MG_BY_SILENCE] = { "no_reason", "it may be done with a reason only (--reason)" },
 	[MG_BY_OWN_SPACE] = { "own_space", "everybody may do everything in a space of one's own" },
 };
 

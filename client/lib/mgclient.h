@@ -374,7 +374,8 @@ enum mg_cause {
 	MG_BY_ALLOW = 4, /* a rule */
 	MG_BY_OWNER = 5, /* of the namespace */
 	MG_BY_OWN_SPACE = 6,
-	MG_BY_TOKEN = 8 /* that the handle shows: its issuer may */
+	MG_BY_SILENCE = 7, /* a reason has to be said, and the handle has none: no */
+	MG_BY_TOKEN = 8    /* that the handle shows: its issuer may */
 };
 
 struct mg_verdict {

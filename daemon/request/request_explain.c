@@ -16,7 +16,7 @@ _Static_assert(POLICY_AS_MAX == MESSAGE_AS_MAX, "as many as a request brings");
 /* PROTOCOL.md has these numbers. */
 _Static_assert(POLICY_BY_NOTHING == 0 && POLICY_BY_DENY == 1 && POLICY_BY_PRIVILEGE == 3 &&
 		POLICY_BY_ALLOW == 4 && POLICY_BY_OWNER == 5 && POLICY_BY_OWN_SPACE == 6 &&
-		POLICY_BY_TOKEN == 8,
+		POLICY_BY_SILENCE == 7 && POLICY_BY_TOKEN == 8,
 	"the wire's numbers");
 
 /* On the heap: the locked stack has no room for it, and none of it is secret. */
@@ -130,6 +130,10 @@ static int answer(struct explaining *explaining)
 		explaining->right, explaining->name, now);
 	struct reply reply = { .body = BODY_VERDICT };
 
+	/* As it would be done: with the reason that was said here. */
+	if (decided.allowed && desk->request->reason.size == 0)
+		(void)policy_wants_reason(
+			&desk->daemon->policy, explaining->right, explaining->name, &decided);
 	/* What is written of the issuer is none of its bearer's business. */
 	if (decided.cause == POLICY_BY_TOKEN)
 		decided.file = NULL;

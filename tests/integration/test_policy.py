@@ -251,6 +251,22 @@ class Explain(PolicyTest):
         self.assertEqual(result.returncode, OK)
         self.assertEqual(self.explain("set", "web/db-1", "--as", "uid:4444").returncode, DENIED)
 
+    def test_what_takes_a_reason_is_not_allowed_without(self):
+        file = self.say("[namespace vault]\nrequire-reason = get\nallow = get * uid:4444\n",
+                        "vault.conf")
+        with mgwire.Client(self.daemon.path) as client:
+            client.ask(client.request(reload=mgwire.pb.Reload()))
+        for arguments in ((), ("--as", "uid:4444")):
+            result = self.explain("--json", "get", "vault/x", *arguments)
+            answer = json.loads(result.stdout)
+            self.assertEqual(
+                (result.returncode, answer["allowed"], answer["cause"], answer["file"],
+                 answer["line"]), (DENIED, False, "no_reason", str(file), 2))
+            result = self.explain("get", "vault/x", *arguments)
+            self.assertIn("(--reason)", result.stdout.decode())
+            result = self.explain("--reason", "on call", "get", "vault/x", *arguments)
+            self.assertEqual(result.returncode, OK)
+
     def test_an_account_has_its_groups(self):
         self.assertEqual(self.explain("stat", "web/x", "--as", "group:root").returncode, OK)
         self.assertEqual(self.explain("stat", "web/x", "--as", "gid:4444").returncode, DENIED)

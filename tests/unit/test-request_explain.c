@@ -40,8 +40,9 @@ static void says(const struct note_of_reply *note, enum policy_cause cause, cons
 	ck_assert_int_eq(note->code, 0);
 	ck_assert_int_eq(note->body, BODY_VERDICT);
 	ck_assert_uint_eq(note->verdict.cause, cause);
-	ck_assert_int_eq(
-		note->verdict.allowed, cause != POLICY_BY_NOTHING && cause != POLICY_BY_DENY);
+	ck_assert_int_eq(note->verdict.allowed,
+		cause != POLICY_BY_NOTHING && cause != POLICY_BY_DENY &&
+			cause != POLICY_BY_SILENCE);
 	ck_assert_str_eq(note->file, file);
 	ck_assert_uint_eq(note->verdict.line, line);
 	ck_assert_str_eq(note->section, section);
@@ -77,6 +78,32 @@ START_TEST(the_line_that_would_be_missing_makes_it_allowed)
 	ck_assert(!explain(&root, "stat", "web/prod/a b/c", "uid:1001 label:l")->verdict.allowed);
 	says(explain(&root, "get", "web/prod/x", "unit:nginx.service"), POLICY_BY_NOTHING, "", 0,
 		"[namespace web/prod]", "allow = get x unit:nginx.service");
+}
+END_TEST
+
+/* As it would be done: who asks with a reason is told what comes of it with one. */
+START_TEST(what_takes_a_reason_is_told)
+{
+	struct request request = {
+		.verb = VERB_EXPLAIN, .operation = span_text("get"), .name = span_text("vault/x")
+	};
+
+	policy_says("[namespace vault]\nallow = * ** uid:1000\nrequire-reason = get\n");
+	says(explain(&user, "get", "vault/x", NULL), POLICY_BY_SILENCE, "a.conf", 3, "", "");
+	says(explain(&root, "get", "vault/x", NULL), POLICY_BY_SILENCE, "a.conf", 3, "", "");
+	says(explain(&root, "get", "vault/x", "uid:1000"), POLICY_BY_SILENCE, "a.conf", 3, "", "");
+	says(explain(&user, "set", "vault/x", NULL), POLICY_BY_ALLOW, "a.conf", 2, "", "");
+	house.policy.reasons = (struct policy_reasons){
+		.rights = RIGHT_BIT(RIGHT_SET), .file = "the.conf", .line = 9
+	};
+	says(explain(&user, "set", "vault/x", NULL), POLICY_BY_SILENCE, "the.conf", 9, "", "");
+	says(explain(&user, "set", "~/x", NULL), POLICY_BY_SILENCE, "the.conf", 9, "", "");
+	/* No reason is a right: what is missing first is told first. */
+	says(explain(&user, "set", "x", NULL), POLICY_BY_NOTHING, "", 0, "[namespace /]",
+		"allow = set x uid:1000");
+	request.reason = span_text("on call");
+	says(ask(&user, request), POLICY_BY_ALLOW, "a.conf", 2, "", "");
+	says(ask(&root, request), POLICY_BY_PRIVILEGE, "", 0, "", "");
 }
 END_TEST
 
@@ -167,6 +194,7 @@ int main(void)
 	tcase_add_checked_fixture(claims, set_up, tear_down);
 	tcase_add_test(claims, the_line_that_decides_is_named);
 	tcase_add_test(claims, the_line_that_would_be_missing_makes_it_allowed);
+	tcase_add_test(claims, what_takes_a_reason_is_told);
 	tcase_add_test(claims, a_line_that_would_be_too_long_is_not_told);
 	tcase_add_test(claims, nobody_is_told_what_is_written_of_others);
 	tcase_add_test(claims, what_is_said_does_not_tell_what_is_there);
