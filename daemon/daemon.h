@@ -10,6 +10,7 @@
 #include "daemon/config.h"
 #include "daemon/policy/policy.h"
 #include "daemon/process.h"
+#include "daemon/request/alarm.h"
 #include "daemon/request/penalty.h"
 #include "daemon/request/repeat.h"
 #include "daemon/request/tokens.h"
@@ -62,6 +63,7 @@ struct daemon {
 	struct repeats *repeats;
 	struct tokens *tokens;
 	struct penalties *penalties;
+	struct alarms alarms;
 	struct wait_queue waits;
 	struct users users;
 	struct audit *audit;

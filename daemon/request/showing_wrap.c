@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/request/showing.h"
 
+#include <stdio.h>
 #include <time.h>
 
 #include "common/status.h"
@@ -81,9 +82,26 @@ static struct judgement look_at(
 	return judgement;
 }
 
+/* Who has one that is used up can ask for it without an end: the audit log alone tells each time.
+ */
+static void raise_alarm(struct daemon *daemon, const struct peer *peer)
+{
+	char words[80] = "";
+	uint64_t left_out;
+
+	if (!alarm_may_tell(&daemon->alarms, (uint32_t)peer->uid, daemon_now_ms(), &left_out))
+		return;
+	if (left_out > 0)
+		snprintf(words, sizeof(words), "; %llu such lines were left out before this one",
+			(unsigned long long)left_out);
+	log_warning("ALARM: what was unwrapped already is asked for again, by uid %ld, process "
+		    "%ld%s",
+		(long)peer->uid, (long)peer->pid, words);
+}
+
 /* Who finds it unwrapped has lost it to somebody: whoever keeps the logs is told. */
-static int note(const struct transfers *transfers, const struct daemon *daemon,
-	const struct shown *shown, const struct judgement *judgement)
+static int note(const struct transfers *transfers, struct daemon *daemon, const struct shown *shown,
+	const struct judgement *judgement)
 {
 	bool fetches = shown->deed == SHOWING_WRAP;
 	const struct peer *peer = transfers->peer;
@@ -98,9 +116,7 @@ static int note(const struct transfers *transfers, const struct daemon *daemon,
 		entry.name = name_of(judgement->wrap);
 	if (judgement->again && fetches) {
 		entry.alarm = "unwrapped_again";
-		log_warning("ALARM: what was unwrapped already is asked for again, by uid %ld, "
-			    "process %ld",
-			(long)peer->uid, (long)peer->pid);
+		raise_alarm(daemon, peer);
 	}
 	return audit_decision(daemon->audit, &entry);
 }

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -175,6 +176,41 @@ class Logged(unittest.TestCase):
             self.assertEqual(caught.exception.code, GONE)
             self.assertTrue(wait_for(lambda: "ALARM" in daemon.log()))
             self.assertIn(f"uid {os.geteuid()}", daemon.log())
+
+    def test_a_flood_of_them_is_a_few_lines_there_and_all_in_the_audit_log(self):
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="memguardd-"))
+        self.addCleanup(shutil.rmtree, folder)
+        tries = 400
+
+        def lines():
+            return [line for line in daemon.log().splitlines() if "ALARM" in line]
+
+        def left_out():
+            return sum(int(line.split("; ")[1].split()[0]) for line in lines() if "; " in line)
+
+        def again(count):
+            for _ in range(count):
+                with self.assertRaises(Refused) as caught:
+                    client.unwrap(wrap)
+                self.assertEqual(caught.exception.code, GONE)
+
+        with Daemon("--audit=denies", "--audit-file", str(folder / "audit")) as daemon, \
+                Client(daemon.path) as client:
+            client.set(b"a", b"value")
+            wrap = client.wrap(b"a")
+            client.unwrap(wrap)
+            before = time.monotonic()
+            again(1)
+            self.assertTrue(wait_for(lambda: len(lines()) == 1))
+            again(tries - 1)
+            time.sleep(1.1)
+            again(1)
+            most = 10 + time.monotonic() - before
+            self.assertTrue(wait_for(lambda: len(lines()) + left_out() == tries + 1))
+            self.assertGreaterEqual(len(lines()), 11)
+            self.assertLessEqual(len(lines()), most)
+            records = [json.loads(line) for line in (folder / "audit").read_text().splitlines()]
+            self.assertEqual(sum("alarm" in record for record in records), tries + 1)
 
 
 class Kept(unittest.TestCase):
