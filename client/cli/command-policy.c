@@ -16,6 +16,7 @@
 #include "client/cli/name.h"
 #include "client/cli/owning.h"
 #include "client/cli/say.h"
+#include "client/cli/token.h"
 
 /* -- check --------------------------------------------------------------------------------- */
 
@@ -266,6 +267,8 @@ static int explain_object(const struct arguments *arguments, const struct mg_ver
 		answer_text(answer, "file", verdict->file);
 		answer_number(answer, "line", verdict->line);
 	}
+	if (token_fault_word(verdict->token_fault))
+		answer_text(answer, "token_fault", token_fault_word(verdict->token_fault));
 	if (verdict->rule[0]) {
 		answer_text(answer, "section", verdict->section);
 		answer_text(answer, "rule", verdict->rule);
@@ -280,6 +283,8 @@ static void explain_list(const struct mg_verdict *verdict)
 		answer_row("why", "%s", causes[verdict->cause].words);
 	if (verdict->file[0])
 		answer_row("line", "%s:%u", verdict->file, (unsigned)verdict->line);
+	if (token_fault_words(verdict->token_fault))
+		answer_row("token", "%s", token_fault_words(verdict->token_fault));
 	if (verdict->rule[0]) {
 		answer_row("missing", "%s", verdict->section);
 		answer_row("", "%s", verdict->rule);

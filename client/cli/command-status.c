@@ -9,6 +9,7 @@
 #include "client/cli/command.h"
 #include "client/cli/connect.h"
 #include "client/cli/say.h"
+#include "client/cli/token.h"
 
 /* Unlimited, as the kernel counts it. */
 #define UNLIMITED UINT64_MAX
@@ -311,6 +312,8 @@ static int whoami_object(const struct mg_caller *caller)
 	answer_flag(answer, "placed", caller->placed);
 	answer_text(answer, "listener", caller->listener);
 	answer_text(answer, "token", caller->token);
+	if (token_fault_word(caller->token_fault))
+		answer_text(answer, "token_fault", token_fault_word(caller->token_fault));
 	whoami_counts(answer, caller);
 	return answer_print(answer);
 }
@@ -340,6 +343,8 @@ static void whoami_place(const struct mg_caller *caller)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		if (rows[i].text[0])
 			answer_row(rows[i].title, "%s", rows[i].text);
+	if (token_fault_words(caller->token_fault))
+		answer_row("", "%s", token_fault_words(caller->token_fault));
 	if (!caller->placed)
 		answer_row("unit", "not known");
 }

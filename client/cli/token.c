@@ -43,3 +43,28 @@ int token_read(struct mg_secret **tokenp, int fd, const char *whence)
 		return say_error(MG_INVALID, "%s: %s", whence, mg_last_error());
 	return *tokenp ? 0 : say_error(MG_INVALID, "%s: there is no token", whence);
 }
+
+static const struct {
+	const char *word;
+	const char *words;
+} faults[] = {
+	[MG_TOKEN_COUNTS] = { NULL, NULL },
+	[MG_TOKEN_ENDED] = { "ended", "it has ended" },
+	[MG_TOKEN_REVOKED] = { "revoked", "it was revoked" },
+	[MG_TOKEN_USED_UP] = { "used_up", "it was used as often as it might be" },
+	[MG_TOKEN_OTHER_UID] = { "other_uid", "it is for another user" },
+	[MG_TOKEN_OTHER_UNIT] = { "other_unit", "it is for another unit" },
+	[MG_TOKEN_UNKNOWN] = { "unknown", "there is none of that name" },
+	[MG_TOKEN_NO_GRANT] = { "no_grant", "it does not allow this" },
+	[MG_TOKEN_ISSUER] = { "issuer", "its issuer may not do it" },
+};
+
+const char *token_fault_word(enum mg_token_fault fault)
+{
+	return (size_t)fault < sizeof(faults) / sizeof(faults[0]) ? faults[fault].word : NULL;
+}
+
+const char *token_fault_words(enum mg_token_fault fault)
+{
+	return (size_t)fault < sizeof(faults) / sizeof(faults[0]) ? faults[fault].words : NULL;
+}

@@ -460,6 +460,7 @@ static int take_caller(struct question *question, const struct reply *reply)
 		.pidfd = from->pidfd,
 		.privileged = from->privileged,
 		.placed = from->placed,
+		.token_fault = (enum mg_token_fault)from->token_fault,
 		.counts = from->counts,
 		.secrets = from->secrets,
 		.bytes = from->bytes,

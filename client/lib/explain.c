@@ -30,7 +30,10 @@ static int take_text(char *out, size_t room, struct span from, bool tail)
 static int take(struct mg_verdict *verdict, const struct verdict *from)
 {
 	*verdict = (struct mg_verdict){
-		.allowed = from->allowed, .cause = (enum mg_cause)from->cause, .line = from->line
+		.allowed = from->allowed,
+		.cause = (enum mg_cause)from->cause,
+		.line = from->line,
+		.token_fault = (enum mg_token_fault)from->token_fault,
 	};
 	if (take_text(verdict->file, sizeof(verdict->file), from->file, true) < 0 ||
 		take_text(verdict->section, sizeof(verdict->section), from->section, false) < 0 ||

@@ -339,6 +339,19 @@ int mg_status_of(struct mg_client *client, struct mg_state *state);
 
 #define MG_GROUPS_MAX 256
 
+/* Why a token lets nobody do anything, or not what is asked for. A newer daemon may have others. */
+enum mg_token_fault {
+	MG_TOKEN_COUNTS = 0, /* there is none, or nothing is in its way */
+	MG_TOKEN_ENDED = 1,
+	MG_TOKEN_REVOKED = 2, /* or purged */
+	MG_TOKEN_USED_UP = 3,
+	MG_TOKEN_OTHER_UID = 4,  /* it is for another one */
+	MG_TOKEN_OTHER_UNIT = 5, /* likewise */
+	MG_TOKEN_UNKNOWN = 6,    /* there is none of that name */
+	MG_TOKEN_NO_GRANT = 7,   /* it does not grant this */
+	MG_TOKEN_ISSUER = 8      /* its issuer may not do it */
+};
+
 /* The calling process as the daemon's kernel tells it. Owned by the caller; no pointers. */
 struct mg_caller {
 	uint32_t uid;
@@ -346,19 +359,20 @@ struct mg_caller {
 	uint32_t pid;
 	uint32_t groups[MG_GROUPS_MAX]; /* supplementary, as many as fit */
 	size_t group_count;
-	char label[256];      /* of a security module; may be "" */
-	bool pidfd;           /* held by a descriptor, not by its number */
-	bool privileged;      /* root, or the daemon's own user */
-	char unit[256];       /* the first one of the system's service manager; may be "" */
-	char slice[256];      /* the innermost above any unit; may be "" */
-	char userunit[256];   /* the first one of the service manager of `uid`; may be "" */
-	bool placed;          /* those three are known */
-	char listener[64];    /* the name of the one it came in by; "": the daemon's own */
-	char token[272];      /* the name of the token that its handle shows; may be "" */
-	bool counts;          /* the rest is told; not by daemons before this one */
-	uint64_t secrets;     /* that `uid` owns, streams among them */
-	uint64_t bytes;       /* of those, as quota-bytes counts: memguardd.conf(5) */
-	uint64_t quota_count; /* what holds for the caller, 0: no limit; and all below */
+	char label[256];    /* of a security module; may be "" */
+	bool pidfd;         /* held by a descriptor, not by its number */
+	bool privileged;    /* root, or the daemon's own user */
+	char unit[256];     /* the first one of the system's service manager; may be "" */
+	char slice[256];    /* the innermost above any unit; may be "" */
+	char userunit[256]; /* the first one of the service manager of `uid`; may be "" */
+	bool placed;        /* those three are known */
+	char listener[64];  /* the name of the one it came in by; "": the daemon's own */
+	char token[272];    /* the name of the token that its handle shows; may be "" */
+	enum mg_token_fault token_fault; /* why that does not count any more */
+	bool counts;                     /* the rest is told; not by daemons before this one */
+	uint64_t secrets;                /* that `uid` owns, streams among them */
+	uint64_t bytes;                  /* of those, as quota-bytes counts: memguardd.conf(5) */
+	uint64_t quota_count;            /* what holds for the caller, 0: no limit; and all below */
 	uint64_t quota_bytes;
 	uint64_t quota_sessions;
 	uint64_t quota_inflight;
@@ -385,6 +399,7 @@ struct mg_verdict {
 	uint32_t line;
 	char section[256]; /* with MG_BY_NOTHING: the section, and the line in it, that would */
 	char rule[256];    /* allow it; "" where none can be written */
+	enum mg_token_fault token_fault; /* of the token that the handle shows, or `as` names */
 };
 
 #define MG_AS_MAX 32

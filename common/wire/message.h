@@ -283,7 +283,8 @@ struct caller {
 	bool placed; /* those three are known */
 	struct span listener;
 	struct span token; /* the name of the one that it shows; may be empty */
-	bool counts;       /* the rest is told */
+	uint32_t token_fault;
+	bool counts; /* the rest is told */
 	uint64_t secrets;
 	uint64_t bytes;
 	uint64_t quota_count; /* 0: there is no limit; and all below */
@@ -315,6 +316,7 @@ struct verdict {
 	uint32_t line;
 	struct span section; /* that a file would have to have, and the line in it; may be empty */
 	struct span rule;
+	uint32_t token_fault; /* why a token does not let anybody do it; 0: that is not said */
 };
 
 /* What became of a name; as the wire has it. The last one is no event there. */

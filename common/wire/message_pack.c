@@ -100,6 +100,7 @@ void message_pack_caller(PB(Caller) * raw, const struct caller *caller)
 	raw->placed = caller->placed;
 	raw->listener = data_from(caller->listener);
 	raw->token = data_from(caller->token);
+	raw->token_fault = caller->token_fault;
 	raw->counts = caller->counts;
 	raw->secrets = caller->secrets;
 	raw->bytes = caller->bytes;

@@ -77,6 +77,7 @@ static int read_caller(struct caller *caller, const PB(Caller) * raw)
 		.placed = raw->placed,
 		.listener = span_from(raw->listener),
 		.token = span_from(raw->token),
+		.token_fault = raw->token_fault,
 		.counts = raw->counts,
 		.secrets = raw->secrets,
 		.bytes = raw->bytes,
@@ -120,7 +121,8 @@ static int read_verdict(struct verdict *verdict, const PB(Verdict) * raw)
 		.file = span_from(raw->file),
 		.line = raw->line,
 		.section = span_from(raw->section),
-		.rule = span_from(raw->rule) };
+		.rule = span_from(raw->rule),
+		.token_fault = raw->token_fault };
 	return text_fault(verdict->file) || text_fault(verdict->section) ||
 			text_fault(verdict->rule)
 		? -EPROTO

@@ -167,6 +167,7 @@ static void write_verdict(struct raw_reply *raw, const struct reply *reply)
 	raw->verdict.line = verdict->line;
 	raw->verdict.section = data_from(verdict->section);
 	raw->verdict.rule = data_from(verdict->rule);
+	raw->verdict.token_fault = verdict->token_fault;
 	raw->reply.verdict = &raw->verdict;
 }
 

@@ -67,16 +67,30 @@ bool policy_token_covers(const struct policy_token *token, enum right right, str
 }
 
 /* The unit as a rule that allows would have it: of no process that could be another one. */
+static bool is_in_unit(const struct policy_subject *subject, const char *unit)
+{
+	return subject->pinned && !subject->lost && subject->unit &&
+		strcmp(subject->unit, unit) == 0;
+}
+
+enum policy_token_fault policy_token_fault(
+	const struct policy_token *token, const struct policy_subject *subject, uint64_t now_ms)
+{
+	if (token->over)
+		return POLICY_TOKEN_REVOKED;
+	if (token->end_ms != 0 && now_ms >= token->end_ms)
+		return POLICY_TOKEN_ENDED;
+	if (token->of_uid && token->uid != subject->uid)
+		return POLICY_TOKEN_OF_UID;
+	if (token->unit && !is_in_unit(subject, token->unit))
+		return POLICY_TOKEN_OF_UNIT;
+	return POLICY_TOKEN_COUNTS;
+}
+
 bool policy_token_counts(
 	const struct policy_token *token, const struct policy_subject *subject, uint64_t now_ms)
 {
-	if (token->over || (token->end_ms != 0 && now_ms >= token->end_ms))
-		return false;
-	if (token->of_uid && token->uid != subject->uid)
-		return false;
-	return !token->unit ||
-		(subject->pinned && !subject->lost && subject->unit &&
-			strcmp(subject->unit, token->unit) == 0);
+	return policy_token_fault(token, subject, now_ms) == POLICY_TOKEN_COUNTS;
 }
 
 /* -- walks --------------------------------------------------------------------------------- */

@@ -42,7 +42,25 @@ const char *policy_grant_read(struct policy_grant *grant, struct span operations
 /* Whether one of its grants is meant for this. */
 bool policy_token_covers(const struct policy_token *token, enum right right, struct span name);
 
-/* Whether it counts for a subject that shows it, now: `now_ms` is of CLOCK_BOOTTIME. */
+/* Why one does not count for somebody, or does not let him do something. PROTOCOL.md has these. */
+enum policy_token_fault {
+	POLICY_TOKEN_COUNTS,
+	POLICY_TOKEN_ENDED,
+	POLICY_TOKEN_REVOKED, /* or purged */
+	POLICY_TOKEN_USED_UP,
+	POLICY_TOKEN_OF_UID,  /* of another one */
+	POLICY_TOKEN_OF_UNIT, /* likewise */
+	POLICY_TOKEN_UNKNOWN, /* there is none of that name */
+	POLICY_TOKEN_GRANTS,  /* it does not grant this */
+	POLICY_TOKEN_ISSUER,  /* its issuer may not do it */
+};
+
+/*
+ * Whether it counts for a subject that shows it, now: `now_ms` is of CLOCK_BOOTTIME. How often it
+ * was used is not looked at.
+ */
+enum policy_token_fault policy_token_fault(
+	const struct policy_token *token, const struct policy_subject *subject, uint64_t now_ms);
 bool policy_token_counts(
 	const struct policy_token *token, const struct policy_subject *subject, uint64_t now_ms);
 

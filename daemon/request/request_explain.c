@@ -24,6 +24,8 @@ struct explaining {
 	struct desk *desk;
 	struct policy_as as;
 	struct policy_subject subject;
+	const struct token *token; /* that is shown, or said; NULL: none */
+	enum policy_token_fault token_fault;
 	enum right right;
 	char filed[NAME_FILED_MAX];
 	struct span name;
@@ -31,6 +33,37 @@ struct explaining {
 	char missing[POLICY_MISSING_MAX];
 	struct config_fault fault;
 };
+
+/* The token that the caller shows, which may count no more. */
+static void take_shown(struct explaining *explaining)
+{
+	const struct peer *peer = explaining->desk->peer;
+
+	explaining->subject = policy_subject_of(peer);
+	if (!peer->shown || !*peer->shown)
+		return;
+	explaining->token = token_of(*peer->shown);
+	explaining->token_fault = token_fault(explaining->token, &explaining->subject);
+}
+
+/* One that is said is one that somebody shows: nobody can show one that counts no more. */
+static void take_said(struct explaining *explaining)
+{
+	struct policy_subject *subject = &explaining->subject;
+
+	*subject = explaining->as.subject;
+	if (!subject->token)
+		return;
+	explaining->token =
+		tokens_recall(explaining->desk->daemon->tokens, span_text(subject->token));
+	explaining->token_fault =
+		explaining->token ? token_fault(explaining->token, subject) : POLICY_TOKEN_UNKNOWN;
+	if (explaining->token_fault == POLICY_TOKEN_COUNTS ||
+		explaining->token_fault == POLICY_TOKEN_USED_UP)
+		subject->shown = &explaining->token->policy;
+	else
+		subject->token = NULL;
+}
 
 /* What is said of others shows what is written of them. Returns 0, a status or a negative errno. */
 static int take_subject(struct explaining *explaining)
@@ -40,7 +73,7 @@ static int take_subject(struct explaining *explaining)
 	int r;
 
 	if (request->as_count == 0) {
-		explaining->subject = policy_subject_of(desk->peer);
+		take_shown(explaining);
 		return 0;
 	}
 	if (!policy_allows(&desk->daemon->policy, desk->peer, RIGHT_RULE, span_of(NULL, 0))) {
@@ -48,10 +81,12 @@ static int take_subject(struct explaining *explaining)
 		return STATUS_DENIED;
 	}
 	r = policy_as_read(&explaining->as, request->as, request->as_count, &explaining->fault);
-	explaining->subject = explaining->as.subject;
 	if (r == -EINVAL)
 		return STATUS_INVALID;
-	return r < 0 ? STATUS_LIMIT : 0;
+	if (r < 0)
+		return STATUS_LIMIT;
+	take_said(explaining);
+	return 0;
 }
 
 /* A path may hold any bytes, an answer may not; and a last character may have been cut. */
@@ -122,12 +157,52 @@ static void add_missing(struct explaining *explaining, int64_t now, struct verdi
 	verdict->rule = span_text(rule);
 }
 
+/*
+ * Nobody has said that it may, though it shows a token that counts: what is in the way of that.
+ * Whoever shows it himself is not told what its issuer may.
+ */
+static void look_at_token(struct explaining *explaining)
+{
+	const struct policy_subject *subject = &explaining->subject;
+
+	if (explaining->desk->request->as_count == 0 || !subject->shown ||
+		explaining->token_fault != POLICY_TOKEN_COUNTS)
+		return;
+	explaining->token_fault =
+		policy_token_covers(subject->shown, explaining->right, explaining->name)
+		? POLICY_TOKEN_ISSUER
+		: POLICY_TOKEN_GRANTS;
+}
+
+static struct policy_verdict decide(struct explaining *explaining, int64_t now)
+{
+	struct policy_verdict decided = policy_decide(&explaining->desk->daemon->policy,
+		&explaining->subject, explaining->right, explaining->name, now);
+
+	/* As a request would find it. */
+	if (decided.allowed && decided.token && explaining->token_fault == POLICY_TOKEN_USED_UP) {
+		decided = (struct policy_verdict){ .cause = POLICY_BY_NOTHING };
+		explaining->subject.token = NULL;
+		explaining->subject.shown = NULL;
+	}
+	if (decided.cause == POLICY_BY_NOTHING)
+		look_at_token(explaining);
+	return decided;
+}
+
+/* A line for whoever shows a token would not help where that lets nobody do it. */
+static bool can_be_missing(const struct explaining *explaining)
+{
+	return explaining->desk->request->as_count == 0 ||
+		explaining->token_fault == POLICY_TOKEN_COUNTS ||
+		explaining->token_fault == POLICY_TOKEN_ISSUER;
+}
+
 static int answer(struct explaining *explaining)
 {
 	struct desk *desk = explaining->desk;
 	int64_t now = (int64_t)time(NULL);
-	struct policy_verdict decided = policy_decide(&desk->daemon->policy, &explaining->subject,
-		explaining->right, explaining->name, now);
+	struct policy_verdict decided = decide(explaining, now);
 	struct reply reply = { .body = BODY_VERDICT };
 
 	/* As it would be done: with the reason that was said here. */
@@ -140,8 +215,9 @@ static int answer(struct explaining *explaining)
 	reply.verdict = (struct verdict){ .allowed = decided.allowed,
 		.cause = (uint32_t)decided.cause,
 		.file = show_file(explaining, decided.file),
-		.line = decided.file ? decided.line : 0 };
-	if (decided.cause == POLICY_BY_NOTHING)
+		.line = decided.file ? decided.line : 0,
+		.token_fault = (uint32_t)explaining->token_fault };
+	if (decided.cause == POLICY_BY_NOTHING && can_be_missing(explaining))
 		add_missing(explaining, now, &reply.verdict);
 	return desk_answer(desk, &reply);
 }

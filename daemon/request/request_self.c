@@ -125,9 +125,13 @@ int serve_whoami(struct desk *desk)
 	tell_place(&reply.caller, peer);
 	tell_counts(&reply.caller, desk);
 	subject = policy_subject_of(peer);
-	if (subject.shown)
-		reply.caller.token = span_of(
-			shown, name_show(shown, span_text(subject.token), (uint32_t)peer->uid));
+	if (peer->shown && *peer->shown) {
+		const struct token *token = token_of(*peer->shown);
+
+		reply.caller.token = span_of(shown,
+			name_show(shown, span_text(token->policy.name), (uint32_t)peer->uid));
+		reply.caller.token_fault = (uint32_t)token_fault(token, &subject);
+	}
 	return desk_answer(desk, &reply);
 }
 

@@ -30,24 +30,27 @@ void session_shows(struct transfers *transfers, struct daemon *daemon, struct to
 
 /* -- looking at one ------------------------------------------------------------------------ */
 
-/* Whether the session's peer is one that may show it; where it is may not have been asked yet. */
-static bool is_for(const struct token *token, const struct transfers *transfers)
+/* Why it does not count for the session's peer; where that is may not have been asked yet. */
+static enum policy_token_fault fault_for(
+	const struct token *token, const struct transfers *transfers)
 {
 	struct policy_subject subject;
 
 	if (token->policy.unit)
 		peer_locate(transfers->peer);
 	subject = policy_subject_of(transfers->peer);
-	return policy_token_counts(&token->policy, &subject, daemon_now_ms());
+	return token_fault(token, &subject);
 }
 
 /* One that is revoked, or not for this peer, is told from one that is not there by who has it. */
 static int judge(const struct transfers *transfers, const struct daemon *daemon,
-	const uint8_t hash[static VAULT_TOKEN_HASH_SIZE], struct token **tokenp)
+	const uint8_t hash[static VAULT_TOKEN_HASH_SIZE], struct token **tokenp,
+	enum policy_token_fault *faultp)
 {
 	int r = tokens_look(daemon->tokens, hash, false, tokenp);
 
-	return r == 0 && !is_for(*tokenp, transfers) ? STATUS_DENIED : r;
+	*faultp = *tokenp ? fault_for(*tokenp, transfers) : POLICY_TOKEN_UNKNOWN;
+	return r == 0 && *faultp != POLICY_TOKEN_COUNTS ? STATUS_DENIED : r;
 }
 
 static int note(const struct transfers *transfers, const struct daemon *daemon, int judged,
@@ -65,25 +68,29 @@ static int note(const struct transfers *transfers, const struct daemon *daemon, 
 	return audit_decision(daemon->audit, &entry);
 }
 
-static const char *words_for(int status)
+static const char *words_for(int status, enum policy_token_fault fault)
 {
-	switch (status) {
-	case STATUS_DENIED:
-		return "no such token, or not for you";
-	case STATUS_GONE:
-		return "the token was revoked, or used as often as it might be";
-	case STATUS_INTERNAL:
+	static const char *const words[] = {
+		[POLICY_TOKEN_REVOKED] = "the token was revoked",
+		[POLICY_TOKEN_USED_UP] = "the token was used as often as it might be",
+		[POLICY_TOKEN_OF_UID] = "the token is for another user",
+		[POLICY_TOKEN_OF_UNIT] = "the token is for another unit",
+	};
+	bool told = (size_t)fault < sizeof(words) / sizeof(words[0]) && words[fault];
+
+	if (status == STATUS_INTERNAL)
 		return "the audit log cannot be written, and has to be";
-	default:
+	if (status != STATUS_DENIED && status != STATUS_GONE)
 		return NULL;
-	}
+	return told ? words[fault] : "no such token, or it has ended";
 }
 
 static int look_at_token(struct transfers *transfers, struct daemon *daemon,
 	const struct shown *shown, struct answers *answers)
 {
+	enum policy_token_fault fault;
 	struct token *token = NULL;
-	int r = judge(transfers, daemon, shown->hash, &token);
+	int r = judge(transfers, daemon, shown->hash, &token, &fault);
 
 	penalty_leave(daemon->penalties, (uint32_t)transfers->peer->uid, daemon_now_ms(),
 		r == STATUS_DENIED);
@@ -91,7 +98,7 @@ static int look_at_token(struct transfers *transfers, struct daemon *daemon,
 		r = STATUS_INTERNAL;
 	if (r == 0)
 		session_shows(transfers, daemon, token);
-	return answers_code(answers, shown->id, r, words_for(r));
+	return answers_code(answers, shown->id, r, words_for(r, fault));
 }
 
 static int look(struct transfers *transfers, struct daemon *daemon, const struct shown *shown,

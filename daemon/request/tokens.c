@@ -251,6 +251,33 @@ struct token *tokens_find(const struct tokens *tokens, struct span name)
 	return token;
 }
 
+struct token *tokens_recall(const struct tokens *tokens, struct span name)
+{
+	struct token *token = tokens_find(tokens, name);
+
+	if (token)
+		return token;
+	token = tokens->first;
+	while (token && !is_of_name(token, name))
+		token = token->next;
+	return token;
+}
+
+enum policy_token_fault token_fault(const struct token *token, const struct policy_subject *subject)
+{
+	const struct vault_token *kept = &token->kept;
+	uint64_t now = now_ms(CLOCK_BOOTTIME);
+
+	if (kept->flags & VAULT_TOKEN_REVOKED)
+		return POLICY_TOKEN_REVOKED;
+	if ((kept->flags & VAULT_TOKEN_COUNTED) && kept->left == 0)
+		return POLICY_TOKEN_USED_UP;
+	/* What has ended is taken out of the list, as if it were revoked. */
+	if (has_ended(token, now))
+		return POLICY_TOKEN_ENDED;
+	return policy_token_fault(&token->policy, subject, now);
+}
+
 int tokens_look(const struct tokens *tokens, const uint8_t hash[static VAULT_TOKEN_HASH_SIZE],
 	bool wrap, struct token **tokenp)
 {

@@ -101,6 +101,13 @@ static inline struct token *token_of(const struct policy_token *policy)
 /* Whether it can still be shown, and used. */
 bool token_is_live(const struct token *token);
 
+/* Why it does not count for somebody, its uses included; POLICY_TOKEN_COUNTS: it does. */
+enum policy_token_fault token_fault(
+	const struct token *token, const struct policy_subject *subject);
+
+/* Of that filed name: the live one, else the one that was so last; NULL: none is remembered. */
+struct token *tokens_recall(const struct tokens *tokens, struct span name);
+
 /* The youngest; the others hang on it. */
 struct token *tokens_first(const struct tokens *tokens);
 

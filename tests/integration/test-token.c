@@ -114,10 +114,13 @@ START_TEST(one_that_was_revoked_is_told_when_it_is_shown_again)
 {
 	struct mg_secret *token = issue("~/a", 0);
 	struct mg_secret *other = issue("~/b", 0);
+	struct mg_caller caller;
 
 	must(show(token));
 	must(mg_revoke_token(client, "~/a"));
-	ck_assert_str_eq(shown(), "");
+	must(mg_whoami(bearer, &caller));
+	ck_assert_str_eq(caller.token, "~/a");
+	ck_assert_int_eq(caller.token_fault, MG_TOKEN_REVOKED);
 	next_worker();
 	ck_assert_int_eq(mg_ping(bearer), MG_GONE);
 	ck_assert_int_eq(mg_ping(bearer), MG_GONE);

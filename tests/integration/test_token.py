@@ -145,6 +145,35 @@ class Issue(TokenTest):
         self.assertEqual(result.returncode, DENIED)
         self.assertNotIn(wrong, result.stderr)
 
+    def test_why_a_token_lets_nobody_do_it_is_explained(self):
+        def explain(*arguments):
+            result = self.run_mgctl("--json", "policy", "explain", "get", *arguments)
+            answer = json.loads(result.stdout)
+            self.assertEqual(result.returncode, OK if answer["allowed"] else DENIED)
+            return [answer["allowed"], answer.get("token_fault"), "rule" in answer]
+
+        said = ("--as", "uid:4444 token:ci")
+        self.assertEqual(explain("ci/key", *said), [False, "unknown", False])
+        token = self.issue("ci", "--bind-uid", "4444", "--uses", "1")
+        self.assertEqual(explain("ci/key", *said), [True, None, False])
+        self.assertEqual(explain("other", *said), [False, "no_grant", False])
+        self.assertEqual(explain("ci/key", "--as", "uid:4445 token:ci"),
+                         [False, "other_uid", False])
+        result = self.run_mgctl("policy", "explain", "get", "ci/key", "--as", "uid:1 token:ci")
+        self.assertIn(b"it is for another user", result.stdout)
+        self.assertNotIn(token, result.stdout)
+        self.ok("token", "revoke", "ci")
+        self.assertEqual(explain("ci/key", *said), [False, "revoked", False])
+
+    def test_one_that_is_revoked_meanwhile_is_told_as_such(self):
+        token = self.issue("~/a")
+        with Client(self.path) as client:
+            client.show_token(base64.urlsafe_b64decode(token[4:] + b"="))
+            self.assertEqual(client.whoami().token_fault, 0)
+            self.ok("token", "revoke", "~/a")
+            caller = client.whoami()
+            self.assertEqual((caller.token, caller.token_fault), (b"~/a", 2))
+
     def test_a_revoked_one_is_12(self):
         token = self.issue("~/a")
         self.ok("token", "revoke", "~/a")
