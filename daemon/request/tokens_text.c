@@ -16,6 +16,7 @@
 #define TEXT_OF_UID 4
 #define TEXT_WRAP 8    /* two numbers follow */
 #define TEXT_SHARES 16 /* a group of the issuer's follows that others have, too */
+#define TEXT_FLAGS 31  /* all of them */
 
 /* -- writing ------------------------------------------------------------------------------- */
 
@@ -324,7 +325,8 @@ static int get_all(struct reading *reading, struct token *token)
 	uint8_t flags = get_8(reading);
 	int r;
 
-	if (version != TEXT_VERSION)
+	/* A flag of another program's may be what a token is not for, or for whom. */
+	if (version != TEXT_VERSION || (flags & ~TEXT_FLAGS) != 0)
 		return -EBADMSG;
 	policy->issuer.pinned = flags & TEXT_PINNED;
 	policy->issuer.lost = flags & TEXT_LOST;
@@ -347,6 +349,9 @@ static int get_all(struct reading *reading, struct token *token)
 	if (r == 0)
 		r = get_grants(reading, token);
 	if (r == 0 && (reading->bad || reading->rest.size > 0 || !policy->name))
+		r = -EBADMSG;
+	/* A wrap of nothing would be a token. */
+	if (r == 0 && flags & TEXT_WRAP && token->secret == 0)
 		r = -EBADMSG;
 	return r;
 }

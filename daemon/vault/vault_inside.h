@@ -78,6 +78,7 @@ static inline uint64_t table_size(uint64_t extents)
 #define RECORD_STREAM 8   /* the name of a stream, which has no value of its own */
 #define RECORD_FORMER 16  /* a version that was rotated: no name leads to it */
 #define RECORD_MOVED 32   /* it had another name, under which it may still be as well */
+#define RECORD_FLAGS 63   /* all of them */
 
 /* When a record ends by itself, as it lies in the ledger. Times are ms of CLOCK_BOOTTIME. */
 struct lifetime_bytes {

@@ -52,7 +52,10 @@ uint64_t record_place(const struct header *header)
 	return (uint64_t)bytes_get32(header->place) * LEDGER_UNIT;
 }
 
-/* Whether the sizes in a header fit into the block that it lies in. */
+/*
+ * Whether the sizes in a header fit into the block that it lies in, and nothing is said of it that
+ * this program does not know: that may be what somebody may not do.
+ */
 bool record_fits(const struct vault *vault, uint64_t offset)
 {
 	size_t block = ledger_block(vault->ledger, offset);
@@ -61,7 +64,8 @@ bool record_fits(const struct vault *vault, uint64_t offset)
 	if (block < sizeof(*header))
 		return false;
 	header = record_header(vault, offset);
-	return record_end(header) <= block && bytes_get16(header->name_size) <= NAME_FILED_MAX &&
+	return record_end(header) <= block && (header->flags & ~RECORD_FLAGS) == 0 &&
+		bytes_get16(header->name_size) <= NAME_FILED_MAX &&
 		bytes_get16(header->tags_size) <= TAGS_SIZE_MAX &&
 		(header->lifetime_size == 0 ||
 			header->lifetime_size == sizeof(struct lifetime_bytes));

@@ -208,7 +208,9 @@ bool token_adoptable(const struct vault *vault, uint64_t offset)
 	if (size < sizeof(*block))
 		return false;
 	block = token_at(vault, offset);
-	return token_size(block) <= size && token_tag(vault, block, tag) == 0 &&
+	/* What another program says of it may be what it is not for. */
+	return token_size(block) <= size && (block->flags & ~VAULT_TOKEN_FLAGS) == 0 &&
+		block->reserved == 0 && token_tag(vault, block, tag) == 0 &&
 		sodium_memcmp(tag, block->block.tag, sizeof(tag)) == 0;
 }
 

@@ -15,6 +15,7 @@
 
 #define VAULT_TOKEN_COUNTED 1 /* `left` counts uses; at 0 there are none left */
 #define VAULT_TOKEN_REVOKED 2
+#define VAULT_TOKEN_FLAGS 3 /* all of them */
 
 struct vault_token {
 	uint64_t id; /* among all of them */

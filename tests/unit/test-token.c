@@ -832,22 +832,6 @@ START_TEST(compacting_moves_them)
 }
 END_TEST
 
-/* A text of another program, which says more than this one knows. */
-START_TEST(what_is_not_understood_is_no_token)
-{
-	struct vault_token kept = { .text = span_text("\2 more than is known") };
-
-	ck_assert_int_eq(vault_token_add(house.vault, &kept), 0);
-	issue("~/ci", "get", "~/*");
-	next_process();
-	ck_assert_uint_eq(tokens_count(house.tokens), 1);
-	ck_assert_uint_eq(vault_broken(house.vault), 0);
-	ck_assert_uint_eq(vault_bytes(house.vault), 0);
-	next_process();
-	ck_assert_uint_eq(tokens_count(house.tokens), 1);
-}
-END_TEST
-
 int main(void)
 {
 	TCase *claims = tcase_create("token");
@@ -883,7 +867,6 @@ int main(void)
 	tcase_add_test(claims, what_cannot_be_granted_is_refused);
 	tcase_add_test(claims, those_that_are_used_up_make_room);
 	tcase_add_test(claims, the_ledger_holds_no_token);
-	tcase_add_test(claims, what_is_not_understood_is_no_token);
 	tcase_add_test(claims, compacting_moves_them);
 	return claims_run(claims, "tokens");
 }

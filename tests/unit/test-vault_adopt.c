@@ -68,6 +68,26 @@ START_TEST(the_outside_of_a_secret_is_what_it_was)
 }
 END_TEST
 
+/* What another program has said of a record may be what nobody may do with it. */
+START_TEST(a_record_with_a_flag_that_is_not_known_is_lost)
+{
+	struct kept *kept = store_new("a", 100);
+	struct kept *other = store_new("b", 100);
+	struct header *header = record_header(vault, offset_of("a"));
+
+	header->flags |= 64;
+	ck_assert_int_eq(record_seal(vault, header), 0);
+	crash();
+	ck_assert_int_eq(
+		vault_find(vault, span_text("a"), &(struct record *){ NULL }), STATUS_NOT_FOUND);
+	ck_assert_uint_eq(vault_lost(vault, LOSS_SECRET), 1);
+	check_stored("b", other);
+	rise();
+	forget(kept);
+	forget(other);
+}
+END_TEST
+
 START_TEST(the_last_version_counts_and_what_was_removed_is_gone)
 {
 	struct kept *old = store_new("a", 40000);
@@ -652,6 +672,7 @@ int main(void)
 	tcase_add_checked_fixture(claims, set_up_in_file, tear_down_in_file);
 	tcase_add_test(claims, every_value_is_there);
 	tcase_add_test(claims, the_outside_of_a_secret_is_what_it_was);
+	tcase_add_test(claims, a_record_with_a_flag_that_is_not_known_is_lost);
 	tcase_add_test(claims, the_last_version_counts_and_what_was_removed_is_gone);
 	tcase_add_loop_test(claims, of_two_records_of_a_name_the_later_one_counts, 0, 2);
 	tcase_add_test(claims, of_many_records_of_a_name_one_counts);
