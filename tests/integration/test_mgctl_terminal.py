@@ -4,6 +4,7 @@
 import os
 import pty
 import select
+import shlex
 import shutil
 import signal
 import subprocess
@@ -254,6 +255,40 @@ class Completion(test_mgctl.MgctlTest):
         self.assertEqual(self.complete("mgctl", "rm", "-q", "'~/o"), ["\\~/own\\ token"])
         self.assertEqual(self.complete("mgctl", "completion", ""), ["bash", "zsh", "fish"])
         self.assertEqual(self.complete("mgctl", "help", "comp"), ["completion"])
+
+    def test_bash_completes_what_stands_behind_a_deed(self):
+        self.store(b"x")
+        for name in ("~/ci", "~/of two words", "deploy"):
+            self.ok("token", "issue", name, "--allow", "get:a")
+        deeds = ["issue", "ls", "revoke"]
+        for words, wanted in (
+                (("token", ""), deeds),
+                (("-q", "token", "--ttl", "1h", ""), deeds),
+                (("token", "--ttl", "=", "1h", "is"), ["issue"]),
+                (("token", "revoke", ""), ["deploy", "~/ci", "\\~/of\\ two\\ words"]),
+                (("token", "--timeout", "1s", "revoke", "de"), ["deploy"]),
+                (("token", "revoke", "'~/of"), ["\\~/of\\ two\\ words"]),
+                (("token", "revoke", "deploy", ""), []),
+                (("token", "issue", "test/"), []),
+                (("token", "issue", ""), []),
+                (("token", "ls", ""), []),
+                (("stream", "write", self.name[:-1]), [self.name]),
+                (("stream", "write", "x", "test/"), []),
+                (("policy", "explain", "stream-"), ["stream-write", "stream-read"]),
+                (("policy", "explain", "get", self.name[:-1]), [self.name]),
+                (("policy", "check", str(self.folder)[:-1]), [str(self.folder)]),
+                (("audit", "verify", str(self.folder)[:-1]), [str(self.folder)])):
+            with self.subTest(words):
+                self.assertEqual([word for word in self.complete("mgctl", *words) if word],
+                                 wanted)
+
+    def test_a_summary_is_one_word_for_zsh(self):
+        script = self.ok("completion", "zsh").decode()
+        lines = script.split("known=(\n")[1].split("\t\t)\n")[0].splitlines()
+        self.assertEqual(len(lines), len(COMMANDS))
+        for line in lines:
+            word, = shlex.split(line)
+            self.assertIn(word.split(":")[0], COMMANDS)
 
     def test_every_shell_takes_its_script(self):
         for shell in ("bash", "zsh", "fish"):
