@@ -65,9 +65,7 @@ struct mg_token {
 typedef int (*mg_each_token)(void *context, const struct mg_token *token);
 int mg_list_tokens(struct mg_client *client, mg_each_token each, void *context);
 
-/*
- * Nobody may do anything by it any more. MG_NOT_FOUND. Not repeated when the connection breaks.
- */
+/* Nobody may do anything by it any more. MG_NOT_FOUND. */
 int mg_revoke_token(struct mg_client *client, const char *name);
 
 /*

@@ -278,12 +278,15 @@ static int attempt_asking(struct mg_client *client, struct call *call)
 
 int mg_revoke_token(struct mg_client *client, const char *name)
 {
-	struct asking asking = { .call = { .attempt = attempt_asking } };
+	struct asking asking = { .call = { .attempt = attempt_asking, .repeatable = true } };
 	int r = call_check_name(name);
 
 	if (r != MG_OK)
 		return r;
-	asking.request = (struct request){ .verb = VERB_REVOKE_TOKEN, .name = span_text(name) };
+	asking.request = (struct request){
+		.verb = VERB_REVOKE_TOKEN, .numbered = true, .name = span_text(name)
+	};
+	randombytes_buf(asking.request.number, sizeof(asking.request.number));
 	return call_run(client, &asking.call);
 }
 

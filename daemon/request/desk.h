@@ -47,6 +47,15 @@ int desk_use_token(struct desk *desk, const struct policy_verdict *verdict);
 #define NO_REASON "policy asks for a reason: mgctl --reason TEXT"
 
 /* request_change.c: a request that changes something has its first answer kept. */
+
+/*
+ * Makes a change, unless the request's number tells that it has been made; *first is what it was
+ * answered with, then. Returns 0; STATUS_CONFLICT where that number was for something else; or a
+ * negative errno.
+ */
+int desk_change_once(struct desk *desk, int (*change)(struct desk *desk, uint64_t *versionp),
+	struct repeat_answer *first);
+
 int serve_set(struct desk *desk);
 int serve_remove(struct desk *desk);
 int serve_move(struct desk *desk);

@@ -52,31 +52,39 @@ int serve_set(struct desk *desk)
 		request->key, desk->answers);
 }
 
-/*
- * Makes a change, unless the request's number tells that it has been made: the answer is the first
- * one then. Returns 0, a status that is still to be answered, or a negative errno.
- */
-static int change_once(struct desk *desk, int (*change)(struct desk *desk, uint64_t *versionp))
+int desk_change_once(struct desk *desk, int (*change)(struct desk *desk, uint64_t *versionp),
+	struct repeat_answer *first)
 {
 	struct repeats *repeats = desk->daemon->repeats;
 	const struct request *request = desk->request;
 	uint32_t uid = (uint32_t)desk->peer->uid;
 	uint8_t digest[REPEAT_DIGEST_SIZE];
-	struct repeat_answer first = { 0 };
 	int r;
 
+	*first = (struct repeat_answer){ 0 };
 	request_digest(digest, request, desk->name);
-	r = repeats_find(repeats, uid, request->number, digest, &first);
+	r = repeats_find(repeats, uid, request->number, digest, first);
 	if (r == STATUS_CONFLICT)
-		return answer_reused(desk);
-	if (r == 0) {
-		vault_promise(desk->daemon->vault, uid, request->number, digest);
-		first.code = change(desk, &first.version);
-		first.place = vault_promise_end(desk->daemon->vault, first.code == 0);
-		if (first.code < 0)
-			return first.code;
-		(void)repeats_keep(repeats, uid, request->number, digest, &first);
-	}
+		desk->words = NUMBER_REUSED;
+	if (r != 0)
+		return r == 1 ? 0 : r;
+	vault_promise(desk->daemon->vault, uid, request->number, digest);
+	first->code = change(desk, &first->version);
+	first->place = vault_promise_end(desk->daemon->vault, first->code == 0);
+	if (first->code < 0)
+		return first->code;
+	(void)repeats_keep(repeats, uid, request->number, digest, first);
+	return 0;
+}
+
+/* The same of one secret. Returns 0, a status that is still to be answered, or a negative errno. */
+static int change_once(struct desk *desk, int (*change)(struct desk *desk, uint64_t *versionp))
+{
+	struct repeat_answer first;
+	int r = desk_change_once(desk, change, &first);
+
+	if (r != 0)
+		return r;
 	if (first.code != 0 && first.code != STATUS_CONFLICT)
 		return first.code;
 	return answer_stored(desk, first.code, first.version);

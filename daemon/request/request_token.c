@@ -162,17 +162,36 @@ int serve_list_tokens(struct desk *desk)
 
 /* -- revoking ------------------------------------------------------------------------------ */
 
-int serve_revoke_token(struct desk *desk)
+static int change_revoke(struct desk *desk, uint64_t *versionp)
 {
 	struct token *token = tokens_find(desk->daemon->tokens, desk->name);
 	int r;
 
-	if (!token) {
-		desk->words = "no such token";
+	(void)versionp;
+	if (!token)
 		return STATUS_NOT_FOUND;
-	}
 	r = tokens_revoke(desk->daemon->tokens, token);
-	return r == 0 ? desk_answer_code(desk, 0, NULL) : r;
+	if (r == 0)
+		vault_promise_made(desk->daemon->vault);
+	return r;
+}
+
+/* Older clients give it no number. */
+int serve_revoke_token(struct desk *desk)
+{
+	struct repeat_answer first = { 0 };
+	int r;
+
+	if (desk->request->numbered) {
+		r = desk_change_once(desk, change_revoke, &first);
+		if (r != 0)
+			return r;
+	} else {
+		first.code = change_revoke(desk, &first.version);
+	}
+	if (first.code == STATUS_NOT_FOUND)
+		desk->words = "no such token";
+	return first.code == 0 ? desk_answer_code(desk, 0, NULL) : first.code;
 }
 
 /* -- showing ------------------------------------------------------------------------------- */

@@ -326,6 +326,12 @@ void vault_promise(struct vault *vault, uint32_t uid,
 	const uint8_t number[static MESSAGE_NUMBER_SIZE],
 	const uint8_t digest[static VAULT_DIGEST_SIZE]);
 uint64_t vault_promise_end(struct vault *vault, bool made);
+
+/*
+ * That change is no record's, and is made: from now on whoever adopts the ledger finds its answer.
+ * Touches the ledger key.
+ */
+void vault_promise_made(struct vault *vault);
 void vault_drop_answer(struct vault *vault, uint64_t place);
 
 struct vault_answer {

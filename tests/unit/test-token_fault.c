@@ -151,6 +151,38 @@ START_TEST(one_of_somebody_else_is_told_as_such)
 }
 END_TEST
 
+/* -- asked again ----------------------------------------------------------------------------- */
+
+static int take_back(const char *name, uint8_t number)
+{
+	struct request request = { .verb = VERB_REVOKE_TOKEN,
+		.name = span_text(name),
+		.numbered = true,
+		.number = { number } };
+
+	return ask(&user, request)->code;
+}
+
+START_TEST(a_repeated_revoke_has_its_first_answer)
+{
+	issue((struct request){ .name = span_text("~/ci") });
+	ck_assert_int_eq(take_back("~/none", 1), STATUS_NOT_FOUND);
+	ck_assert_int_eq(take_back("~/ci", 2), 0);
+	ck_assert_int_eq(take_back("~/ci", 2), 0);
+	ck_assert_int_eq(take_back("~/ci", 3), STATUS_NOT_FOUND);
+	ck_assert_str_eq(notebook_last(&book)->detail, "no such token");
+	ck_assert_int_eq(take_back("~/other", 2), STATUS_CONFLICT);
+	/* One that follows it is not meant by it. */
+	issue((struct request){ .name = span_text("~/ci") });
+	ck_assert_int_eq(take_back("~/ci", 2), 0);
+	ck_assert_uint_eq(tokens_count(house.tokens), 1);
+	next_process();
+	ck_assert_int_eq(take_back("~/ci", 2), 0);
+	ck_assert_uint_eq(tokens_count(house.tokens), 1);
+	ck_assert_uint_eq(vault_broken(house.vault), 0);
+}
+END_TEST
+
 /* -- of others ----------------------------------------------------------------------------- */
 
 static void says(const char *operation, const char *as, enum policy_cause cause,
@@ -216,6 +248,7 @@ int main(void)
 	tcase_add_test(claims, one_that_is_revoked_does_neither);
 	tcase_add_test(claims, one_that_is_purged_does_neither);
 	tcase_add_test(claims, one_of_somebody_else_is_told_as_such);
+	tcase_add_test(claims, a_repeated_revoke_has_its_first_answer);
 	tcase_add_test(claims, what_is_said_of_a_token_is_what_it_is);
 	return claims_run(claims, "token_fault");
 }
