@@ -40,8 +40,7 @@ struct mg_token_options {
 /*
  * Makes a token, and tells it this once: *tokenp holds its text, MG_TOKEN_SIZE bytes, and is the
  * caller's: mg_secret_free. A name is as a secret's; only root and the daemon's own user have names
- * outside ~/. MG_CONFLICT when there is a token of that name. Not repeated when the connection
- * breaks.
+ * outside ~/. MG_CONFLICT when there is a token of that name.
  */
 int mg_issue_token(struct mg_client *client, const char *name,
 	const struct mg_token_options *options, struct mg_secret **tokenp);
@@ -88,7 +87,6 @@ struct mg_wrap_options {
  * Wraps a secret that the caller may fetch: whoever has the text in *wrapp, MG_TOKEN_SIZE bytes
  * that begin with "mgw_", fetches that version of it, whatever it may do otherwise; as long as the
  * caller may, and no rule denies it. *wrapp is the caller's: mg_secret_free. `options` may be NULL.
- * Not repeated when the connection breaks.
  */
 int mg_wrap(struct mg_client *client, const char *name, const struct mg_wrap_options *options,
 	struct mg_secret **wrapp);

@@ -143,6 +143,9 @@ static int issue(struct mg_client *client, struct issuing *issuing, struct mg_se
 	if (r != MG_OK)
 		return r;
 	issuing->call.attempt = attempt_issue;
+	issuing->call.repeatable = true;
+	issuing->request.numbered = true;
+	randombytes_buf(issuing->request.number, sizeof(issuing->request.number));
 	r = call_run(client, &issuing->call);
 	if (r == MG_OK)
 		r = secret_close(issuing->secret);

@@ -111,6 +111,7 @@ int serve_list_tokens(struct desk *desk);
 int serve_revoke_token(struct desk *desk);
 int serve_show_token(struct desk *desk);
 int serve_wrap(struct desk *desk);
+bool desk_has_wrapped(const struct desk *desk); /* a wrap that is asked for once more */
 int serve_unwrap(struct desk *desk);
 
 /* request_self.c: the daemon itself, and the caller. */

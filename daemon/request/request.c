@@ -174,6 +174,8 @@ static bool was_answered(const struct desk *desk)
 	struct repeat_answer first;
 	int r;
 
+	if (request->verb == VERB_WRAP)
+		return desk_has_wrapped(desk);
 	if (!request->numbered || !has_one_answer(request->verb))
 		return false;
 	request_digest(digest, request->verb == VERB_STREAM_WRITE ? &segment : request, desk->name);

@@ -9,23 +9,66 @@
 #include "daemon/peer_place.h"
 #include "daemon/request/desk.h"
 #include "daemon/request/showing.h"
+#include "daemon/request/upload.h"
 
 /* -- issuing ------------------------------------------------------------------------------- */
 
-/* The token lies on the bench from the draw to the answer, and then nowhere. */
-static int issue(struct desk *desk, const struct token_wish *wish)
+/*
+ * What it is to be: where the request has a number, that of it; else a random one. It lies on the
+ * bench until the answer is sealed, and then nowhere. Returns 0 or a negative errno.
+ */
+static int draw(const struct desk *desk, bool wrap, uint8_t **bytesp)
 {
+	const struct request *request = desk->request;
 	struct daemon *daemon = desk->daemon;
-	uint8_t *bytes = workbench_take(&daemon->bench, VAULT_TOKEN_SIZE);
+
+	*bytesp = workbench_take(&daemon->bench, VAULT_TOKEN_SIZE);
+	if (!*bytesp)
+		return -ENOBUFS;
+	if (request->numbered)
+		return vault_token_make(
+			daemon->vault, (uint32_t)desk->peer->uid, wrap, request->number, *bytesp);
+	randombytes_buf(*bytesp, VAULT_TOKEN_SIZE);
+	return 0;
+}
+
+/* Draws it, and answers with it if it was asked for before: then it is not made anew, and 1 is
+ * returned. */
+static int draw_or_answer(struct desk *desk, const struct token_wish *wish, uint8_t **bytesp)
+{
+	struct reply reply = { .body = BODY_ISSUED };
+	int r = draw(desk, wish->secret != 0, bytesp);
+
+	if (r == 0 && desk->request->numbered)
+		r = tokens_repeat(desk->daemon->tokens, wish, *bytesp);
+	if (r == STATUS_CONFLICT)
+		desk->words = NUMBER_REUSED;
+	if (r != 1)
+		return r;
+	reply.key = *bytesp;
+	r = desk_answer(desk, &reply);
+	return r < 0 ? r : 1;
+}
+
+bool desk_has_wrapped(const struct desk *desk)
+{
+	const struct token_wish wish = {
+		.name = desk->name, .issuer = desk->peer, .request = desk->request, .secret = 1
+	};
+	uint8_t *bytes;
+
+	return desk->request->numbered && draw(desk, true, &bytes) == 0 &&
+		tokens_repeat(desk->daemon->tokens, &wish, bytes) == 1;
+}
+
+static int issue(struct desk *desk, const struct token_wish *wish, const uint8_t *bytes)
+{
 	struct reply reply = { .body = BODY_ISSUED, .key = bytes };
 	int r;
 
-	if (!bytes)
-		return -ENOBUFS;
-	randombytes_buf(bytes, VAULT_TOKEN_SIZE);
 	/* Who it is issued by is told by where that is, too. */
 	peer_locate(desk->peer);
-	r = tokens_issue(daemon->tokens, wish, bytes, &desk->words);
+	r = tokens_issue(desk->daemon->tokens, wish, bytes, &desk->words);
 	return r == 0 ? desk_answer(desk, &reply) : r;
 }
 
@@ -34,8 +77,12 @@ int serve_issue_token(struct desk *desk)
 	const struct token_wish wish = {
 		.name = desk->name, .issuer = desk->peer, .request = desk->request
 	};
+	uint8_t *bytes;
+	int r = draw_or_answer(desk, &wish, &bytes);
 
-	return issue(desk, &wish);
+	if (r != 0)
+		return r == 1 ? 0 : r;
+	return issue(desk, &wish, bytes);
 }
 
 /* -- listing ------------------------------------------------------------------------------- */
@@ -226,8 +273,15 @@ int serve_wrap(struct desk *desk)
 	struct tag tags[MESSAGE_TAGS_MAX];
 	struct record *record;
 	struct info info;
-	int r = vault_find(desk->daemon->vault, desk->name, &record);
+	uint8_t *bytes;
+	int r;
 
+	/* What has become of the secret since changes nothing. */
+	wish.secret = 1;
+	r = draw_or_answer(desk, &wish, &bytes);
+	if (r != 0)
+		return r == 1 ? 0 : r;
+	r = vault_find(desk->daemon->vault, desk->name, &record);
 	if (r == 0 && record_is_stream(record))
 		r = STATUS_INVALID;
 	if (r != 0)
@@ -235,7 +289,7 @@ int serve_wrap(struct desk *desk)
 	record_info(record, &info, tags);
 	wish.secret = record_secret(record);
 	wish.version = info.version;
-	return issue(desk, &wish);
+	return issue(desk, &wish, bytes);
 }
 
 int serve_unwrap(struct desk *desk)

@@ -278,13 +278,21 @@ enum policy_token_fault token_fault(const struct token *token, const struct poli
 	return policy_token_fault(&token->policy, subject, now);
 }
 
-int tokens_look(const struct tokens *tokens, const uint8_t hash[static VAULT_TOKEN_HASH_SIZE],
-	bool wrap, struct token **tokenp)
+static struct token *find_hash(
+	const struct tokens *tokens, const uint8_t hash[static VAULT_TOKEN_HASH_SIZE])
 {
 	struct token *token = tokens->chains[bytes_get32(hash) % CHAINS];
 
 	while (token && sodium_memcmp(token->kept.hash, hash, VAULT_TOKEN_HASH_SIZE) != 0)
 		token = token->same;
+	return token;
+}
+
+int tokens_look(const struct tokens *tokens, const uint8_t hash[static VAULT_TOKEN_HASH_SIZE],
+	bool wrap, struct token **tokenp)
+{
+	struct token *token = find_hash(tokens, hash);
+
 	if (!token || has_ended(token, now_ms(CLOCK_BOOTTIME)) || wrap != (token->secret != 0))
 		return STATUS_DENIED;
 	*tokenp = token;
@@ -378,6 +386,27 @@ static int keep(struct tokens *tokens, const struct token_wish *wish, struct spa
 	else
 		token_free(token);
 	return r;
+}
+
+int tokens_repeat(const struct tokens *tokens, const struct token_wish *wish,
+	const uint8_t bytes[static VAULT_TOKEN_SIZE])
+{
+	uint8_t hash[VAULT_TOKEN_HASH_SIZE];
+	const struct token *token;
+	int r = vault_token_hash(tokens->vault, bytes, hash);
+
+	if (r < 0)
+		return r;
+	token = find_hash(tokens, hash);
+	if (!token)
+		return 0;
+	if (!tokens_text_says(token, wish))
+		return STATUS_CONFLICT;
+	/* How long one is remembered that is over tells nothing of what was asked for. */
+	if (token_is_live(token) &&
+		(token->kept.end_ms != 0) != (wish->request->lifetime.ttl_ms != 0))
+		return STATUS_CONFLICT;
+	return 1;
 }
 
 int tokens_issue(struct tokens *tokens, const struct token_wish *wish,

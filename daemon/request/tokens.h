@@ -66,6 +66,14 @@ void tokens_free(struct tokens *tokens);
 int tokens_issue(struct tokens *tokens, const struct token_wish *wish,
 	const uint8_t bytes[static VAULT_TOKEN_SIZE], const char **wordsp);
 
+/*
+ * Whether these bytes, which belong to the wish's number, were asked for before: 1, by the same
+ * wish (of a wrap, of whatever secret: another one may be there since); 0: they were not;
+ * STATUS_CONFLICT: by another one; or a negative errno. Touches the ledger key.
+ */
+int tokens_repeat(const struct tokens *tokens, const struct token_wish *wish,
+	const uint8_t bytes[static VAULT_TOKEN_SIZE]);
+
 /* The live one of that filed name, or NULL. */
 struct token *tokens_find(const struct tokens *tokens, struct span name);
 

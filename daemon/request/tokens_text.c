@@ -99,18 +99,23 @@ static const char *say_fault(const struct grant *grant, const char *fault)
 	return words;
 }
 
+static struct span file_glob(char filed[static NAME_FILED_MAX], struct span glob, uint32_t uid)
+{
+	if (glob.size > NAME_MAX_SIZE || !span_starts_with(glob, span_text("~/")))
+		return glob;
+	return span_of(filed, name_file(filed, glob, uid));
+}
+
 /* "~/" in a glob is the issuer's own space. What is wrong with the grant, or NULL. */
 static const char *put_grant(struct writing *writing, const struct grant *grant, uint32_t uid)
 {
 	char filed[NAME_FILED_MAX], buffer[GLOB_MAX];
 	struct policy_grant compiled;
-	struct span glob = grant->glob;
+	struct span glob = file_glob(filed, grant->glob, uid);
 	const char *fault;
 
-	if (glob.size > NAME_MAX_SIZE)
+	if (grant->glob.size > NAME_MAX_SIZE)
 		return "a glob has at most 255 bytes";
-	if (glob.size >= 2 && memcmp(glob.data, "~/", 2) == 0)
-		glob = span_of(filed, name_file(filed, glob, uid));
 	fault = policy_grant_read(&compiled, grant->operations, glob, buffer);
 	put_text(writing, grant->operations);
 	put_text(writing, glob);
@@ -374,6 +379,37 @@ int tokens_text_read(struct token **tokenp, struct span text)
 	else
 		token_free(token);
 	return r;
+}
+
+/* -- comparing ----------------------------------------------------------------------------- */
+
+static bool grants_the_same(const struct grant *kept, const struct grant *asked, uint32_t uid)
+{
+	char filed[NAME_FILED_MAX];
+
+	return span_equal(kept->operations, asked->operations) &&
+		span_equal(kept->glob, file_glob(filed, asked->glob, uid));
+}
+
+bool tokens_text_says(const struct token *token, const struct token_wish *wish)
+{
+	const struct request *request = wish->request;
+	const struct policy_token *policy = &token->policy;
+	uint32_t uid = (uint32_t)wish->issuer->uid;
+
+	if (policy->issuer.uid != wish->issuer->uid || (token->secret != 0) != (wish->secret != 0))
+		return false;
+	if (!span_equal(span_text(policy->name), wish->name) || token->uses != tokens_uses(wish))
+		return false;
+	if (policy->of_uid != request->of_uid || (policy->of_uid && policy->uid != request->uid))
+		return false;
+	if (!span_equal(span_text(policy->unit ? policy->unit : ""), request->unit) ||
+		token->grants.count != request->grants.count)
+		return false;
+	for (size_t i = 0; i < token->grants.count; i++)
+		if (!grants_the_same(&token->grants.grant[i], &request->grants.grant[i], uid))
+			return false;
+	return true;
 }
 
 void token_free(struct token *token)

@@ -18,6 +18,9 @@ ssize_t tokens_text_write(
 /* How many uses it is issued with; 0: as many as one likes. */
 uint32_t tokens_uses(const struct token_wish *wish);
 
+/* Whether a token is what is wished for, and by whom; not how long, nor of which secret. */
+bool tokens_text_says(const struct token *token, const struct token_wish *wish);
+
 /* Makes a token of one, which token_free frees. Returns 0, -EBADMSG, or -ENOMEM. */
 int tokens_text_read(struct token **tokenp, struct span text);
 void token_free(struct token *token);

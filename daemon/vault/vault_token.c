@@ -59,6 +59,30 @@ int vault_token_hash(const struct vault *vault, const uint8_t token[static VAULT
 	return 0;
 }
 
+int vault_token_make(const struct vault *vault, uint32_t uid, bool wrap,
+	const uint8_t number[static MESSAGE_NUMBER_SIZE], uint8_t token[static VAULT_TOKEN_SIZE])
+{
+	/* With what follows it is shorter than a token: no hash of one is another one. */
+	static const char label[] = "token";
+	const uint8_t *key = coffer_ledger_key(vault->coffer);
+	crypto_generichash_state state;
+	uint8_t rest[sizeof(uint32_t) + 1];
+
+	_Static_assert(sizeof(label) + sizeof(rest) + MESSAGE_NUMBER_SIZE < VAULT_TOKEN_SIZE,
+		"they are told apart");
+	if (!key)
+		return -EKEYEXPIRED;
+	bytes_put32(rest, uid);
+	rest[sizeof(uint32_t)] = wrap;
+	crypto_generichash_init(&state, key, COFFER_KEY_SIZE, VAULT_TOKEN_SIZE);
+	crypto_generichash_update(&state, (const uint8_t *)label, sizeof(label));
+	crypto_generichash_update(&state, rest, sizeof(rest));
+	crypto_generichash_update(&state, number, MESSAGE_NUMBER_SIZE);
+	crypto_generichash_final(&state, token, VAULT_TOKEN_SIZE);
+	sodium_memzero(&state, sizeof(state));
+	return 0;
+}
+
 /* It takes memory, but no secret does. */
 static void token_count(struct vault *vault, uint64_t offset)
 {

@@ -34,6 +34,14 @@ struct vault_token {
 int vault_token_hash(const struct vault *vault, const uint8_t token[static VAULT_TOKEN_SIZE],
 	uint8_t hash[static VAULT_TOKEN_HASH_SIZE]);
 
+/*
+ * The token that belongs to the number of a request of that user, as long as the vault's master is
+ * the same: what is asked for once more is made once more, and need not be kept. Nobody can tell it
+ * from a random one. A wrap of that number is another one. Returns as above.
+ */
+int vault_token_make(const struct vault *vault, uint32_t uid, bool wrap,
+	const uint8_t number[static MESSAGE_NUMBER_SIZE], uint8_t token[static VAULT_TOKEN_SIZE]);
+
 /* Writes one down: gives it its id and its place. Returns 0, STATUS_LIMIT, or a negative errno.
  * Touches the ledger key. */
 int vault_token_add(struct vault *vault, struct vault_token *token);

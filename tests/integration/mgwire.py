@@ -317,9 +317,9 @@ class Client(Wire):
         return self.ask(self.change(number=number, level=3, move=pb.Move(
             name=name, to=to, conditions=pb.Conditions(**conditions)))).stored.version
 
-    def issue_token(self, name, *grants, **fields):
+    def issue_token(self, name, *grants, number=None, **fields):
         """`grants` are pairs of operations and a glob. Gives the 32 bytes."""
-        return self.ask(self.request(issue_token=pb.IssueToken(
+        return self.ask(self.change(number=number, issue_token=pb.IssueToken(
             name=name, grants=[pb.Grant(operations=operations, glob=glob)
                                for operations, glob in grants], **fields))).issued.token
 
@@ -336,15 +336,15 @@ class Client(Wire):
                 return found
             after = reply.listing.next
 
-    def revoke_token(self, name):
-        self.ask(self.request(revoke_token=pb.RevokeToken(name=name)))
+    def revoke_token(self, name, number=None):
+        self.ask(self.change(number=number, revoke_token=pb.RevokeToken(name=name)))
 
     def show_token(self, token):
         """Empty: none any more."""
         self.ask(self.request(show_token=pb.ShowToken(token=token)))
 
-    def wrap(self, name, **fields):
-        return self.ask(self.request(wrap=pb.Wrap(name=name, **fields))).issued.token
+    def wrap(self, name, number=None, **fields):
+        return self.ask(self.change(number=number, wrap=pb.Wrap(name=name, **fields))).issued.token
 
     def look_up_wrap(self, token):
         return self.ask(self.request(unwrap=pb.Unwrap(token=token, lookup=True))).wrapped

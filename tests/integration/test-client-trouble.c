@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "client/lib/mgclient-token.h"
 #include "client/lib/mgclient.h"
 #include "common/bytes.h"
 #include "tests/bare.h"
@@ -308,6 +309,67 @@ START_TEST(a_move_whose_answer_was_lost_succeeds)
 	ck_assert_int_eq(mg_stat(client, "w", keep_version, &held), MG_OK);
 	ck_assert_uint_eq(held, 1);
 	ck_assert_int_eq(mg_move(client, "v", "w", NULL, &version), MG_NOT_FOUND);
+}
+END_TEST
+
+static int count_token(void *context, const struct mg_token *token)
+{
+	(void)token;
+	++*(unsigned *)context;
+	return 0;
+}
+
+/* What was handed over is the token that there is. */
+START_TEST(a_token_whose_answer_was_lost_is_one)
+{
+	const struct mg_grant grant = { "get", "~/**" };
+	const struct mg_token_options options = { .grants = &grant, .grant_count = 1 };
+	MG_AUTO_CLIENT struct mg_client *client = NULL;
+	MG_AUTO_SECRET struct mg_secret *token = NULL;
+	unsigned count = 0;
+
+	start_proxy(cut_first_answer);
+	client = through(proxy_path, 0);
+	ck_assert_int_eq(mg_issue_token(client, "~/lost", &options, &token), MG_OK);
+	ck_assert_uint_eq(proxy.turns, 1);
+	ck_assert_int_eq(mg_list_tokens(client, count_token, &count), MG_OK);
+	ck_assert_uint_eq(count, 1);
+	ck_assert_int_eq(
+		mg_show_token(client, mg_secret_data(token), mg_secret_size(token)), MG_OK);
+}
+END_TEST
+
+START_TEST(a_revoke_whose_answer_was_lost_succeeds)
+{
+	const struct mg_grant grant = { "get", "~/**" };
+	const struct mg_token_options options = { .grants = &grant, .grant_count = 1 };
+	MG_AUTO_CLIENT struct mg_client *direct = through(house.path, 0);
+	MG_AUTO_CLIENT struct mg_client *client = NULL;
+	MG_AUTO_SECRET struct mg_secret *token = NULL;
+
+	ck_assert_int_eq(mg_issue_token(direct, "~/lost", &options, &token), MG_OK);
+	start_proxy(cut_first_answer);
+	client = through(proxy_path, 0);
+	ck_assert_int_eq(mg_revoke_token(client, "~/lost"), MG_OK);
+	ck_assert_uint_eq(proxy.turns, 1);
+	ck_assert_int_eq(mg_revoke_token(client, "~/lost"), MG_NOT_FOUND);
+}
+END_TEST
+
+START_TEST(a_wrap_whose_answer_was_lost_is_one)
+{
+	MG_AUTO_CLIENT struct mg_client *client = NULL;
+	MG_AUTO_SECRET struct mg_secret *wrap = NULL, *first = NULL, *second = NULL;
+
+	start_proxy(cut_first_answer);
+	client = through(proxy_path, 0);
+	ck_assert_int_eq(mg_wrap(client, "v", NULL, &wrap), MG_OK);
+	ck_assert_uint_eq(proxy.turns, 1);
+	ck_assert_int_eq(
+		mg_unwrap(client, mg_secret_data(wrap), mg_secret_size(wrap), &first), MG_OK);
+	ck_assert(mg_secret_equal(first, value, sizeof(value)));
+	ck_assert_int_eq(
+		mg_unwrap(client, mg_secret_data(wrap), mg_secret_size(wrap), &second), MG_GONE);
 }
 END_TEST
 
@@ -670,6 +732,9 @@ int main(void)
 	tcase_add_test(claims, a_remove_whose_answer_was_lost_succeeds);
 	tcase_add_loop_test(claims, a_rotation_whose_answer_was_lost_is_made_once, 0, 2);
 	tcase_add_test(claims, a_move_whose_answer_was_lost_succeeds);
+	tcase_add_test(claims, a_token_whose_answer_was_lost_is_one);
+	tcase_add_test(claims, a_revoke_whose_answer_was_lost_succeeds);
+	tcase_add_test(claims, a_wrap_whose_answer_was_lost_is_one);
 	tcase_add_loop_test(claims, a_change_whose_answer_was_lost_gets_its_first_one, 0, 3);
 	tcase_add_test(claims, a_get_that_was_cut_is_fetched_again);
 	tcase_add_test(claims, what_was_handed_over_is_not_handed_over_again);

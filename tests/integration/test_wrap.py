@@ -214,6 +214,35 @@ class Logged(unittest.TestCase):
 
 
 class Kept(unittest.TestCase):
+    def test_who_asks_again_behind_a_worker_has_the_same(self):
+        numbers = [os.urandom(16) for _ in range(3)]
+        grant = (b"get", b"**")
+        with Daemon("--keep") as daemon:
+            with Client(daemon.path) as client:
+                client.set(b"a", b"value")
+                wrap = client.wrap(b"a", number=numbers[0])
+                token = client.issue_token(b"~/t", grant, number=numbers[1])
+                client.issue_token(b"~/gone", grant)
+                client.revoke_token(b"~/gone", number=numbers[2])
+                os.kill(client.status().pid, signal.SIGKILL)
+            self.assertTrue(wait_for(lambda: "serves again" in daemon.log()))
+            with Client(daemon.path) as client:
+                self.assertEqual(client.wrap(b"a", number=numbers[0]), wrap)
+                self.assertEqual(client.issue_token(b"~/t", grant, number=numbers[1]), token)
+                client.revoke_token(b"~/gone", number=numbers[2])
+                self.assertEqual([entry.name for entry in client.list_tokens()], [b"~/t"])
+                self.assertEqual(client.unwrap(wrap), b"value")
+                self.assertEqual(client.wrap(b"a", number=numbers[0]), wrap)
+                for call, code in (
+                        (lambda: client.wrap(b"a", number=numbers[0], uses=2), 7),
+                        (lambda: client.issue_token(b"~/u", grant, number=numbers[1]), 7),
+                        (lambda: client.revoke_token(b"~/t", number=numbers[2]), 7),
+                        (lambda: client.revoke_token(b"~/gone"), NOT_FOUND),
+                        (lambda: client.unwrap(wrap), GONE)):
+                    with self.assertRaises(Refused) as caught:
+                        call()
+                    self.assertEqual(caught.exception.code, code)
+
     def test_a_wrap_outlives_a_worker_and_its_use_does(self):
         with Daemon("--keep") as daemon:
             value = os.urandom(100000)
