@@ -12,6 +12,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/span.h"
+#include "common/wire/text.h"
+
 #define LINE_MAX_SIZE 1024
 
 /*
@@ -35,12 +38,21 @@ void log_init(void)
 		status.st_ino == inode;
 }
 
-/* A name may hold any UTF-8, but a line is a line. */
+/*
+ * A name may hold any UTF-8, but a line is a line. What is none, as a file may hold it, could steer
+ * a terminal; and the last character may have been cut.
+ */
 static void flatten(char *text)
 {
-	for (; *text; text++)
-		if ((unsigned char)*text < 0x20 || *text == 0x7f)
-			*text = '?';
+	bool foreign;
+
+	for (char *at = text; *at; at++)
+		if ((unsigned char)*at < 0x20 || *at == 0x7f)
+			*at = '?';
+	foreign = text_fault(span_text(text)) != NULL;
+	for (char *at = text; *at && foreign; at++)
+		if ((unsigned char)*at >= 0x80)
+			*at = '?';
 }
 
 /* Nobody is served while a line waits for its reader: it is left out. */

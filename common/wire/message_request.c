@@ -296,7 +296,8 @@ static int read_explain(struct request *request, const PB(Request) * raw, struct
 
 	read_name(request, explain->name);
 	request->operation = span_from(explain->operation);
-	fail(request, STATUS_INVALID, text_fault(request->operation));
+	if (text_fault(request->operation))
+		fail(request, STATUS_INVALID, "an operation is UTF-8 without control characters");
 	if (explain->n_as > MESSAGE_AS_MAX) {
 		fail(request, STATUS_INVALID, "at most 32 selectors say for whom");
 		return 0;
@@ -306,7 +307,9 @@ static int read_explain(struct request *request, const PB(Request) * raw, struct
 		return -ENOBUFS;
 	for (size_t i = 0; i < explain->n_as; i++) {
 		as[i] = span_from(explain->as[i]);
-		fail(request, STATUS_INVALID, text_fault(as[i]));
+		if (text_fault(as[i]))
+			fail(request, STATUS_INVALID,
+				"a selector is UTF-8 without control characters");
 	}
 	request->as = as;
 	request->as_count = explain->n_as;

@@ -8,6 +8,9 @@
 
 #include "daemon/policy/policy_inside.h"
 
+/* Bytes of a word in a message: what is wrong with it has to be told, too. */
+#define WORD_SHOWN 100
+
 static bool no_user(void *context, const char *name, uid_t *uidp)
 {
 	(void)context;
@@ -99,8 +102,9 @@ int policy_as_read(
 			wrong = take(as, &selector);
 		if (!wrong)
 			continue;
-		config_fault_say(
-			fault, "'%.*s' %s", (int)words[i].size, (const char *)words[i].data, wrong);
+		config_fault_say(fault, "'%.*s' %s",
+			(int)(words[i].size < WORD_SHOWN ? words[i].size : WORD_SHOWN),
+			(const char *)words[i].data, wrong);
 		return -EINVAL;
 	}
 	qsort(as->groups, as->subject.group_count, sizeof(as->groups[0]), selector_compare_ids);

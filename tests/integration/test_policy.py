@@ -278,6 +278,8 @@ class Explain(PolicyTest):
                 (("get", "x", "--as", "user:no-such-user"), "there is no user 'no-such-user'"),
                 (("get", "x", "--as", "group:no-such-group"), "there is no group"),
                 (("get", "x", "--as", "colour:blue"), "'colour:blue' is no selector"),
+                (("get", "x", "--as", "label:\x1b[2J"), "a selector is UTF-8 without control"),
+                (("g\x1bet", "x"), "an operation is UTF-8 without control"),
                 (("get", "x", "--as", " "), "says nobody"),
                 (("get", "../x"), "segment"),
                 (("get",), "takes an operation and a name")):

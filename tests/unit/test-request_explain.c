@@ -166,6 +166,8 @@ static void is_wrong(const char *operation, const char *as, const char *words)
 
 START_TEST(what_cannot_be_is_named)
 {
+	char word[512];
+
 	is_wrong("fetch", NULL, "no such operation: get, set, rm");
 	is_wrong("*", NULL, "no such operation");
 	is_wrong("", NULL, "no such operation");
@@ -175,6 +177,9 @@ START_TEST(what_cannot_be_is_named)
 	is_wrong("get", "user:root", "'user:root' is no user here");
 	is_wrong("get", "pid-weak", "'pid-weak' is no selector");
 	is_wrong("get", "uid:4294967295", "'uid:4294967295' is no user here");
+	memset(word, 'w', sizeof(word) - 1);
+	word[sizeof(word) - 1] = '\0';
+	is_wrong("get", word, "' is no selector");
 }
 END_TEST
 
