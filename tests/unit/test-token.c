@@ -4,9 +4,6 @@
  */
 #include "tests/unit/token_rig.h"
 
-#include <signal.h>
-#include <sys/resource.h>
-
 /* -- tokens -------------------------------------------------------------------------------- */
 
 struct issued {
@@ -457,21 +454,14 @@ END_TEST
 /* Others may have all of it. */
 START_TEST(one_is_revoked_without_memory_too)
 {
-	struct rlimit limit, none;
 	struct issued issued = issue_uses("~/ci", "~/*", 5);
-	uint64_t place;
+	struct rlimit limit;
 	int use, revoke;
 
 	store(&user, "~/a", 10);
 	show(0, &issued);
 	ck_assert_int_eq(get_of(0, "~1000/a"), 0);
-	signal(SIGXFSZ, SIG_IGN);
-	ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
-	none = (struct rlimit){ .rlim_max = limit.rlim_max };
-	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &none), 0);
-	for (size_t size = 65536; size >= 64; size /= 2)
-		while (ledger_take(house.vault->ledger, size, &place) == 0)
-			;
+	limit = use_up_memory();
 	use = get_of(0, "~1000/a");
 	revoke = take_back(&user, "~/ci");
 	/* What is claimed is written to a file. */

@@ -153,31 +153,21 @@ END_TEST
 
 /* -- asked again ----------------------------------------------------------------------------- */
 
-static int take_back(const char *name, uint8_t number)
-{
-	struct request request = { .verb = VERB_REVOKE_TOKEN,
-		.name = span_text(name),
-		.numbered = true,
-		.number = { number } };
-
-	return ask(&user, request)->code;
-}
-
 START_TEST(a_repeated_revoke_has_its_first_answer)
 {
 	issue((struct request){ .name = span_text("~/ci") });
-	ck_assert_int_eq(take_back("~/none", 1), STATUS_NOT_FOUND);
-	ck_assert_int_eq(take_back("~/ci", 2), 0);
-	ck_assert_int_eq(take_back("~/ci", 2), 0);
-	ck_assert_int_eq(take_back("~/ci", 3), STATUS_NOT_FOUND);
+	ck_assert_int_eq(take_back_numbered("~/none", 1), STATUS_NOT_FOUND);
+	ck_assert_int_eq(take_back_numbered("~/ci", 2), 0);
+	ck_assert_int_eq(take_back_numbered("~/ci", 2), 0);
+	ck_assert_int_eq(take_back_numbered("~/ci", 3), STATUS_NOT_FOUND);
 	ck_assert_str_eq(notebook_last(&book)->detail, "no such token");
-	ck_assert_int_eq(take_back("~/other", 2), STATUS_CONFLICT);
+	ck_assert_int_eq(take_back_numbered("~/other", 2), STATUS_CONFLICT);
 	/* One that follows it is not meant by it. */
 	issue((struct request){ .name = span_text("~/ci") });
-	ck_assert_int_eq(take_back("~/ci", 2), 0);
+	ck_assert_int_eq(take_back_numbered("~/ci", 2), 0);
 	ck_assert_uint_eq(tokens_count(house.tokens), 1);
 	next_process();
-	ck_assert_int_eq(take_back("~/ci", 2), 0);
+	ck_assert_int_eq(take_back_numbered("~/ci", 2), 0);
 	ck_assert_uint_eq(tokens_count(house.tokens), 1);
 	ck_assert_uint_eq(vault_broken(house.vault), 0);
 }

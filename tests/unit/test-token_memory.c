@@ -3,9 +3,6 @@
 /* What goes on by a token whose use cannot be written down: it ends, and says so. */
 #include "tests/unit/token_rig.h"
 
-#include <signal.h>
-#include <sys/resource.h>
-
 #include "daemon/request/sweep.h"
 
 /* By user 1000, for five uses of all that it has; shown by the first of the others. */
@@ -23,23 +20,6 @@ static void show_one(void)
 	memcpy(bytes, note->key, sizeof(bytes));
 	note = ask_of(0, (struct request){ .verb = VERB_SHOW_TOKEN, .token = bytes });
 	ck_assert_int_eq(note->code, 0);
-}
-
-/* Others have all of it. Gives back the limit that is to be set again: what is claimed is written
- * to a file. */
-static struct rlimit use_up_memory(void)
-{
-	struct rlimit limit, none;
-	uint64_t place;
-
-	signal(SIGXFSZ, SIG_IGN);
-	ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
-	none = (struct rlimit){ .rlim_max = limit.rlim_max };
-	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &none), 0);
-	for (size_t size = 65536; size >= 64; size /= 2)
-		while (ledger_take(house.vault->ledger, size, &place) == 0)
-			;
-	return limit;
 }
 
 START_TEST(a_watch_is_over_and_nothing_is_lost)

@@ -40,16 +40,6 @@ static int code_of(const struct peer *peer, struct request request)
 	return note->code;
 }
 
-static int take_back(const char *name, uint8_t number)
-{
-	struct request request = { .verb = VERB_REVOKE_TOKEN,
-		.name = span_text(name),
-		.numbered = true,
-		.number = { number } };
-
-	return ask(&user, request)->code;
-}
-
 static int show(size_t who)
 {
 	return ask_of(who, (struct request){ .verb = VERB_SHOW_TOKEN, .token = drawn })->code;
@@ -71,7 +61,7 @@ START_TEST(a_repeated_issue_makes_one_token)
 	ck_assert_int_eq(show(0), 0);
 	ck_assert_int_eq(get_of(0, "~1000/a"), 0);
 	/* What came of it since is no part of the answer, and it is not made anew. */
-	ck_assert_int_eq(take_back("~/ci", 1), 0);
+	ck_assert_int_eq(take_back_numbered("~/ci", 1), 0);
 	ck_assert_int_eq(code_of(&user, request), 0);
 	ck_assert_uint_eq(tokens_count(house.tokens), 0);
 	ck_assert_int_eq(show(0), STATUS_GONE);

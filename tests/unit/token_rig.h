@@ -7,7 +7,9 @@
 #include "tests/unit/policy_rig.h"
 #include "tests/unit/request_rig.h"
 
+#include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "common/memory/locked_stack.h"
@@ -99,4 +101,31 @@ static inline struct note_of_reply *ask_of(size_t who, struct request request)
 static inline int get_of(size_t who, const char *name)
 {
 	return ask_of(who, getting(name))->code;
+}
+
+static inline int take_back_numbered(const char *name, uint8_t number)
+{
+	struct request request = { .verb = VERB_REVOKE_TOKEN,
+		.name = span_text(name),
+		.numbered = true,
+		.number = { number } };
+
+	return ask(&user, request)->code;
+}
+
+/* Others have all of it. Gives back the limit that is to be set again: what is claimed is written
+ * to a file. */
+static inline struct rlimit use_up_memory(void)
+{
+	struct rlimit limit, none;
+	uint64_t place;
+
+	signal(SIGXFSZ, SIG_IGN);
+	ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	none = (struct rlimit){ .rlim_max = limit.rlim_max };
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &none), 0);
+	for (size_t size = 65536; size >= 64; size /= 2)
+		while (ledger_take(house.vault->ledger, size, &place) == 0)
+			;
+	return limit;
 }
