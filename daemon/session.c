@@ -308,15 +308,17 @@ static void write_round(struct sessions *sessions)
 
 static void on_before_poll(uv_prepare_t *prepare)
 {
-	struct sessions *sessions = prepare->data;
+	write_round(prepare->data);
+}
+
+/* In a round those who stand in line come first, then the sockets: whoever was put off is not put
+ * off again by those of his connections that have something to read each time. */
+static void on_after_poll(uv_check_t *check)
+{
+	struct sessions *sessions = check->data;
 
 	write_round(sessions);
 	users_begin_round(&sessions->daemon->users);
-}
-
-static void on_after_poll(uv_check_t *check)
-{
-	write_round(check->data);
 }
 
 int sessions_init(struct sessions *sessions, uv_loop_t *loop, struct daemon *daemon)

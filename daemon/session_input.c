@@ -2,6 +2,7 @@
 #include "daemon/session_inside.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 #include "common/wire/channel.h"
 #include "daemon/peer.h"
@@ -226,21 +227,9 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
 		*buffer = uv_buf_init(NULL, 0);
 }
 
-static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
+/* A turn with what has come from the socket. */
+static void take_bytes(struct session *session, struct span bytes)
 {
-	struct session *session = stream->data;
-	struct span bytes = span_of(buffer->base, size > 0 ? (size_t)size : 0);
-
-	if (size == UV_ENOBUFS) {
-		session_put_off(session);
-		return;
-	}
-	if (size < 0) {
-		end_by_peer(session);
-		return;
-	}
-	if (size == 0 || session->closing)
-		return;
 	if (!session_is_entitled(session))
 		return;
 	if (backlog_join(&session->backlog, &bytes) < 0) {
@@ -256,6 +245,43 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
 	}
 	session_serve(session, bytes);
 	session_settle(session);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
+{
+	struct session *session = stream->data;
+	struct span bytes = span_of(buffer->base, size > 0 ? (size_t)size : 0);
+
+	if (size == UV_ENOBUFS) {
+		session_put_off(session);
+		return;
+	}
+	if (size < 0) {
+		end_by_peer(session);
+		return;
+	}
+	if (size > 0 && !session->closing)
+		take_bytes(session, bytes);
+}
+
+bool session_read_now(struct session *session)
+{
+	uint8_t *buffer = session->sessions->read_buffer;
+	uv_os_fd_t fd;
+	ssize_t size;
+
+	if (uv_fileno((const uv_handle_t *)&session->pipe, &fd) < 0)
+		return false;
+	do
+		size = read(fd, buffer, READ_SIZE);
+	while (size < 0 && errno == EINTR);
+	if (size < 0 && errno == EAGAIN)
+		return false;
+	if (size > 0)
+		take_bytes(session, span_of(buffer, (size_t)size));
+	else
+		end_by_peer(session);
+	return true;
 }
 
 void session_read(struct session *session)

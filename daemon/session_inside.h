@@ -110,6 +110,9 @@ void sessions_answer_called(struct sessions *sessions);
 /* Reads while there is nothing that has to leave, or to be served, first. */
 void session_read(struct session *session);
 
+/* Reads once, at a turn, and serves it; false when there is nothing to be read. */
+bool session_read_now(struct session *session);
+
 /* Serves `input` as far as it goes in one turn, on the user's account; what is left is kept. */
 void session_serve(struct session *session, struct span input);
 

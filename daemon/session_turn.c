@@ -96,14 +96,22 @@ void session_settle(struct session *session)
 
 static void take_turn(struct session *session)
 {
+	/* What it was put off with still lies in its socket: to wait for the loop to say so again
+	 * would be to stand in line once more. */
+	bool unread = session->put_off && !session->behind && session->open;
+
 	session->put_off = session->behind = false;
+	if ((unread && session_read_now(session)) || !session_is_entitled(session))
+		return;
 	session_serve(session, backlog_span(&session->backlog));
 	session_settle(session);
 }
 
+/* Of many who wait for one name and are one user's most may have to wait for the next round: that
+ * costs no look at who they are. */
 void session_run(struct session *session)
 {
-	if (session->closing || session->writes > 0 || !session_is_entitled(session))
+	if (session->closing || session->writes > 0)
 		return;
 	if (session_has_to_wait(session))
 		session_put_off(session);
@@ -146,7 +154,7 @@ void sessions_go_on(uv_idle_t *busy)
 	sessions->line_next = sessions->line;
 	while ((session = next_in_line(sessions, &left)) != NULL) {
 		session_leave_line(session);
-		if (is_busy(session) && session_is_entitled(session))
+		if (is_busy(session))
 			take_turn(session);
 		if (daemon_now_ns() >= until_ns)
 			break;
@@ -164,16 +172,6 @@ static struct session *session_of_party(struct wait_party *party)
 	return start;
 }
 
-/* Of many who watch one name and belong to one user, most have to wait for the next round: that
- * costs no look at who they are. */
-static void answer_called(struct session *session)
-{
-	if (session->writes == 0 && session_has_to_wait(session))
-		session_put_off(session);
-	else
-		session_run(session);
-}
-
 /*
  * Those who run call others, and these them again: what is left after a round waits until sockets
  * have been looked at.
@@ -187,7 +185,7 @@ void sessions_answer_called(struct sessions *sessions)
 	until_ns = wait_queue_has_called(waits) ? daemon_now_ns() + ROUND_NS : 0;
 
 	while (wait_queue_has_called(waits)) {
-		answer_called(session_of_party(wait_queue_next(waits)));
+		session_run(session_of_party(wait_queue_next(waits)));
 		daemon_tell_watches(sessions->daemon);
 		if (daemon_now_ns() >= until_ns)
 			break;

@@ -202,10 +202,10 @@ static struct session *come_from(uint32_t uid)
 	return session;
 }
 
-/* As if his share of the next round were used up already, by others of his connections. */
+/* As if his share of the round that begins were used up already, by others of his connections. */
 static void use_up_next(struct user *user)
 {
-	user->round = door.daemon.users.round + 1;
+	user->round = door.daemon.users.round;
 	user->spent_ns = USER_SHARE_NS;
 }
 
@@ -242,6 +242,44 @@ START_TEST(who_has_had_his_share_waits_for_the_next_round_and_nobody_else)
 	ck_assert_ptr_null(sessions.line);
 	close(greedy[0]);
 	close(greedy[1]);
+	close(other);
+}
+END_TEST
+
+static void send_ping(int client)
+{
+	static uint8_t plain[FRAME_PLAIN_MAX], frame[FRAME_SIZE_MAX];
+	struct request request = { .id = 7, .verb = VERB_PING };
+	struct channel channel = { 0 };
+	size_t size = 0;
+
+	ck_assert_int_eq(message_append_request(plain, &size, sizeof(plain), &request), 0);
+	size = channel_seal(&channel, &keys, span_of(plain, size), 0, frame);
+	ck_assert_int_eq(write(client, frame, size), (ssize_t)size);
+}
+
+/* Whatever there is to be read on the user's other connections by then. */
+START_TEST(who_was_put_off_is_served_before_sockets_are_looked_at_again)
+{
+	int greedy = come();
+	struct session *session = come_from(60001);
+	int other = come();
+
+	shake_hands(greedy);
+	look();
+	send_ping(greedy);
+	use_up_next(session->user);
+	uv_run(&loop, UV_RUN_NOWAIT);
+	ck_assert(session->put_off);
+	ck_assert(!session->reading);
+	ck_assert_int_eq(heard(greedy), -EAGAIN);
+	sessions_go_on(&sessions.busy);
+	sessions_flush(&sessions);
+	ck_assert_int_eq(answered(greedy), 0);
+	ck_assert(!session->put_off);
+	ck_assert(session->reading);
+	ck_assert_ptr_null(sessions.line);
+	close(greedy);
 	close(other);
 }
 END_TEST
@@ -283,6 +321,7 @@ int main(void)
 	tcase_set_timeout(claims, 60);
 	tcase_add_test(claims, a_hello_that_is_there_in_time_counts_however_late_it_is_looked_at);
 	tcase_add_test(claims, who_has_had_his_share_waits_for_the_next_round_and_nobody_else);
+	tcase_add_test(claims, who_was_put_off_is_served_before_sockets_are_looked_at_again);
 	tcase_add_test(claims, who_is_put_off_and_goes_is_forgotten);
 	tcase_add_test(claims, a_set_whose_writer_has_stopped_is_given_up_and_leaves_nothing);
 	return claims_run(claims, "sessions");
