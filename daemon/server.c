@@ -23,7 +23,7 @@
  * word has no more of the others' time than whoever asks again and again.
  */
 #define ACCEPT_ROUND 32
-#define ACCEPT_NS 25000
+#define ACCEPT_NS 10000
 
 /* Milliseconds without accepting after descriptors or memory ran out. */
 #define ACCEPT_PAUSE_MS 100

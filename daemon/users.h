@@ -15,7 +15,7 @@
  */
 
 /* Nanoseconds of one user's share of a round. */
-#define USER_SHARE_NS 50000
+#define USER_SHARE_NS 15000
 
 /* What one user may have at most; 0: as much as there is. */
 struct quotas {
