@@ -25,6 +25,10 @@
 #define ACCEPT_ROUND 32
 #define ACCEPT_NS 10000
 
+/* Rounds in which somebody was served that newcomers let pass, while several users are there: to
+ * take one costs as much as to serve several, and nobody is to wait for both. */
+#define ACCEPT_WAITS 4
+
 /* Milliseconds without accepting after descriptors or memory ran out. */
 #define ACCEPT_PAUSE_MS 100
 
@@ -56,7 +60,9 @@ struct server {
 	struct daemon *daemon;
 	struct sessions sessions;
 	uv_poll_t listening[1 + CONFIG_LISTENERS_MAX]; /* the daemon's own first */
-	bool called[1 + CONFIG_LISTENERS_MAX];         /* somebody waits there */
+	bool called[1 + CONFIG_LISTENERS_MAX];         /* somebody waits there, */
+	bool anybody;                                  /* or at any of them */
+	unsigned waited;                               /* rounds, for those who are connected */
 	uv_check_t accepting;
 	uv_poll_t signals;
 	uv_poll_t companion;
@@ -378,7 +384,17 @@ static void on_connection(uv_poll_t *poll, int status, int events)
 
 	(void)status;
 	(void)events;
-	server->called[poll - server->listening] = true;
+	server->called[poll - server->listening] = server->anybody = true;
+}
+
+/* Whether it was the turn of those who are connected. */
+static bool let_pass(struct server *server)
+{
+	const struct users *users = &server->daemon->users;
+	bool passes = users->count > 1 && users->before_ns > 0 && server->waited < ACCEPT_WAITS;
+
+	server->waited = passes ? server->waited + 1 : 0;
+	return passes;
 }
 
 /* Whoever is connected goes first: what they asked for has been answered by now. */
@@ -386,6 +402,9 @@ static void on_accepting(uv_check_t *check)
 {
 	struct server *server = check->data;
 
+	if (!server->anybody || let_pass(server))
+		return;
+	server->anybody = false;
 	for (size_t i = 0; i < count_listeners(server); i++) {
 		if (server->called[i] && !server->ending)
 			take_connections(server, listener_at(server, i));

@@ -117,6 +117,8 @@ bool user_may_ask(const struct user *user)
 void users_begin_round(struct users *users)
 {
 	users->round++;
+	users->before_ns = users->spent_ns;
+	users->spent_ns = 0;
 }
 
 uint64_t user_share(const struct user *user)
@@ -143,4 +145,5 @@ void user_spend(struct user *user, uint64_t spent_ns)
 		user->spent_ns = 0;
 	}
 	user->spent_ns += spent_ns;
+	user->all->spent_ns += spent_ns;
 }

@@ -44,6 +44,8 @@ struct users {
 	struct user *first;
 	size_t count; /* who has a connection */
 	uint64_t round;
+	uint64_t spent_ns;  /* in this round, while several of them are there */
+	uint64_t before_ns; /* the same of the round before */
 	struct quotas quotas;
 };
 

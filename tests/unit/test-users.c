@@ -187,6 +187,7 @@ START_TEST(each_round_brings_everybody_one_share)
 	ck_assert_uint_eq(user_share(a), USER_SHARE_NS);
 	user_spend(a, 10);
 	ck_assert_uint_eq(user_share(a), USER_SHARE_NS - 10);
+	ck_assert_uint_eq(users.spent_ns, 10);
 }
 END_TEST
 
