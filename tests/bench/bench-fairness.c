@@ -22,7 +22,8 @@
  * rounds alternate in one run, and the ratio of the two is what counts. Those who flood are of
  * another uid, which takes root, and have the lowest priority; the daemon and who waits have one in
  * real time, where it can be had: what the kernel's scheduler makes of more programs than
- * processors is not ours.
+ * processors is not ours. Nor is what a processor takes to wake up, which would make the quiet
+ * rounds slow: each of them has something to do all the time.
  */
 
 #define ROUNDS 5
@@ -31,6 +32,8 @@
 #define FLOOD_UID 60001
 #define FLOOD_CLIENTS 16  /* connections */
 #define FLOOD_PIPELINE 32 /* requests sent at once on each */
+#define FLOOD_NAMES 1000  /* that are listed */
+#define FLOOD_CHUNK 16384 /* bytes of the value that comes with a request */
 
 static struct bare_daemon house;
 
@@ -38,24 +41,56 @@ static struct bare_daemon house;
 
 struct flood {
 	const char *name;
-	size_t value;       /* bytes of what is fetched */
+	enum verb verb;
+	size_t value;       /* bytes of what lies there */
 	void (*come)(void); /* anew, again and again; NULL: it stays */
 	bool limited;       /* by the quotas that there are by default */
 };
 
-/* Asks again as soon as something is answered; answers are thrown away. */
-static void ask_on(struct bare *bare)
-{
-	static uint8_t out[FLOOD_PIPELINE * 600];
-	static uint8_t in[1 << 18];
-	struct request get = { .verb = VERB_GET, .name = span_text("~/flood") };
+/* A flood's request, with a value where it takes one. */
+struct asked {
+	struct request request;
+	uint8_t key[ENCLAVE_KEY_SIZE];
+	uint8_t chunk[ENCLAVE_CHUNK_SIZE];
+	struct span bytes; /* of it; or none */
+};
 
+static void fill(struct asked *asked, enum verb verb)
+{
+	struct request *request = &asked->request;
+
+	*request = (struct request){ .verb = verb, .name = span_text("~/flood") };
+	request->numbered = verb == VERB_SET || verb == VERB_GENERATE;
+	request->size = FLOOD_CHUNK;
+	request->charset = CHARSET_ALNUM;
+	request->details = true;
+	asked->bytes = span_of(NULL, 0);
+	if (verb != VERB_SET && verb != VERB_VERIFY)
+		return;
+	enclave_draw_key(asked->key);
+	enclave_seal_chunk(asked->chunk, asked->chunk, FLOOD_CHUNK, 0, true, asked->key);
+	request->key = asked->key;
+	request->chunked = true;
+	request->chunks =
+		(struct chunks){ .count = 1, .last = sizeof(asked->chunk), .final = true };
+	asked->bytes = span_of(asked->chunk, sizeof(asked->chunk));
+}
+
+/* Asks again as soon as something is answered; answers are thrown away. */
+static void ask_on(struct bare *bare, enum verb verb)
+{
+	static uint8_t out[FLOOD_PIPELINE * (600 + ENCLAVE_CHUNK_SIZE)];
+	static uint8_t in[1 << 18];
+	static struct asked asked;
+
+	fill(&asked, verb);
 	for (;;) {
 		size_t size = 0;
 
 		for (int i = 0; i < FLOOD_PIPELINE; i++) {
-			get.id++;
-			size += bare_seal(bare, out + size, &get, span_of(NULL, 0));
+			asked.request.id++;
+			memcpy(asked.request.number, &asked.request.id, sizeof(asked.request.id));
+			size += bare_seal(bare, out + size, &asked.request, asked.bytes);
 		}
 		bare_write(bare->fd, out, size);
 		for (size_t due = 1; due > 0; due--)
@@ -90,16 +125,20 @@ static void knock(void)
 }
 
 static const struct flood floods[] = {
-	{ "gets of 64 bytes, pipelined", 64, NULL, false },
-	{ "gets of 16 KiB, pipelined", 16384, NULL, false },
-	{ "gets of 1 MiB, pipelined", (size_t)1 << 20, NULL, false },
-	{ "connections", 0, come_again, true },
-	{ "connections without quotas", 0, come_again, false },
-	{ "connections without a Hello", 0, knock, true },
+	{ "gets of 64 bytes", VERB_GET, 64, NULL, false },
+	{ "gets of 16 KiB", VERB_GET, 16384, NULL, false },
+	{ "gets of 1 MiB", VERB_GET, (size_t)1 << 20, NULL, false },
+	{ "sets of 16 KiB", VERB_SET, 64, NULL, false },
+	{ "generates of 16 KiB", VERB_GENERATE, 64, NULL, false },
+	{ "verifies of 16 KiB", VERB_VERIFY, FLOOD_CHUNK, NULL, false },
+	{ "lists of 1,000 names", VERB_LIST, 64, NULL, false },
+	{ "connections", VERB_NONE, 0, come_again, true },
+	{ "connections without quotas", VERB_NONE, 0, come_again, false },
+	{ "connections without a Hello", VERB_NONE, 0, knock, true },
 };
 
-/* Who floods is somebody else, and comes after who waits. */
-static pid_t fork_other(void)
+/* Comes after who waits. */
+static pid_t fork_last(void)
 {
 	pid_t pid = fork();
 
@@ -110,9 +149,26 @@ static pid_t fork_other(void)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (sched_setscheduler(0, SCHED_IDLE, &(struct sched_param){ 0 }) < 0)
 		bare_die("sched_setscheduler");
-	if (setgid(FLOOD_UID) < 0 || setuid(FLOOD_UID) < 0)
-		bare_die("setuid");
 	return 0;
+}
+
+/* Is somebody else, too. */
+static pid_t fork_other(void)
+{
+	pid_t pid = fork_last();
+
+	if (pid == 0 && (setgid(FLOOD_UID) < 0 || setuid(FLOOD_UID) < 0))
+		bare_die("setuid");
+	return pid;
+}
+
+/* Until we end. */
+static void keep_awake(void)
+{
+	for (long i = sysconf(_SC_NPROCESSORS_ONLN); i > 0; i--)
+		if (fork_last() == 0)
+			for (volatile unsigned turn = 0;; turn++)
+				;
 }
 
 /* Once for all of them: those that flood already would be in the way of the others. */
@@ -128,6 +184,13 @@ static void store_flood(const struct flood *flood)
 		bare_open(&bare, house.path);
 		if (!value || bare_set(&bare, "~/flood", value, flood->value) != 0)
 			bare_die("set");
+		for (int i = 1; i < FLOOD_NAMES && flood->verb == VERB_LIST; i++) {
+			char name[32];
+
+			snprintf(name, sizeof(name), "~/flood/%d", i);
+			if (bare_set(&bare, name, value, flood->value) != 0)
+				bare_die("set");
+		}
 		_exit(0);
 	}
 	if (waitpid(pid, &status, 0) < 0 || status != 0)
@@ -144,7 +207,7 @@ static pid_t start_one(const struct flood *flood)
 	if (flood->come)
 		flood->come();
 	bare_open(&bare, house.path);
-	ask_on(&bare);
+	ask_on(&bare, flood->verb);
 	_exit(0);
 }
 
@@ -268,6 +331,7 @@ int main(int count, char **words)
 	/* The daemon has it from here; those who flood give it up. */
 	if (sched_setscheduler(0, SCHED_FIFO, &(struct sched_param){ .sched_priority = 1 }) < 0)
 		puts("no real-time priority: the scheduler is measured, too");
+	keep_awake();
 	printf("gets of 64 bytes by one user while %d connections of another one flood the daemon; "
 	       "median of %d rounds\n",
 		FLOOD_CLIENTS, ROUNDS);
