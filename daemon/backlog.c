@@ -5,12 +5,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Whether `rest` is the end of the backlog, and more than what lies unused before it. */
+static bool is_most_of_it(const struct backlog *backlog, struct span rest)
+{
+	struct span all = backlog_span(backlog);
+
+	return rest.size > 0 && rest.size <= all.size &&
+		rest.data == all.data + (all.size - rest.size) &&
+		rest.size >= backlog->served + (all.size - rest.size);
+}
+
 int backlog_keep(struct backlog *backlog, struct span rest)
 {
 	uint8_t *kept = NULL;
 
-	if (rest.data == backlog->bytes && rest.size == backlog->size)
+	if (is_most_of_it(backlog, rest)) {
+		backlog->served += backlog->size - rest.size;
+		backlog->size = rest.size;
 		return 0;
+	}
 	if (rest.size > 0) {
 		kept = malloc(rest.size);
 		if (!kept)
@@ -28,11 +41,11 @@ int backlog_join(struct backlog *backlog, struct span *bytes)
 
 	if (backlog->size == 0)
 		return 0;
-	joined = realloc(backlog->bytes, backlog->size + bytes->size);
+	joined = realloc(backlog->bytes, backlog->served + backlog->size + bytes->size);
 	if (!joined)
 		return -ENOMEM;
-	memcpy(joined + backlog->size, bytes->data, bytes->size);
 	backlog->bytes = joined;
+	memcpy(joined + backlog->served + backlog->size, bytes->data, bytes->size);
 	backlog->size += bytes->size;
 	*bytes = backlog_span(backlog);
 	return 0;

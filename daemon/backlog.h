@@ -9,17 +9,20 @@
 /* Bytes that were read and not yet served: usually the beginning of a frame. Ciphertext. */
 struct backlog {
 	uint8_t *bytes;
-	size_t size;
+	size_t served; /* of those, at their beginning: passed over */
+	size_t size;   /* of the others */
 };
 
 static inline struct span backlog_span(const struct backlog *backlog)
 {
-	return span_of(backlog->bytes, backlog->size);
+	return backlog->size > 0 ? span_of(backlog->bytes + backlog->served, backlog->size)
+				 : span_of(NULL, 0);
 }
 
 /*
- * Makes `rest`, which may be the end of the backlog itself, the whole backlog; no more memory is
- * kept than that takes. Returns 0 or -ENOMEM.
+ * Makes `rest`, which may be the end of the backlog itself, the whole backlog. Memory is kept for
+ * twice as much at most: what is served piece by piece is not copied for each of them. Returns 0 or
+ * -ENOMEM.
  */
 int backlog_keep(struct backlog *backlog, struct span rest);
 
