@@ -215,12 +215,17 @@ bool session_is_entitled(struct session *session)
 
 /* -- reading ------------------------------------------------------------------------------- */
 
+static size_t read_size(const struct session *session)
+{
+	return session->sessions->daemon->users.count < 2 ? READ_SIZE : READ_SHARED_SIZE;
+}
+
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
 {
 	struct session *session = handle->data;
 
 	(void)suggested;
-	*buffer = uv_buf_init((char *)session->sessions->read_buffer, READ_SIZE);
+	*buffer = uv_buf_init((char *)session->sessions->read_buffer, (unsigned)read_size(session));
 	/* What is not read yet waits in the socket; but for a Hello, which waits for more than
 	 * that. */
 	if (session->open && session_has_to_wait(session))
@@ -273,7 +278,7 @@ bool session_read_now(struct session *session)
 	if (uv_fileno((const uv_handle_t *)&session->pipe, &fd) < 0)
 		return false;
 	do
-		size = read(fd, buffer, READ_SIZE);
+		size = read(fd, buffer, read_size(session));
 	while (size < 0 && errno == EINTR);
 	if (size < 0 && errno == EAGAIN)
 		return false;
