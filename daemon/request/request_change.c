@@ -180,10 +180,14 @@ int serve_melt(struct desk *desk)
 /* -- generate ------------------------------------------------------------------------------ */
 
 /*
- * Bytes that a generate may ask for: nobody's password or key is longer, and the others wait while
- * it is drawn.
+ * Bytes that a generate may ask for, one chunk: nobody's password or key is longer, and the others
+ * wait while it is drawn.
  */
-#define GENERATE_MAX 65536
+#define GENERATE_MAX ENCLAVE_CHUNK_PLAIN
+
+/* Up to so many the system draws itself; what is longer is drawn from a seed that it has drawn:
+ * the kernel takes ten times as long as ChaCha20 here. */
+#define GENERATE_DIRECT 256
 
 static const char *const charsets[CHARSETS] = {
 	[CHARSET_ALNUM] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789",
@@ -192,51 +196,75 @@ static const char *const charsets[CHARSETS] = {
 	[CHARSET_BYTES] = NULL,
 };
 
+/* The lowest bits that it takes to tell all letters of a set apart. */
+static unsigned mask_for(size_t letters)
+{
+	unsigned mask = 1;
+
+	while (mask < letters - 1)
+		mask = mask << 1 | 1;
+	return mask;
+}
+
 /*
- * Turns random bytes into characters of a set, in place, each equally likely: a byte beyond the
- * largest multiple of the set's size is passed over. Returns how many characters came out.
+ * Turns random bytes into characters of a set, in place, each equally likely: bits of a byte that
+ * stand for none are passed over. Returns how many characters came out.
  */
 static size_t sift(uint8_t *bytes, size_t size, const char *set)
 {
 	size_t letters = strlen(set);
-	size_t limit = 256 / letters * letters;
+	unsigned mask = mask_for(letters);
 	size_t out = 0;
 
-	for (size_t i = 0; i < size; i++)
-		if (bytes[i] < limit)
-			bytes[out++] = (uint8_t)set[bytes[i] % letters];
+	for (size_t i = 0; i < size; i++) {
+		unsigned letter = bytes[i] & mask;
+
+		/* One more than the last letter is the end of the set's text. */
+		bytes[out] = (uint8_t)set[letter < letters ? letter : letters];
+		out += letter < letters;
+	}
 	return out;
 }
 
-static void draw(uint8_t *out, size_t size, enum charset charset)
+static void draw_bytes(uint8_t *out, size_t size, struct workbench *bench)
 {
+	size_t mark = workbench_mark(bench);
+	uint8_t *seed =
+		size > GENERATE_DIRECT ? workbench_take(bench, randombytes_SEEDBYTES) : NULL;
+
+	if (seed) {
+		randombytes_buf(seed, randombytes_SEEDBYTES);
+		randombytes_buf_deterministic(out, size, seed);
+	} else {
+		randombytes_buf(out, size);
+	}
+	workbench_release(bench, mark);
+}
+
+static void draw(uint8_t *out, size_t size, enum charset charset, struct workbench *bench)
+{
+	const char *set = charsets[charset];
 	size_t done = 0;
 
-	if (!charsets[charset]) {
-		randombytes_buf(out, size);
-		return;
-	}
 	while (done < size) {
-		randombytes_buf(out + done, size - done);
-		done += sift(out + done, size - done, charsets[charset]);
+		draw_bytes(out + done, size - done, bench);
+		done += set ? sift(out + done, size - done, set) : size - done;
 	}
 }
 
-/* Draws the whole value, chunk by chunk on the bench. */
+/* Draws the value on the bench. */
 static int draw_value(const struct desk *desk, struct value *value, const uint8_t *key)
 {
 	const struct request *request = desk->request;
 	struct workbench *bench = &desk->daemon->bench;
 	size_t mark = workbench_mark(bench);
 	uint8_t *chunk = workbench_take(bench, ENCLAVE_CHUNK_SIZE);
+	size_t size = (size_t)request->size;
 	int r = chunk ? 0 : -ENOBUFS;
 
-	for (uint64_t left = request->size; r == 0 && left > 0;) {
-		size_t size = left < ENCLAVE_CHUNK_PLAIN ? (size_t)left : ENCLAVE_CHUNK_PLAIN;
-
-		draw(chunk, size, request->charset);
-		left -= size;
-		enclave_seal_chunk(chunk, chunk, size, value_chunks(value), left == 0, key);
+	if (r == 0) {
+		draw(chunk, size, request->charset, bench);
+		enclave_seal_chunk(chunk, chunk, size, 0, true, key);
 		r = value_append(
 			desk->daemon->vault, value, span_of(chunk, size + ENCLAVE_TAG_SIZE));
 	}
@@ -302,7 +330,7 @@ int serve_generate(struct desk *desk)
 	if (request->size == 0)
 		return desk_answer_code(desk, STATUS_INVALID, "the value is empty");
 	if (request->size > GENERATE_MAX)
-		return desk_answer_code(desk, STATUS_LIMIT, "at most 65536 bytes are drawn");
+		return desk_answer_code(desk, STATUS_LIMIT, "at most 16384 bytes are drawn");
 	return change_once(desk, change_generate);
 }
 
