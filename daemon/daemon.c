@@ -49,6 +49,11 @@ uint64_t daemon_now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
+bool daemon_has_time(const struct daemon *daemon)
+{
+	return daemon_now_ns() < daemon->turn_ns;
+}
+
 static void want_keys(struct os_memory *keys)
 {
 	*keys = (struct os_memory){ .count = 1 };
@@ -307,6 +312,7 @@ int daemon_init(struct daemon *daemon, const struct daemon_options *options)
 	daemon->rekey_ms = options->rekey_ms;
 	daemon->upload_ms = UPLOAD_MS;
 	daemon->started_ms = daemon_now_ms();
+	daemon->turn_ns = UINT64_MAX;
 	locked_stack_call(&daemon->stack, open_vault, &opening);
 	r = opening.result;
 	if (r == 0)

@@ -73,6 +73,7 @@ struct daemon {
 	uint64_t started_ms;   /* CLOCK_BOOTTIME */
 	uint64_t sessions;     /* open now */
 	uint64_t forgotten_ns; /* daemon_now_ns of the last daemon_forget_in_time that wiped */
+	uint64_t turn_ns;      /* daemon_now_ns when the turn is over that is being served */
 	uint64_t next_channel; /* binds wrapped channel keys */
 	uint64_t next_upload;  /* binds the wrapped data keys of sets under way */
 	uint64_t purges;       /* of everything, so far */
@@ -213,3 +214,6 @@ uint64_t daemon_now_ms(void);
 
 /* Nanoseconds of CLOCK_MONOTONIC: measures what we do ourselves. */
 uint64_t daemon_now_ns(void);
+
+/* Whether the turn goes on that is being served: what takes long looks between two steps. */
+bool daemon_has_time(const struct daemon *daemon);

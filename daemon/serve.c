@@ -2,6 +2,7 @@
 #include "daemon/serve.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "daemon/request/flow.h"
@@ -157,38 +158,105 @@ static int serve_input(
 	return r;
 }
 
-/* What does not hang on new input: what waits, sets that do not go on, chunks that leave. */
-static int go_on(struct served *served, struct outgoing *outgoing)
+/*
+ * What does not hang on new input: what waits, sets that do not go on, chunks that leave; and where
+ * each lies among what a session has under way.
+ */
+struct kind {
+	size_t list;
+	int (*go_on)(struct transfers *, struct daemon *, struct answers *);
+};
+
+static const struct kind kinds[] = {
+	{ offsetof(struct transfers, unlocks), unlocks_go_on },
+	{ offsetof(struct transfers, waiters), waiters_look },
+	{ offsetof(struct transfers, petitions), petitions_look },
+	{ offsetof(struct transfers, showings), showings_look },
+	{ offsetof(struct transfers, uploads), uploads_look },
+	{ offsetof(struct transfers, sweeps), sweeps_go_on },
+	{ offsetof(struct transfers, walks), walks_go_on },
+	{ offsetof(struct transfers, restore), restore_go_on },
+	{ offsetof(struct transfers, trials), trials_go_on },
+	{ offsetof(struct transfers, flows), flows_go_on },
+	{ offsetof(struct transfers, watches), watches_go_on },
+	{ offsetof(struct transfers, downloads), downloads_go_on },
+};
+
+#define KINDS (sizeof(kinds) / sizeof(kinds[0]))
+
+static bool is_there(const struct transfers *transfers, const struct kind *kind)
 {
+	void *list;
+
+	memcpy(&list, (const char *)transfers + kind->list, sizeof(list));
+	return list != NULL;
+}
+
+static bool has_time(const struct visit *visit)
+{
+	return visit->now_ns < visit->until_ns;
+}
+
+/*
+ * A step of each kind that is there. Where time is up, of one at least, and those behind it are
+ * owed theirs, before the others have another one.
+ */
+static int step_on(struct visit *visit, struct outgoing *outgoing)
+{
+	struct served *served = visit->served;
+	unsigned i = served->next;
+	bool begun = false;
 	int r = 0;
 
-	if (served->transfers.count > 0 && vault_is_locked(served->daemon->vault))
-		r = transfers_refuse(&served->transfers, served->daemon, &outgoing->answers);
-	if (r == 0 && served->transfers.unlocks)
-		r = unlocks_go_on(&served->transfers, served->daemon, &outgoing->answers);
-	if (r == 0 && served->transfers.waiters)
-		r = waiters_look(&served->transfers, served->daemon, &outgoing->answers);
-	if (r == 0 && served->transfers.petitions)
-		r = petitions_look(&served->transfers, served->daemon, &outgoing->answers);
-	if (r == 0 && served->transfers.showings)
-		r = showings_look(&served->transfers, served->daemon, &outgoing->answers);
-	if (r == 0 && served->transfers.uploads)
-		r = uploads_look(&served->transfers, served->daemon, &outgoing->answers);
-	if (r == 0 && served->transfers.sweeps)
-		r = sweeps_go_on(&served->transfers, served->daemon, &outgoing->answers);
-	if (r == 0 && served->transfers.walks)
-		r = walks_go_on(&served->transfers, served->daemon, &outgoing->answers);
-	if (r == 0 && served->transfers.restore)
-		r = restore_go_on(&served->transfers, served->daemon, &outgoing->answers);
-	if (r == 0 && served->transfers.trials)
-		r = trials_go_on(&served->transfers, served->daemon, &outgoing->answers);
-	if (r == 0 && served->transfers.flows)
-		r = flows_go_on(&served->transfers, served->daemon, &outgoing->answers);
-	if (r == 0 && served->transfers.watches)
-		r = watches_go_on(&served->transfers, served->daemon, &outgoing->answers);
-	if (r == 0)
-		r = downloads_go_on(&served->transfers, served->daemon, &outgoing->answers);
-	return r == 0 ? outgoing_flush(outgoing) : r;
+	for (; i < KINDS && r == 0; i++) {
+		if (!is_there(&served->transfers, &kinds[i]))
+			continue;
+		served->owed = begun && !has_time(visit);
+		if (served->owed)
+			break;
+		begun = true;
+		r = kinds[i].go_on(&served->transfers, served->daemon, &outgoing->answers);
+		look_at_clock(visit);
+	}
+	served->next = i % KINDS;
+	return r;
+}
+
+static int go_on(struct visit *visit, struct outgoing *outgoing)
+{
+	struct served *served = visit->served;
+	struct transfers *transfers = &served->transfers;
+	int r = 0;
+
+	served->owed = false;
+	if (transfers->count > 0 && vault_is_locked(served->daemon->vault))
+		r = transfers_refuse(transfers, served->daemon, &outgoing->answers);
+	if (r == 0 && (transfers->count > 0 || transfers->restore))
+		r = step_on(visit, outgoing);
+	return r;
+}
+
+/* What did not get its time in the last turn goes first. */
+static int take_turn(
+	struct visit *visit, const struct channel_keys *keys, struct outgoing *outgoing)
+{
+	struct served *served = visit->served;
+	int r = 0;
+
+	if (served->owed) {
+		r = go_on(visit, outgoing);
+		if (r < 0 || !has_time(visit)) {
+			visit->end = SERVE_OVERTIME;
+			return r;
+		}
+	}
+	r = serve_input(visit, keys, outgoing);
+	if (r < 0)
+		return r;
+	if (has_time(visit))
+		return go_on(visit, outgoing);
+	served->owed = served->transfers.count > 0 || served->transfers.restore;
+	return 0;
 }
 
 static void receive(void *argument)
@@ -201,14 +269,15 @@ static void receive(void *argument)
 	int r;
 
 	look_at_clock(visit);
+	served->daemon->turn_ns = visit->until_ns;
 	r = keys ? channel_take(&served->channel, keys, &served->daemon->coffer) : -ENOBUFS;
 
 	if (r == 0)
 		r = outgoing_begin(&outgoing, served->outbox, &served->channel, keys, bench);
 	if (r == 0)
-		r = serve_input(visit, keys, &outgoing);
+		r = take_turn(visit, keys, &outgoing);
 	if (r == 0)
-		r = go_on(served, &outgoing);
+		r = outgoing_flush(&outgoing);
 	visit->result = clear(bench, r);
 }
 

@@ -20,6 +20,8 @@ struct served {
 	struct peer peer;
 	struct channel channel;
 	unsigned begun; /* requests of the frame that comes first which have been served */
+	unsigned next;  /* of what may be under way: which kind has the next step */
+	bool owed;      /* time was up before all kinds had theirs */
 	struct transfers transfers;
 };
 
@@ -40,8 +42,9 @@ enum serve_end {
  * Serves whole frames off `input` and goes on with what is under way; the answers are in the
  * outbox. The request in which `until_ns` of daemon_now_ns passes is the last one of the turn: what
  * is left of its frame is the beginning of the next one, with the same bytes. *endp tells why input
- * was left. Returns 0, or a negative errno after which the connection cannot go on;
- * the outbox is as it was then.
+ * was left. What is under way and did not get its time is `owed` a turn, which begins with it.
+ * Returns 0, or a negative errno after which the connection cannot go on; the outbox is as it was
+ * then.
  */
 int serve_frames(
 	struct served *served, struct span *input, uint64_t until_ns, enum serve_end *endp);

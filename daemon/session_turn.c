@@ -66,8 +66,9 @@ static bool is_busy(const struct session *session)
 	const struct transfers *transfers = &session->served.transfers;
 
 	return session->writes == 0 &&
-		(session->behind || session->put_off || transfers->downloads || transfers->sweeps ||
-			transfers->walks || trials_running(transfers) || flows_due(transfers) ||
+		(session->behind || session->put_off || session->served.owed ||
+			transfers->downloads || transfers->sweeps || transfers->walks ||
+			trials_running(transfers) || flows_due(transfers) ||
 			watches_due(transfers) || restore_running(transfers));
 }
 

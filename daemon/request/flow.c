@@ -8,9 +8,6 @@
 #include "daemon/request/flow_inside.h"
 #include "daemon/request/quota.h"
 
-/* Nanoseconds that the requests of one session which waited may take at a time. */
-#define GO_ON_NS 1000000
-
 /* -- its life ------------------------------------------------------------------------------ */
 
 struct span flow_name(const struct flow *flow)
@@ -223,32 +220,34 @@ static bool is_there(const struct transfers *transfers, const struct flow *flow)
 	return at != NULL;
 }
 
-/* Answers the requests of a flow as far as it goes. Returns 0, WAIT, or a negative errno. */
+/*
+ * Answers the requests of a flow as far as it goes in this turn; one of all at least. Returns 0,
+ * WAIT, or a negative errno.
+ */
 static int answer_flow(struct transfers *transfers, struct daemon *daemon, struct flow *flow,
-	uint64_t until_ns, struct answers *answers)
+	unsigned *answeredp, struct answers *answers)
 {
 	int r = 0;
 
 	while (r == 0 && is_there(transfers, flow) && flow->asks) {
-		uint64_t now_ns = daemon_now_ns();
-
-		daemon_forget_in_time(daemon, now_ns);
-		flow->due = now_ns >= until_ns;
+		daemon_forget_in_time(daemon, daemon_now_ns());
+		flow->due = *answeredp > 0 && !daemon_has_time(daemon);
 		r = flow->due ? WAIT : answer_oldest(transfers, daemon, flow, answers);
+		*answeredp += r == 0;
 	}
 	return r;
 }
 
 int flows_go_on(struct transfers *transfers, struct daemon *daemon, struct answers *answers)
 {
-	uint64_t until_ns = daemon_now_ns() + GO_ON_NS;
+	unsigned answered = 0;
 	struct flow *next;
 
 	for (struct flow *flow = transfers->flows; flow; flow = next) {
 		int r;
 
 		next = flow->next;
-		r = answer_flow(transfers, daemon, flow, until_ns, answers);
+		r = answer_flow(transfers, daemon, flow, &answered, answers);
 		if (r == WAIT && !flow->writes && !flow->due)
 			r = answer_late(transfers, flow, answers);
 		if (r < 0 && r != WAIT)

@@ -245,7 +245,7 @@ static int list_step(struct desk *desk, struct walk *walk)
 	int r = WALK_ON;
 	int may = 0;
 
-	for (unsigned i = 0; i < WALK_LOOKS && r == WALK_ON && !walk->over; i++) {
+	for (unsigned i = 0; r == WALK_ON && !walk->over && walk_may_look(daemon, i); i++) {
 		r = vault_next(daemon->vault, walk->scope.prefix, walk->scope.after, &record);
 		if (r == STATUS_NOT_FOUND) {
 			walk->over = true;

@@ -69,7 +69,8 @@ static int export_step(struct desk *desk, struct walk *walk)
 {
 	struct record *record;
 
-	for (unsigned i = 0; i < WALK_LOOKS && !walk->over && walk->looks > 0; i++) {
+	for (unsigned i = 0; !walk->over && walk->looks > 0 && walk_may_look(desk->daemon, i);
+		i++) {
 		int r = vault_next(
 			desk->daemon->vault, walk->scope.prefix, walk->scope.after, &record);
 		struct policy_verdict verdict = { 0 };

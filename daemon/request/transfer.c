@@ -225,10 +225,14 @@ static int download_step(struct transfers *transfers, struct daemon *daemon,
 
 int downloads_go_on(struct transfers *transfers, struct daemon *daemon, struct answers *answers)
 {
+	bool first = true;
 	int r = 0;
 
-	while (r == 0 && transfers->downloads && answers->ready(answers))
+	while (r == 0 && transfers->downloads && answers->ready(answers) &&
+		(first || daemon_has_time(daemon))) {
+		first = false;
 		r = download_step(transfers, daemon, transfers->downloads, answers);
+	}
 	return r;
 }
 

@@ -12,14 +12,11 @@
 /* Bytes of each side that are opened at a time: the bench holds two such parts. */
 #define PART_SIZE ((size_t)8192)
 
-/* Chunks of a step: a fraction of a millisecond, because the masters' view outlives it. */
-#define STEP_CHUNKS 4
+/* Parts of a step at most, because the masters' view outlives it; and one at least. */
+#define STEP_PARTS 8
 
 /* Versions that are tried: whoever stores without end holds up no comparison for ever. */
 #define VERSIONS_MAX 4
-
-/* Nanoseconds after which no further step is begun. */
-#define TURN_NS 1000000
 
 struct trial {
 	struct trial *next;
@@ -32,7 +29,8 @@ struct trial {
 	uint8_t wrapped[ENCLAVE_WRAPPED_KEY];
 	struct record *record; /* pinned, once it has begun */
 	unsigned versions;     /* begun with */
-	uint64_t chunk;        /* the next one */
+	uint64_t chunk;        /* the next one, */
+	size_t at;             /* and where the next part of it begins */
 	int difference;        /* 0: none so far; not to be branched on before the end */
 	struct span name;
 	char filed[NAME_FILED_MAX];
@@ -46,25 +44,27 @@ struct sealed {
 	const uint8_t *key;
 };
 
-/* Both chunks are of one size. Returns 0 or -EBADMSG; adds to *difference. */
-static int compare_chunk(const struct sealed *one, const struct sealed *other, uint64_t number,
-	bool final, uint8_t *parts, int *difference)
+/* The next part of both chunks, which are of one size. Returns 0 or -EBADMSG. */
+static int compare_part(struct trial *trial, const struct sealed *one, const struct sealed *other,
+	bool final, uint8_t *parts)
 {
-	size_t size = one->bytes.size - ENCLAVE_TAG_SIZE;
-	int r = 0;
+	size_t left = one->bytes.size - ENCLAVE_TAG_SIZE - trial->at;
+	size_t part = left < PART_SIZE ? left : PART_SIZE;
+	int r = enclave_open_part(parts, trial->at, part, one->bytes.data, one->bytes.size,
+		trial->chunk, final, one->key);
 
-	for (size_t at = 0; at < size && r == 0; at += PART_SIZE) {
-		size_t part = size - at < PART_SIZE ? size - at : PART_SIZE;
-
-		r = enclave_open_part(
-			parts, at, part, one->bytes.data, one->bytes.size, number, final, one->key);
-		if (r == 0)
-			r = enclave_open_part(parts + PART_SIZE, at, part, other->bytes.data,
-				other->bytes.size, number, final, other->key);
-		if (r == 0)
-			*difference |= sodium_memcmp(parts, parts + PART_SIZE, part);
-	}
-	return r;
+	if (r == 0)
+		r = enclave_open_part(parts + PART_SIZE, trial->at, part, other->bytes.data,
+			other->bytes.size, trial->chunk, final, other->key);
+	if (r < 0)
+		return r;
+	trial->difference |= sodium_memcmp(parts, parts + PART_SIZE, part);
+	trial->at += part;
+	if (part < left)
+		return 0;
+	trial->at = 0;
+	trial->chunk++;
+	return 0;
 }
 
 /* -- a step -------------------------------------------------------------------------------- */
@@ -101,6 +101,11 @@ static bool same_size(const struct trial *trial)
 	return record_size(trial->record) == value_size(trial->value);
 }
 
+static bool may_compare(const struct daemon *daemon, int parts)
+{
+	return parts == 0 || (parts < STEP_PARTS && daemon_has_time(daemon));
+}
+
 /* Returns 1 when there is more to compare, 0, a status above 1, or a negative errno. */
 static int compare_some(struct trial *trial, struct daemon *daemon, const struct opened *opened)
 {
@@ -108,7 +113,7 @@ static int compare_some(struct trial *trial, struct daemon *daemon, const struct
 	bool same = same_size(trial);
 	int r = 0;
 
-	for (int i = 0; i < STEP_CHUNKS && trial->chunk < chunks && r == 0; i++) {
+	for (int i = 0; r == 0 && trial->chunk < chunks && may_compare(daemon, i); i++) {
 		struct sealed candidate = { value_chunk(daemon->vault, trial->value, trial->chunk),
 			opened->key };
 		struct sealed secret = candidate;
@@ -119,9 +124,8 @@ static int compare_some(struct trial *trial, struct daemon *daemon, const struct
 				opened->secret_key };
 		if (secret.bytes.size != candidate.bytes.size)
 			return STATUS_INTEGRITY;
-		r = compare_chunk(&candidate, &secret, trial->chunk, trial->chunk + 1 == chunks,
-			opened->parts, &trial->difference);
-		trial->chunk++;
+		r = compare_part(
+			trial, &candidate, &secret, trial->chunk + 1 == chunks, opened->parts);
 	}
 	if (r == -EBADMSG)
 		return STATUS_INTEGRITY;
@@ -188,6 +192,7 @@ static int begin_anew(struct trial *trial, struct daemon *daemon)
 	record_unpin(daemon->vault, trial->record);
 	trial->record = NULL;
 	trial->chunk = 0;
+	trial->at = 0;
 	trial->difference = 0;
 	r = find_secret(trial, daemon);
 	return r == 0 ? 1 : r;
@@ -249,17 +254,16 @@ static int go_on(struct transfers *transfers, struct daemon *daemon, struct tria
 
 int trials_go_on(struct transfers *transfers, struct daemon *daemon, struct answers *answers)
 {
-	uint64_t now_ns = daemon_now_ns();
-	uint64_t until_ns = now_ns + TURN_NS;
+	bool first = true;
 	struct trial *next;
 	int r = 0;
 
-	for (struct trial *trial = transfers->trials; trial && r == 0 && now_ns < until_ns;
-		trial = next) {
+	for (struct trial *trial = transfers->trials;
+		trial && r == 0 && (first || daemon_has_time(daemon)); trial = next) {
+		first = false;
 		next = trial->next;
 		r = go_on(transfers, daemon, trial, answers);
-		now_ns = daemon_now_ns();
-		daemon_forget_in_time(daemon, now_ns);
+		daemon_forget_in_time(daemon, daemon_now_ns());
 	}
 	return r;
 }

@@ -103,6 +103,11 @@ struct walk *walk_find(const struct transfers *transfers, uint64_t id)
 	return walk;
 }
 
+bool walk_may_look(const struct daemon *daemon, unsigned looks)
+{
+	return looks == 0 || (looks < WALK_LOOKS && daemon_has_time(daemon));
+}
+
 void walk_end(struct transfers *transfers, struct walk *walk)
 {
 	struct walk **at = &transfers->walks;
@@ -126,10 +131,14 @@ static const char *words_for(int status)
 int walks_go_on(struct transfers *transfers, struct daemon *daemon, struct answers *answers)
 {
 	struct walk *walk = transfers->walks;
-	struct desk desk = desk_of(walk, transfers, daemon, answers);
-	uint64_t id = walk->request.id;
+	struct desk desk;
+	uint64_t id;
 	int r;
 
+	if (!walk)
+		return 0;
+	desk = desk_of(walk, transfers, daemon, answers);
+	id = walk->request.id;
 	/* Its own place is free for what it answers with. */
 	transfers_end(transfers);
 	r = walk->step(&desk, walk);

@@ -13,7 +13,7 @@
  */
 struct walk;
 
-/* Names that one step looks at: a fraction of a millisecond. */
+/* Names that one step looks at, at most, and one at least. */
 #define WALK_LOOKS 64
 
 /* What a step returns when there is more to look at. */
@@ -46,6 +46,9 @@ struct walk {
  * caller may see, at most. Returns as a step does, but 0 where it goes on.
  */
 int walk_begin(struct desk *desk, enum right right, walk_step *step, unsigned looks);
+
+/* Whether a step may go on that has taken so many looks. */
+bool walk_may_look(const struct daemon *daemon, unsigned looks);
 
 /* NULL when there is none with this id. */
 struct walk *walk_find(const struct transfers *transfers, uint64_t id);

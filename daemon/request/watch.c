@@ -232,6 +232,7 @@ static int go_on(struct watch *watch, const struct transfers *transfers, struct 
 		*leftp -= WATCH_AIM;
 	}
 	while (r == 1 && watch->aimed && !watch->over && *leftp > 0 &&
+		(*leftp == WATCH_LOOKS || daemon_has_time(daemon)) &&
 		answers->room(answers) >= WATCH_ANSWER) {
 		r = tell_next(watch, transfers, daemon, answers);
 		*leftp -= r == 1;

@@ -241,7 +241,54 @@ START_TEST(a_turn_in_time_serves_all_frames)
 }
 END_TEST
 
-/* 4 MiB drawn, made into letters and sealed: several milliseconds on any machine. */
+/* However little time there is: each kind of what is under way has its step, and so has input. */
+START_TEST(what_is_under_way_and_what_comes_in_take_turns)
+{
+	struct request requests[] = { { .id = 9, .verb = VERB_LIST, .name = span_text("") },
+		{ .id = 10, .verb = VERB_GET, .name = span_text("absent"), .wait_ms = 60000 },
+		{ .id = 11, .verb = VERB_PING } };
+	static const char *const names[] = { "a", "b", "c", "d", "e" };
+	static uint8_t value[100];
+	size_t told = 0, turns = 0, served = 0;
+	struct span input;
+	enum serve_end end;
+	int got[16];
+
+	enclave_seal_chunk(chunk, value, sizeof(value), 0, true, key);
+	for (size_t i = 0; i < 5; i++) {
+		struct request set = setting(names[i]);
+
+		set.number[0] = (uint8_t)(i + 1);
+		say(&set, 1, span_of(chunk, 116));
+		ck_assert_int_eq(serve(), 0);
+		ck_assert_uint_eq(codes(got, 16), 1);
+		ck_assert_int_eq(got[0], 0);
+	}
+	say(&requests[0], 1, span_of(NULL, 0));
+	say(&requests[1], 1, span_of(NULL, 0));
+	for (size_t i = 0; i < 20; i++)
+		say(&requests[2], 1, span_of(NULL, 0));
+	input = span_of(wire, wire_size);
+	while (door.served.transfers.walks || turns == 0) {
+		size_t before = input.size;
+
+		ck_assert_int_eq(serve_frames(&door.served, &input, 0, &end), 0);
+		ck_assert_int_eq(end, SERVE_OVERTIME);
+		served += input.size < before;
+		turns++;
+		told += codes(got, 16);
+	}
+	/* Five names and the end of the list; and for each step of those, and one of the get that
+	 * waits, a request. */
+	ck_assert_uint_ge(served, 5);
+	ck_assert_uint_gt(input.size, 0);
+	ck_assert_uint_le(turns, 20);
+	ck_assert_uint_eq(told, 6 + served - 2);
+	ck_assert_ptr_nonnull(door.served.transfers.waiters);
+}
+END_TEST
+
+/* 1 MiB drawn, made into letters and sealed: milliseconds on any machine. */
 START_TEST(the_masters_are_parted_with_in_the_midst_of_a_long_frame)
 {
 	static struct request requests[MESSAGE_FRAME_MAX];
@@ -252,7 +299,7 @@ START_TEST(the_masters_are_parted_with_in_the_midst_of_a_long_frame)
 		requests[i] = (struct request){ .id = i + 1,
 			.verb = VERB_GENERATE,
 			.name = span_text("g"),
-			.size = 65536,
+			.size = 16384,
 			.numbered = true };
 		requests[i].number[0] = (uint8_t)(i + 1);
 	}
@@ -347,6 +394,7 @@ int main(void)
 	tcase_add_test(claims, a_turn_that_is_over_time_ends_with_its_frame_and_loses_nothing);
 	tcase_add_test(claims, a_turn_that_is_over_time_within_a_frame_leaves_the_rest_of_it);
 	tcase_add_test(claims, a_turn_in_time_serves_all_frames);
+	tcase_add_test(claims, what_is_under_way_and_what_comes_in_take_turns);
 	tcase_add_test(claims, the_masters_are_parted_with_in_the_midst_of_a_long_frame);
 	tcase_add_test(claims, every_verb_leaves_room_on_the_locked_stack);
 	return claims_run(claims, "serve");
