@@ -99,6 +99,15 @@ static void ask_on(struct bare *bare, enum verb verb)
 	}
 }
 
+/* What is larger than a frame takes, one after another. */
+static void set_on(struct bare *bare, size_t size)
+{
+	uint8_t *value = calloc(1, size);
+
+	while (value && bare_set(bare, "~/flood", value, size) == 0)
+		;
+}
+
 /* Says Hello, and goes with the answer, whatever that is. */
 static void come_again(void)
 {
@@ -129,6 +138,7 @@ static const struct flood floods[] = {
 	{ "gets of 16 KiB", VERB_GET, 16384, NULL, false },
 	{ "gets of 1 MiB", VERB_GET, (size_t)1 << 20, NULL, false },
 	{ "sets of 16 KiB", VERB_SET, 64, NULL, false },
+	{ "sets of 1 MiB", VERB_SET, (size_t)1 << 20, NULL, false },
 	{ "generates of 16 KiB", VERB_GENERATE, 64, NULL, false },
 	{ "verifies of 16 KiB", VERB_VERIFY, FLOOD_CHUNK, NULL, false },
 	{ "lists of 1,000 names", VERB_LIST, 64, NULL, false },
@@ -207,6 +217,8 @@ static pid_t start_one(const struct flood *flood)
 	if (flood->come)
 		flood->come();
 	bare_open(&bare, house.path);
+	if (flood->verb == VERB_SET && flood->value > FLOOD_CHUNK)
+		set_on(&bare, flood->value);
 	ask_on(&bare, flood->verb);
 	_exit(0);
 }
