@@ -82,6 +82,90 @@ static void look_at_clock(struct visit *visit)
 	daemon_forget_in_time(visit->served->daemon, visit->now_ns);
 }
 
+static bool has_time(const struct visit *visit)
+{
+	return visit->now_ns < visit->until_ns;
+}
+
+/*
+ * The chunks of a value are served one by one while others wait for their turns: they might as well
+ * have come in frames of their own. In how many parts a request can be served.
+ */
+static unsigned parts_of(const struct request *request)
+{
+	bool goes_on = request->verb == VERB_NONE || verb_goes_on(request->verb);
+
+	return goes_on && !request->fault && request->chunked && request->chunks.count > 1
+		? request->chunks.count
+		: 1;
+}
+
+/* Makes it those of its parts: of `chunks` and `bytes`, which were its own. */
+static void cut(struct request *request, const struct chunks *chunks, struct span bytes,
+	unsigned from, unsigned to)
+{
+	size_t begin = from * ENCLAVE_CHUNK_SIZE;
+	bool last = to == chunks->count;
+
+	if (from > 0)
+		request->verb = VERB_NONE;
+	request->chunks = (struct chunks){ .first = chunks->first + from,
+		.count = to - from,
+		.last = last ? chunks->last : ENCLAVE_CHUNK_SIZE,
+		.final = last && chunks->final,
+		.abort = last && chunks->abort };
+	request->ends = !last && (chunks->final || chunks->abort);
+	request->bytes = span_of(
+		bytes.data + begin, last ? bytes.size - begin : (to - from) * ENCLAVE_CHUNK_SIZE);
+}
+
+static int serve_part(struct visit *visit, const struct request *request, struct outgoing *outgoing)
+{
+	struct served *served = visit->served;
+	struct workbench *bench = &served->daemon->bench;
+	size_t mark = workbench_mark(bench);
+	int r = request_serve(
+		served->daemon, &served->peer, &served->transfers, request, &outgoing->answers);
+
+	workbench_release(bench, mark);
+	return r;
+}
+
+/*
+ * The parts of a request from the one on that is `number` of its frame's, or those of them that
+ * were not served in an earlier turn. Returns 0; 1 when time was up before all of them, or before
+ * `more`; or a negative errno.
+ */
+static int serve_parts(struct visit *visit, struct request *request, unsigned number, bool more,
+	struct outgoing *outgoing)
+{
+	const struct chunks chunks = request->chunks;
+	const struct span bytes = request->bytes;
+	bool begins = request->verb != VERB_NONE;
+	struct served *served = visit->served;
+	unsigned parts = parts_of(request);
+	unsigned end = number + parts;
+	int r = 0;
+
+	while (served->begun < end) {
+		unsigned from = served->begun - number;
+		unsigned to = served->daemon->users.count > 1 ? from + 1 : parts;
+
+		if (parts > 1)
+			cut(request, &chunks, bytes, from, to);
+		/* Of a set that was refused at its beginning nothing is left. */
+		if (from == 0 || !begins || upload_find(&served->transfers, request->id))
+			r = serve_part(visit, request, outgoing);
+		if (r < 0)
+			return r;
+		look_at_clock(visit);
+		served->begun = number + to;
+		if (!has_time(visit) && (to < parts || more))
+			return 1;
+	}
+	return 0;
+}
+
 /*
  * Of a frame whose first requests were served in an earlier turn, the others. Returns 0; 1 when
  * time was up before all of them; or a negative errno.
@@ -96,18 +180,13 @@ static int serve_messages(struct visit *visit, struct messages *messages, struct
 	int r;
 
 	while ((r = message_next_request(&request, messages, bench)) > 0) {
-		if (number++ >= served->begun)
-			r = request_serve(served->daemon, &served->peer, &served->transfers,
-				&request, &outgoing->answers);
+		unsigned parts = parts_of(&request);
+
+		r = serve_parts(visit, &request, number, messages->plain.size > 0, outgoing);
+		number += parts;
 		workbench_release(bench, mark);
-		if (r < 0)
+		if (r != 0)
 			return r;
-		if (number <= served->begun)
-			continue;
-		look_at_clock(visit);
-		served->begun = number;
-		if (visit->now_ns >= visit->until_ns && messages->plain.size > 0)
-			return 1;
 	}
 	served->begun = 0;
 	return r;
@@ -190,11 +269,6 @@ static bool is_there(const struct transfers *transfers, const struct kind *kind)
 
 	memcpy(&list, (const char *)transfers + kind->list, sizeof(list));
 	return list != NULL;
-}
-
-static bool has_time(const struct visit *visit)
-{
-	return visit->now_ns < visit->until_ns;
 }
 
 /*

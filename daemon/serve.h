@@ -19,7 +19,7 @@ struct served {
 	struct outbox *outbox;
 	struct peer peer;
 	struct channel channel;
-	unsigned begun; /* requests of the frame that comes first which have been served */
+	unsigned begun; /* parts of the frame that comes first which have been served */
 	unsigned next;  /* of what may be under way: which kind has the next step */
 	bool owed;      /* time was up before all kinds had theirs */
 	struct transfers transfers;

@@ -171,6 +171,7 @@ struct request {
 	bool chunked;
 	struct chunks chunks;
 	struct span bytes; /* of those chunks */
+	bool ends;         /* the last ones are not among them, but at hand as well */
 	enum verb verb;
 	const char *fault; /* why the request is answered with `fault_status`; NULL: well-formed */
 	int fault_status;

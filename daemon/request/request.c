@@ -113,7 +113,8 @@ static const char *words_in(const struct desk *desk, int status)
 static int refuse(const struct desk *desk, int status, const char *words)
 {
 	const struct request *request = desk->request;
-	bool over = request->chunked && (request->chunks.final || request->chunks.abort);
+	bool over = request->chunked &&
+		(request->chunks.final || request->chunks.abort || request->ends);
 	int r = 0;
 
 	if (verb_goes_on(request->verb) && !over)

@@ -241,6 +241,51 @@ START_TEST(a_turn_in_time_serves_all_frames)
 }
 END_TEST
 
+/* What comes in one frame is served part by part while there are others, and is one set. */
+START_TEST(chunks_of_one_frame_are_served_one_by_one_while_others_wait)
+{
+	static uint8_t sealed[4 * ENCLAVE_CHUNK_SIZE], plain[ENCLAVE_CHUNK_PLAIN];
+	struct request set = setting("x");
+	struct span input;
+	enum serve_end end;
+	int got[4];
+
+	for (uint64_t i = 0; i < 4; i++)
+		enclave_seal_chunk(sealed + i * ENCLAVE_CHUNK_SIZE, plain,
+			i < 3 ? sizeof(plain) : 9, i, i == 3, key);
+	set.chunks = (struct chunks){ .count = 4, .last = 25, .final = true };
+	door.daemon.users.count = 2;
+	for (int again = 0; again < 3; again++) {
+		/* The second is refused at its beginning, the third at its end. */
+		set.size = 3 * sizeof(plain) + 9 + (again == 2);
+		if (again == 1)
+			set.size = door.daemon.max_value + 1;
+		set.number[0]++;
+		wire_size = 0;
+		say(&set, 1, span_of(sealed, 3 * ENCLAVE_CHUNK_SIZE + 25));
+		input = span_of(wire, wire_size);
+		for (unsigned i = 1; i <= 4; i++) {
+			ck_assert_uint_eq(input.size, wire_size);
+			ck_assert_int_eq(serve_frames(&door.served, &input, 0, &end), 0);
+			ck_assert_int_eq(end, SERVE_OVERTIME);
+			ck_assert_uint_eq(codes(got, 4), i == (again == 1 ? 1 : 4));
+			ck_assert_uint_eq(door.served.begun, i % 4);
+			/* What is under way has its step, and then the next part. */
+			if (door.served.owed)
+				ck_assert_int_eq(serve_frames(&door.served, &input, 0, &end), 0);
+			door_must_be_clean(&door);
+		}
+		ck_assert_int_eq(got[0],
+			again == 0           ? 0
+				: again == 1 ? STATUS_LIMIT
+					     : STATUS_INTEGRITY);
+		ck_assert_uint_eq(input.size, 0);
+		ck_assert_uint_eq(door.served.transfers.count, 0);
+	}
+	ck_assert_uint_eq(vault_count(door.daemon.vault), 1);
+}
+END_TEST
+
 /* However little time there is: each kind of what is under way has its step, and so has input. */
 START_TEST(what_is_under_way_and_what_comes_in_take_turns)
 {
@@ -394,6 +439,7 @@ int main(void)
 	tcase_add_test(claims, a_turn_that_is_over_time_ends_with_its_frame_and_loses_nothing);
 	tcase_add_test(claims, a_turn_that_is_over_time_within_a_frame_leaves_the_rest_of_it);
 	tcase_add_test(claims, a_turn_in_time_serves_all_frames);
+	tcase_add_test(claims, chunks_of_one_frame_are_served_one_by_one_while_others_wait);
 	tcase_add_test(claims, what_is_under_way_and_what_comes_in_take_turns);
 	tcase_add_test(claims, the_masters_are_parted_with_in_the_midst_of_a_long_frame);
 	tcase_add_test(claims, every_verb_leaves_room_on_the_locked_stack);
