@@ -27,7 +27,8 @@
 /* Nanoseconds after which a view is wiped in the middle of work. */
 #define VIEW_NS 1000000
 
-/* Nanoseconds that the end of lives may take at a time. */
+/* Nanoseconds that the end of lives may take at a time while there is one user at most; with
+ * several it has a user's share. */
 #define EXPIRE_NS 1000000
 
 /* The keys come last: they may be elsewhere. */
@@ -526,8 +527,8 @@ void daemon_upgrade_failed(struct daemon *daemon, const struct config_fault *fau
 static void expire(void *argument)
 {
 	struct daemon *daemon = argument;
-	uint64_t until_ns = daemon_now_ns() + EXPIRE_NS;
-
+	uint64_t share_ns = daemon->users.count > 1 ? USER_SHARE_NS : EXPIRE_NS;
+	uint64_t until_ns = daemon_now_ns() + share_ns;
 	bool more = true;
 
 	/* What a locked vault has stays as it is. */

@@ -12,6 +12,10 @@
 
 #include "daemon/ledger/ledger_inside.h"
 
+/* Waste that is more than this part of all that is taken is made room of before the ledger grows.
+ */
+#define WASTE_PART 4
+
 #ifdef MFD_ALLOW_SEALING
 int ledger_file(void)
 {
@@ -100,6 +104,7 @@ void ledger_leave(struct ledger *ledger)
 {
 	if (!ledger)
 		return;
+	ledger_wipe_all(ledger);
 	if (ledger->base)
 		munmap(ledger->base, ledger->reserved);
 	bitmap_finish(&ledger->begins);
@@ -107,6 +112,28 @@ void ledger_leave(struct ledger *ledger)
 	bitmap_finish(&ledger->claimed);
 	free(ledger->stretches);
 	free(ledger);
+}
+
+/*
+ * A free run: of what is only to be wiped yet, where that is much, or where there is no more
+ * memory. Returns 0 or -ENOMEM.
+ */
+static int find_run(struct ledger *ledger, uint64_t units, uint64_t *unitp)
+{
+	int r = 0;
+
+	*unitp = run_find(ledger, units);
+	while (*unitp == 0 && ledger->waste.left > ledger->used / WASTE_PART) {
+		(void)ledger_wipe_some(ledger);
+		*unitp = run_find(ledger, units);
+	}
+	if (*unitp != 0)
+		return 0;
+	r = ledger_grow(ledger, units);
+	if (r < 0)
+		ledger_wipe_all(ledger);
+	*unitp = run_find(ledger, units);
+	return *unitp != 0 ? 0 : r;
 }
 
 int ledger_take(struct ledger *ledger, size_t size, uint64_t *offsetp)
@@ -117,13 +144,9 @@ int ledger_take(struct ledger *ledger, size_t size, uint64_t *offsetp)
 
 	if (size == 0 || size > LEDGER_BLOCK_MAX)
 		return -EINVAL;
-	unit = run_find(ledger, units);
-	if (unit == 0) {
-		r = ledger_grow(ledger, units);
-		if (r < 0)
-			return r;
-		unit = run_find(ledger, units);
-	}
+	r = find_run(ledger, units, &unit);
+	if (r < 0)
+		return r;
 	if (unit == 0)
 		abort();
 	run_take(ledger, unit, units);
@@ -139,20 +162,29 @@ static uint64_t taken_unit(const struct ledger *ledger, uint64_t offset)
 	return offset / LEDGER_UNIT;
 }
 
+void ledger_free_wiped(struct ledger *ledger, uint64_t unit, uint64_t end)
+{
+	uint64_t size = (end - unit) * LEDGER_UNIT;
+
+	ledger->freed += size;
+	stretches_drop(ledger, unit, end);
+	run_free(ledger, unit, end);
+	if (size < LEDGER_LARGE)
+		pages_tidy(ledger, size);
+}
+
 void ledger_give(struct ledger *ledger, uint64_t offset)
 {
 	uint64_t unit = taken_unit(ledger, offset);
 	uint64_t end = run_end(ledger, unit);
 	uint64_t size = (end - unit) * LEDGER_UNIT;
 
+	if (size >= LEDGER_LARGE && ledger->waste.later && waste_add(ledger, unit, end))
+		return;
 	sodium_memzero(bytes_at(ledger, unit), size);
 	if (size >= LEDGER_LARGE)
 		pages_drop_whole(ledger, offset, offset + size);
-	ledger->freed += size;
-	stretches_drop(ledger, unit, end);
-	run_free(ledger, unit, end);
-	if (size < LEDGER_LARGE)
-		pages_tidy(ledger, size);
+	ledger_free_wiped(ledger, unit, end);
 }
 
 void ledger_trim(struct ledger *ledger, uint64_t offset, size_t size)
@@ -180,7 +212,8 @@ size_t ledger_block(const struct ledger *ledger, uint64_t offset)
 	if (ledger->adopted && offset > 0 && offset % LEDGER_UNIT == 0 && unit < ledger->units)
 		return ledger_mapped(ledger) - offset;
 	if (offset == 0 || offset % LEDGER_UNIT != 0 || unit >= ledger->units ||
-		!bitmap_get(&ledger->begins, unit) || !bitmap_get(&ledger->taken, unit))
+		!bitmap_get(&ledger->begins, unit) || !bitmap_get(&ledger->taken, unit) ||
+		waste_is_at(ledger, unit))
 		return 0;
 	return (run_end(ledger, unit) - unit) * LEDGER_UNIT;
 }
@@ -189,6 +222,8 @@ uint64_t ledger_next(const struct ledger *ledger, uint64_t offset)
 {
 	uint64_t unit = bitmap_after(&ledger->taken, offset / LEDGER_UNIT + 1, ledger->units);
 
+	while (unit < ledger->units && waste_is_at(ledger, unit))
+		unit = bitmap_after(&ledger->taken, unit + 1, ledger->units);
 	return unit < ledger->units ? unit * LEDGER_UNIT : 0;
 }
 

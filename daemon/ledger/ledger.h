@@ -102,6 +102,18 @@ int ledger_take(struct ledger *ledger, size_t size, uint64_t *offsetp);
 /* Wipes a block and gives it back; a large one's pages go back to the kernel. */
 void ledger_give(struct ledger *ledger, uint64_t offset);
 
+/*
+ * From now on a large block that is given back is no block any more and keeps its bytes until
+ * ledger_wipe_some comes to it: nobody has to wait for many of them. Else what is left is wiped
+ * now. Returns what was so before.
+ */
+bool ledger_wipe_later(struct ledger *ledger, bool later);
+
+/* Wipes 64 KiB of what was given back. Whether there was something. */
+bool ledger_wipe_some(struct ledger *ledger);
+void ledger_wipe_all(struct ledger *ledger);
+bool ledger_has_waste(const struct ledger *ledger);
+
 /* Gives back the end of a block, of which nothing was used: it keeps its first `size` bytes. */
 void ledger_trim(struct ledger *ledger, uint64_t offset, size_t size);
 

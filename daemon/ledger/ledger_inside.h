@@ -35,6 +35,7 @@ struct links {
 struct stretch {
 	uint16_t taken;
 	uint16_t small;
+	uint16_t wasted; /* blocks that begin in it and are waste */
 };
 
 _Static_assert(STRETCH_UNITS <= UINT16_MAX, "a stretch that is full can be told");
@@ -49,6 +50,18 @@ struct compaction {
 	uint64_t line;                 /* the unit below which they go; 0: none is moved */
 	uint64_t cursors[SMALL_LISTS]; /* before this there is no room for what has this list */
 	uint64_t swept;                /* up to here pages were given back */
+};
+
+/* Large blocks that are still to be wiped, and the one whose turn it is: ledger_waste.c. */
+struct waste {
+	uint64_t *units;
+	size_t count;
+	size_t room;
+	uint64_t unit; /* of the block that is being wiped, */
+	uint64_t at;   /* which is wiped up to here, */
+	uint64_t end;  /* and ends here; 0: there is none */
+	uint64_t left; /* units of all of them */
+	bool later;    /* what is large becomes waste */
 };
 
 struct ledger {
@@ -68,6 +81,7 @@ struct ledger {
 	bool adopted;                  /* and not yet settled */
 	struct stretch *stretches;
 	struct compaction compaction;
+	struct waste waste;
 	struct bitmap claimed; /* while it is adopted */
 };
 
@@ -129,6 +143,17 @@ void stretches_drop(struct ledger *ledger, uint64_t unit, uint64_t end);
 
 /* From now on what lies at a unit or behind it is to be moved before it. */
 void compaction_begin(struct ledger *ledger, uint64_t line);
+
+/* -- what is wiped later (ledger_waste.c) -------------------------------------------------- */
+
+/* Whether such a block begins here. */
+bool waste_is_at(const struct ledger *ledger, uint64_t unit);
+
+/* A large block is to be wiped; false without memory for that. */
+bool waste_add(struct ledger *ledger, uint64_t unit, uint64_t end);
+
+/* Frees a block that holds nothing any more. */
+void ledger_free_wiped(struct ledger *ledger, uint64_t unit, uint64_t end);
 
 /* -- pages and growth (ledger_pages.c) ----------------------------------------------------- */
 

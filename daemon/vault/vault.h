@@ -359,8 +359,9 @@ void vault_watch_answers(struct vault *vault, vault_moved_fn moved, void *contex
 
 /*
  * Takes out one record whose life is over: until then it is not found any more, but takes memory.
- * Where there is none, a step of a batch that was left (vault_restore.h). Returns whether there was
- * something to do. Touches keys.
+ * Where there is none, a step of a batch that was left (vault_restore.h); where there is none
+ * either, wipes some of what vault_wipe_later left. Returns whether there was something to do.
+ * Touches keys.
  */
 bool vault_expire(struct vault *vault);
 
@@ -377,9 +378,16 @@ bool vault_compact(struct vault *vault);
 
 /*
  * When there will be something to do for one of the two, in ms of CLOCK_BOOTTIME: 0 now, UINT64_MAX
- * never. While the vault is locked neither has anything to do.
+ * never. While the vault is locked neither has anything to do, but to wipe.
  */
 uint64_t vault_expiry_ms(const struct vault *vault);
+
+/*
+ * From now on the chunks of large values that have ended are wiped by vault_expire, 64 KiB at a
+ * time, so that nobody has to wait for all of them: their keys go at once, as ever. A purge of
+ * everything wipes them, too.
+ */
+void vault_wipe_later(struct vault *vault);
 
 /* All that hangs on the holder is over; it belongs to the vault from now on. */
 void vault_end_holder(struct vault *vault, struct holder *holder);

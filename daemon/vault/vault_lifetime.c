@@ -452,21 +452,28 @@ bool vault_expire(struct vault *vault)
 
 	/* Nothing could be told from what is not what was written. Nobody finds it meanwhile. */
 	if (vault_is_locked(vault))
-		return false;
+		return ledger_wipe_some(vault->ledger);
 	offset = terms_next_over(vault->terms, vault->now());
 	if (offset == 0)
-		return batches_go_on(vault);
+		return batches_go_on(vault) || ledger_wipe_some(vault->ledger);
 	vault_end_record(vault, offset);
 	return true;
 }
 
 uint64_t vault_expiry_ms(const struct vault *vault)
 {
+	if (ledger_has_waste(vault->ledger))
+		return 0;
 	if (vault_is_locked(vault))
 		return UINT64_MAX;
 	return batches_left(vault) || ledger_wants_compacting(vault->ledger)
 		? 0
 		: terms_next_ms(vault->terms);
+}
+
+void vault_wipe_later(struct vault *vault)
+{
+	(void)ledger_wipe_later(vault->ledger, true);
 }
 
 void vault_end_holder(struct vault *vault, struct holder *holder)

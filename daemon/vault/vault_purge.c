@@ -87,11 +87,13 @@ static void give_rest(struct vault *vault)
 void vault_purge(struct vault *vault)
 {
 	struct coffer_notes *notes = coffer_notes(vault->coffer);
+	bool later;
 
 	/* Who adopts what we leave of it knows that it is no loss. */
 	if (notes)
 		atomic_store(&notes->purging, 1);
 	coffer_replace(vault->coffer, COFFER_VAULT);
+	later = ledger_wipe_later(vault->ledger, false);
 	mark_pinned(vault);
 	for (struct value *value = vault->values; value; value = value->next) {
 		value_empty(vault, value);
@@ -106,6 +108,7 @@ void vault_purge(struct vault *vault)
 	tokens_purge(vault);
 	events_purge(vault);
 	quota_clear(vault);
+	(void)ledger_wipe_later(vault->ledger, later);
 	if (notes)
 		atomic_store(&notes->purging, 0);
 }
