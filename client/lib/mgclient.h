@@ -130,7 +130,7 @@ int mg_set_from(struct mg_client *client, const char *name, mg_source source, vo
 
 enum mg_charset { MG_ALNUM = 0, MG_HEX = 1, MG_BASE64 = 2, MG_BYTES = 3 };
 
-/* Lets the daemon draw `size` bytes, each uniformly from the set. MG_LIMIT over 16,384. */
+/* Lets the daemon draw `size` bytes, each uniformly from the set. MG_LIMIT over 4,096. */
 int mg_generate(struct mg_client *client, const char *name, size_t size, enum mg_charset charset,
 	const struct mg_set_options *options, uint64_t *versionp);
 

@@ -180,10 +180,10 @@ int serve_melt(struct desk *desk)
 /* -- generate ------------------------------------------------------------------------------ */
 
 /*
- * Bytes that a generate may ask for, one chunk: nobody's password or key is longer, and the others
- * wait while it is drawn.
+ * Bytes that a generate may ask for: nobody's password or key is longer, and the others wait while
+ * it is drawn.
  */
-#define GENERATE_MAX ENCLAVE_CHUNK_PLAIN
+#define GENERATE_MAX 4096
 
 /* Up to so many the system draws itself; what is longer is drawn from a seed that it has drawn:
  * the kernel takes ten times as long as ChaCha20 here. */
@@ -330,7 +330,7 @@ int serve_generate(struct desk *desk)
 	if (request->size == 0)
 		return desk_answer_code(desk, STATUS_INVALID, "the value is empty");
 	if (request->size > GENERATE_MAX)
-		return desk_answer_code(desk, STATUS_LIMIT, "at most 16384 bytes are drawn");
+		return desk_answer_code(desk, STATUS_LIMIT, "at most 4096 bytes are drawn");
 	return change_once(desk, change_generate);
 }
 

@@ -34,6 +34,7 @@
 #define FLOOD_PIPELINE 32 /* requests sent at once on each */
 #define FLOOD_NAMES 1000  /* that are listed */
 #define FLOOD_CHUNK 16384 /* bytes of the value that comes with a request */
+#define FLOOD_DRAWN 4096  /* of one that is drawn */
 
 static struct bare_daemon house;
 
@@ -61,7 +62,8 @@ static void fill(struct asked *asked, enum verb verb)
 
 	*request = (struct request){ .verb = verb, .name = span_text("~/flood") };
 	request->numbered = verb == VERB_SET || verb == VERB_GENERATE;
-	request->size = FLOOD_CHUNK;
+	randombytes_buf(request->number, sizeof(request->number));
+	request->size = verb == VERB_GENERATE ? FLOOD_DRAWN : FLOOD_CHUNK;
 	request->charset = CHARSET_ALNUM;
 	request->details = true;
 	asked->bytes = span_of(NULL, 0);
@@ -139,7 +141,7 @@ static const struct flood floods[] = {
 	{ "gets of 1 MiB", VERB_GET, (size_t)1 << 20, NULL, false },
 	{ "sets of 16 KiB", VERB_SET, 64, NULL, false },
 	{ "sets of 1 MiB", VERB_SET, (size_t)1 << 20, NULL, false },
-	{ "generates of 16 KiB", VERB_GENERATE, 64, NULL, false },
+	{ "generates of 4 KiB", VERB_GENERATE, 64, NULL, false },
 	{ "verifies of 16 KiB", VERB_VERIFY, FLOOD_CHUNK, NULL, false },
 	{ "lists of 1,000 names", VERB_LIST, 64, NULL, false },
 	{ "connections", VERB_NONE, 0, come_again, true },

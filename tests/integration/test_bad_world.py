@@ -189,7 +189,7 @@ class Greedy(BystanderTest):
     def flood(self, frames):
         """Frames of the dearest requests there are, each of which makes a version of one secret."""
         client = self.client()
-        generate = pb.Generate(name=self.name, size=16384)
+        generate = pb.Generate(name=self.name, size=4096)
         data = b"".join(client.frame([client.change(generate=generate) for _ in range(64)])
                         for _ in range(frames))
         writer = threading.Thread(target=self.write_all, args=(client, data), daemon=True)

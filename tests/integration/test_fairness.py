@@ -91,7 +91,7 @@ class Fairness(unittest.TestCase):
             client = Client(daemon.path)
 
             def ask():
-                client.send(*(client.change(generate=pb.Generate(name=b"~/x", size=16384))
+                client.send(*(client.change(generate=pb.Generate(name=b"~/x", size=4096))
                               for _ in range(48)))
                 return 48
 

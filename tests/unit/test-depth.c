@@ -239,7 +239,7 @@ static void run_generate(void)
 {
 	struct request request = asking(VERB_GENERATE, 0);
 
-	request.size = 16384;
+	request.size = 4096;
 	request.tags = (struct tags){ tags, MESSAGE_TAGS_MAX };
 	request.lifetime = limited;
 	serve_one(request, span_of(NULL, 0));
