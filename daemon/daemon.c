@@ -27,9 +27,9 @@
 /* Nanoseconds after which a view is wiped in the middle of work. */
 #define VIEW_NS 1000000
 
-/* Nanoseconds that the end of lives may take at a time while there is one user at most; with
- * several it has a user's share. */
+/* Nanoseconds that the end of lives may take at a time; and those while several users are there. */
 #define EXPIRE_NS 1000000
+#define EXPIRE_SHARED_NS 5000
 
 /* The keys come last: they may be elsewhere. */
 enum region { REGION_VIEW, REGION_STACK, REGION_BENCH, REGION_KEYS, REGIONS };
@@ -527,15 +527,16 @@ void daemon_upgrade_failed(struct daemon *daemon, const struct config_fault *fau
 static void expire(void *argument)
 {
 	struct daemon *daemon = argument;
-	uint64_t share_ns = daemon->users.count > 1 ? USER_SHARE_NS : EXPIRE_NS;
+	uint64_t share_ns = daemon->users.count > 1 ? EXPIRE_SHARED_NS : EXPIRE_NS;
 	uint64_t until_ns = daemon_now_ns() + share_ns;
-	bool more = true;
+	bool more;
 
 	/* What a locked vault has stays as it is. */
 	if (!vault_is_locked(daemon->vault))
 		tokens_expire(daemon->tokens);
-	while (more && daemon_now_ns() < until_ns)
+	do
 		more = vault_expire(daemon->vault);
+	while (more && daemon_now_ns() < until_ns);
 	/* Lives that end go first. One step a turn: whoever asks meanwhile waits no longer. */
 	if (!more)
 		(void)vault_compact(daemon->vault);

@@ -27,6 +27,10 @@
 #include "daemon/server.h"
 #include "daemon/signals.h"
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 /* As sysexits.h has them, and 2 for a wrong command line as every tool here. */
 enum exit_status {
 	EXIT_FINE = 0,
@@ -247,6 +251,18 @@ static bool on_line(void *context)
 	return process->leaving;
 }
 
+/*
+ * What was read and not served yet comes and goes all the time: the heap gives up to 2 MiB at its
+ * end not back to the system, which would have others wait until it has cleared them again.
+ */
+static void keep_heap(void)
+{
+#ifdef M_TRIM_THRESHOLD
+	(void)mallopt(M_TRIM_THRESHOLD, 2 << 20);
+	(void)mallopt(M_MMAP_THRESHOLD, 512 << 10);
+#endif
+}
+
 static int run(struct process *process)
 {
 	struct server_options options = { .daemon = &process->daemon,
@@ -260,8 +276,10 @@ static int run(struct process *process)
 		.line = process->line,
 		.on_line = on_line,
 		.context = process };
-	int r = server_run(&options);
+	int r;
 
+	keep_heap();
+	r = server_run(&options);
 	if (r < 0)
 		log_error("the loop cannot run: %s", strerror(-r));
 	return r < 0 ? EXIT_INTERNAL : EXIT_FINE;

@@ -16,7 +16,7 @@
 /* As much as a socket's buffer holds by default; and what is read of it while several users are
  * there, because others wait for the copy. */
 #define READ_SIZE ((size_t)256 * 1024)
-#define READ_SHARED_SIZE ((size_t)32 * 1024)
+#define READ_SHARED_SIZE ((size_t)16 * 1024)
 
 /* Milliseconds in which a Hello must be whole: it is sent in one piece by every client. */
 #define HELLO_MS 5000
