@@ -34,11 +34,17 @@ struct peer {
 };
 
 /*
- * Fills in `peer` from a connected socket. Returns 0 or a negative errno; anything but "this kernel
- * lacks it" is an error, and so is a uid that stands for several users (-EOVERFLOW). A group that
- * stands for several is none of its groups, and told beside them. The pidfd is kept only where
- * peer_check can use it. Where the peer is tells peer_locate alone; the socket is to stay open for
- * that.
+ * Begins with uid, gid and pid, which is all that it takes to turn somebody away: one question to
+ * the kernel, and nothing to finish. Returns 0 or a negative errno; so is a uid that stands for
+ * several users (-EOVERFLOW).
+ */
+int peer_name(struct peer *peer, int socket);
+
+/*
+ * Fills in the rest of a peer that has its name. Returns 0 or a negative errno; anything but "this
+ * kernel lacks it" is an error. A group that stands for several is none of its groups, and told
+ * beside them. The pidfd is kept only where peer_check can use it. Where the peer is tells
+ * peer_locate alone; the socket is to stay open for that.
  */
 int peer_take(struct peer *peer, int socket);
 

@@ -47,11 +47,12 @@ static bool some_are_shared(void)
 	return !none;
 }
 
-static int take_credentials(struct peer *peer, int socket)
+int peer_name(struct peer *peer, int socket)
 {
 	struct ucred credentials;
 	socklen_t size = sizeof(credentials);
 
+	*peer = (struct peer){ .pidfd = -1 };
 	if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0)
 		return -errno;
 	peer->uid = credentials.uid;
@@ -153,11 +154,10 @@ static int make_place(struct peer *peer, int socket)
 
 int peer_take(struct peer *peer, int socket)
 {
-	static int (*const steps[])(struct peer *, int) = { take_credentials, take_groups,
-		drop_shared_groups, take_label, take_pidfd, make_place };
+	static int (*const steps[])(struct peer *, int) = { take_groups, drop_shared_groups,
+		take_label, take_pidfd, make_place };
 	int r = 0;
 
-	*peer = (struct peer){ .pidfd = -1 };
 	for (size_t i = 0; r == 0 && i < sizeof(steps) / sizeof(steps[0]); i++)
 		r = steps[i](peer, socket);
 	if (r < 0)

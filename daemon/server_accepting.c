@@ -119,19 +119,19 @@ static int take_connection(int listener)
 
 /* -- a round ------------------------------------------------------------------------------- */
 
-/* Whether another one may be taken in this round. */
-static bool may_take(const struct accepting *accepting, int taken, uint64_t until_ns)
+/* Whether another one may be taken in this round; `alone` is whether one user is there. */
+static bool may_take(int taken, bool alone, uint64_t until_ns)
 {
-	return taken < ACCEPT_ROUND &&
-		(taken == 0 || accepting->sessions->daemon->users.count < 2 ||
-			daemon_now_ns() < until_ns);
+	return taken < ACCEPT_ROUND && (taken == 0 || alone || daemon_now_ns() < until_ns);
 }
 
 static void take_connections(struct accepting *accepting, const struct listener *listener)
 {
+	const struct users *users = &accepting->sessions->daemon->users;
 	uint64_t until_ns = daemon_now_ns() + ACCEPT_NS;
+	bool alone = true;
 
-	for (int i = 0; may_take(accepting, i, until_ns); i++) {
+	for (int i = 0; may_take(i, alone && users->count < 2, until_ns); i++) {
 		int socket = take_connection(listener->fd);
 
 		if (socket < 0) {
@@ -140,10 +140,14 @@ static void take_connections(struct accepting *accepting, const struct listener 
 				accept_later(accepting, errno);
 			return;
 		}
-		if (welcome(listener, socket))
-			sessions_accept(accepting->sessions, socket, listener->name);
-		else
+		/* Who is not let in may be somebody else, and leaves no trace among those who are
+		 * there. */
+		if (!welcome(listener, socket)) {
 			close(socket);
+			alone = false;
+		} else if (!sessions_accept(accepting->sessions, socket, listener->name)) {
+			alone = false;
+		}
 	}
 }
 

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "daemon/log.h"
 #include "daemon/peer.h"
@@ -178,83 +177,6 @@ void session_arm(struct session *session)
 	else
 		uv_timer_start(
 			&session->timer, on_deadline, deadline > now ? deadline - now : 1, 0);
-}
-
-/* -- accepting ----------------------------------------------------------------------------- */
-
-static struct session *session_new(struct sessions *sessions)
-{
-	struct session *session = calloc(1, sizeof(*session));
-
-	if (!session)
-		return NULL;
-	session->sessions = sessions;
-	session->served.daemon = sessions->daemon;
-	session->served.outbox = &sessions->outbox;
-	session->served.peer.pidfd = -1;
-	uv_pipe_init(sessions->loop, &session->pipe, 0);
-	uv_timer_init(sessions->loop, &session->timer);
-	session->pipe.data = session->timer.data = session;
-	session->handles = 2;
-	session->next = sessions->first;
-	if (sessions->first)
-		sessions->first->previous = session;
-	sessions->first = session;
-	sessions->count++;
-	sessions->daemon->sessions = sessions->count;
-	if (sessions->on_count)
-		sessions->on_count(sessions);
-	return session;
-}
-
-static int enter(struct session *session)
-{
-	struct daemon *daemon = session->sessions->daemon;
-	const struct peer *peer = &session->served.peer;
-
-	session->user = user_enter(&daemon->users, (uint32_t)peer->uid, daemon_now_ns() / 1000);
-	if (!session->user)
-		return -ENOMEM;
-	if (policy_privileged(&daemon->policy, peer))
-		return 0;
-	session->limited = true;
-	return user_may_connect(session->user) ? 0 : -EUSERS;
-}
-
-void sessions_accept(struct sessions *sessions, int socket, const char *listener)
-{
-	struct session *session = session_new(sessions);
-	int r;
-
-	if (!session) {
-		log_warning("turned a connection away: out of memory");
-		close(socket);
-		return;
-	}
-	r = peer_take(&session->served.peer, socket);
-	if (r < 0) {
-		close(socket);
-		session_fail(session, peer_words(r), 0);
-		return;
-	}
-	session->served.peer.listener = listener[0] ? listener : NULL;
-	session->served.peer.shown = &session->served.transfers.shown;
-	r = enter(session);
-	if (r == 0)
-		r = uv_pipe_open(&session->pipe, socket);
-	if (r == -EUSERS) {
-		close(socket);
-		session_fail(session, "its user has twice as many as quota-sessions allows", 0);
-		return;
-	}
-	if (r < 0) {
-		close(socket);
-		session_fail(session, "it cannot be opened", r);
-		return;
-	}
-	session->input_deadline = uv_now(sessions->loop) + HELLO_MS;
-	session_read(session);
-	session_arm(session);
 }
 
 /* -- all of them --------------------------------------------------------------------------- */

@@ -58,10 +58,11 @@ struct sessions {
 int sessions_init(struct sessions *sessions, uv_loop_t *loop, struct daemon *daemon);
 
 /*
- * Takes over a connected socket. A failure closes it and is logged. `listener`: the name of the one
- * that it came in by, which outlives the session; "" for the daemon's own.
+ * Takes over a connected socket. Whoever comes too often is told which quota is in his way, and
+ * closed; so is a failure, and both are logged. `listener`: the name of the one that it came in by,
+ * which outlives the session; "" for the daemon's own. Returns whether there was a session made.
  */
-void sessions_accept(struct sessions *sessions, int socket, const char *listener);
+bool sessions_accept(struct sessions *sessions, int socket, const char *listener);
 
 /* Whether every answer has left. */
 bool sessions_drained(const struct sessions *sessions);

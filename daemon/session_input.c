@@ -51,19 +51,14 @@ static void turn_away(struct session *session)
 	session_fail(session, "it speaks no version or cipher of ours", 0);
 }
 
-static const char *const refusals[] = {
-	[HELLO_TOO_MANY_SESSIONS] = "its user has as many sessions as quota-sessions allows",
-	[HELLO_TOO_MANY_HANDSHAKES] = "its user comes more often than quota-handshakes allows",
-};
-
-/* Whether the quotas of its user allow one session more. If not, it is told and closed. */
+/* Whether the quota of its user allows one session more. If not, it is told and closed. */
 static bool admit(struct session *session)
 {
 	uint8_t hello[HELLO_SIZE];
 	enum hello_refusal refusal = HELLO_NOT_REFUSED;
 
 	if (session->limited)
-		refusal = user_begin_session(session->user, daemon_now_ns() / 1000);
+		refusal = user_begin_session(session->user);
 	if (refusal == HELLO_NOT_REFUSED) {
 		session->counted = session->limited;
 		if (session->limited)
@@ -72,7 +67,7 @@ static bool admit(struct session *session)
 	}
 	hello_write_refusal(hello, refusal);
 	say_hello(session, hello);
-	session_fail(session, refusals[refusal], 0);
+	session_fail(session, "its user has as many sessions as quota-sessions allows", 0);
 	return false;
 }
 

@@ -8,9 +8,9 @@
 #include <stddef.h>
 
 /*
- * What a session is made of: its life and its deadlines (session.c), whose turn it is
- * (session_turn.c), what comes in and is served (session_input.c), what goes out
- * (session_output.c).
+ * What a session is made of: who is let in (session_door.c), its life and its deadlines
+ * (session.c), whose turn it is (session_turn.c), what comes in and is served (session_input.c),
+ * what goes out (session_output.c).
  */
 
 /* As much as a socket's buffer holds by default; and what is read of it while several users are
@@ -36,7 +36,7 @@ struct session {
 	struct session *ahead; /* in the line of those who have something left to do */
 	struct session *behind_it;
 	struct sessions *sessions;
-	struct user *user; /* whose it is; NULL: not known yet */
+	struct user *user; /* whose it is; NULL: closed, and nobody's */
 	uv_pipe_t pipe;
 	uv_timer_t timer;
 	uv_poll_t watch;  /* over the connecting process, once secrets end with it */

@@ -65,13 +65,6 @@ void users_finish(struct users *users)
 
 /* -- quotas -------------------------------------------------------------------------------- */
 
-bool user_may_connect(const struct user *user)
-{
-	uint64_t most = user->all->quotas.sessions;
-
-	return most == 0 || user->connections <= 2 * most;
-}
-
 /* A handshake is paid for with a second's part; who pays in advance does so for a second at most.
  */
 static bool pay_handshake(struct user *user, uint64_t now_us)
@@ -88,14 +81,21 @@ static bool pay_handshake(struct user *user, uint64_t now_us)
 	return true;
 }
 
-enum hello_refusal user_begin_session(struct user *user, uint64_t now_us)
+enum hello_refusal user_come(struct user *user, uint64_t now_us)
+{
+	uint64_t most = user->all->quotas.sessions;
+
+	if (most > 0 && user->connections > 2 * most)
+		return HELLO_TOO_MANY_SESSIONS;
+	return pay_handshake(user, now_us) ? HELLO_NOT_REFUSED : HELLO_TOO_MANY_HANDSHAKES;
+}
+
+enum hello_refusal user_begin_session(struct user *user)
 {
 	uint64_t most = user->all->quotas.sessions;
 
 	if (most > 0 && user->sessions >= most)
 		return HELLO_TOO_MANY_SESSIONS;
-	if (!pay_handshake(user, now_us))
-		return HELLO_TOO_MANY_HANDSHAKES;
 	user->sessions++;
 	return HELLO_NOT_REFUSED;
 }

@@ -62,13 +62,13 @@ void user_leave(struct user *user);
 void users_finish(struct users *users);
 
 /*
- * Whether connections may stay that have not shaken hands yet: there are no more than twice as many
- * as there may be sessions.
+ * Which quota is in the way of a connection that has just been entered, or 0 and its handshake is
+ * paid for, whether it comes to one or not. There may be twice as many as there may be sessions.
  */
-bool user_may_connect(const struct user *user);
+enum hello_refusal user_come(struct user *user, uint64_t now_us);
 
-/* Which quota is in the way of one session more, or 0 and it is counted. */
-enum hello_refusal user_begin_session(struct user *user, uint64_t now_us);
+/* The same of a session that it becomes, or 0 and it is counted. */
+enum hello_refusal user_begin_session(struct user *user);
 void user_end_session(struct user *user);
 
 /* Whether one request more of his may be under way. */

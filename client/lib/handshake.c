@@ -133,7 +133,8 @@ static int greet(struct mg_client *client, uint64_t deadline_ms)
 	hello_write(
 		ours, CHANNEL_VERSION, CHANNEL_VERSION, CHANNEL_CIPHERS, client->keys->pair.open);
 	r = connection_send(&client->connection, agreement.ours, span_of(NULL, 0), deadline_ms);
-	if (r == 0)
+	/* Whoever is not let in is told why before he has said anything. */
+	if (r == 0 || r == -EPIPE || r == -ECONNRESET)
 		r = read_hello(client, &hello, theirs, deadline_ms);
 	if (r == 0)
 		r = judge(&hello);

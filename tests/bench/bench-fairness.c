@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -122,8 +123,9 @@ static void come_again(void)
 		uint8_t answer[HELLO_SIZE];
 		int fd = bare_connect(house.path);
 
-		if (write(fd, hello, sizeof(hello)) == sizeof(hello))
-			(void)!read(fd, answer, sizeof(answer));
+		/* It may have been turned away by now. */
+		(void)!send(fd, hello, sizeof(hello), MSG_NOSIGNAL);
+		(void)!read(fd, answer, sizeof(answer));
 		close(fd);
 	}
 }

@@ -182,7 +182,10 @@ class Wire:
     def shake_hands(self, **fields):
         public_key, secret_key = sodium.crypto_kx_keypair()
         ours = hello(public_key, **fields)
-        self.write(ours)
+        try:
+            self.write(ours)
+        except Closed:
+            pass  # whoever is not let in is told why before he has said anything
         theirs = self.read_hello()
         low, high, ciphers, refusal = struct.unpack("<BBIB", theirs[6:13])
         if refusal and (ciphers, theirs[16:48]) == (0, bytes(32)):

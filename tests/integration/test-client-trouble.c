@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -644,6 +645,76 @@ START_TEST(a_key_of_low_order_is_refused)
 }
 END_TEST
 
+/* Done between connect and whatever is sent, when the library asks who serves it; NULL: nothing. */
+static void (*when_connected)(int fd);
+
+/* In place of the C library's, for the library that we are here to see. */
+__attribute__((visibility("default"))) int getsockopt(
+	int fd, int level, int name, void *out, socklen_t *size)
+{
+	if (when_connected)
+		when_connected(fd);
+	return (int)syscall(SYS_getsockopt, fd, level, name, out, size);
+}
+
+static void wait_for_its_end(int fd)
+{
+	struct pollfd entry = { .fd = fd };
+
+	while (poll(&entry, 1, -1) < 0 || !(entry.revents & POLLHUP))
+		;
+}
+
+/* Says its words to all who come, and closes, whether they have spoken or not. */
+static void *turn_away(void *argument)
+{
+	struct impostor *impostor = argument;
+	int client;
+
+	while ((client = accept(impostor->listener, NULL, NULL)) >= 0) {
+		if (impostor->size > 0)
+			(void)pass(client, impostor->words, impostor->size);
+		close(client);
+	}
+	return NULL;
+}
+
+static int be_turned_away(const void *words, size_t size)
+{
+	struct impostor impostor = { .words = words, .size = size };
+	struct mg_options options = { .endpoint = proxy_path, .timeout_ms = 10000 };
+	struct mg_client *client = NULL;
+	int status;
+
+	impostor.listener = listen_at(proxy_path);
+	ck_assert_int_eq(pthread_create(&impostor.thread, NULL, turn_away, &impostor), 0);
+	when_connected = wait_for_its_end;
+	status = mg_open(&client, &options);
+	when_connected = NULL;
+	ck_assert_ptr_null(client);
+	shutdown(impostor.listener, SHUT_RDWR);
+	pthread_join(impostor.thread, NULL);
+	close(impostor.listener);
+	unlink(proxy_path);
+	return status;
+}
+
+START_TEST(a_refusal_is_read_also_when_nothing_can_be_sent_any_more)
+{
+	uint8_t hello[HELLO_SIZE];
+
+	hello_write_refusal(hello, HELLO_TOO_MANY_HANDSHAKES);
+	ck_assert_int_eq(be_turned_away(hello, sizeof(hello)), MG_LIMIT);
+	ck_assert_ptr_nonnull(strstr(mg_last_error(), "quota-handshakes"));
+	hello_write_refusal(hello, HELLO_TOO_MANY_SESSIONS);
+	ck_assert_int_eq(be_turned_away(hello, sizeof(hello)), MG_LIMIT);
+	ck_assert_ptr_nonnull(strstr(mg_last_error(), "quota-sessions"));
+	/* Whoever says nothing, or not all of it, has only gone. */
+	ck_assert_int_eq(be_turned_away(hello, sizeof(hello) - 1), MG_UNREACHABLE);
+	ck_assert_int_eq(be_turned_away(hello, 0), MG_UNREACHABLE);
+}
+END_TEST
+
 START_TEST(a_hello_that_is_longer_is_read_to_its_end)
 {
 	/* A later version may add fields; what follows it here is no frame. */
@@ -745,6 +816,7 @@ int main(void)
 	tcase_add_test(claims, an_answer_that_does_not_come_is_a_timeout);
 	tcase_add_test(claims, whoever_is_no_daemon_is_not_spoken_to);
 	tcase_add_test(claims, a_key_of_low_order_is_refused);
+	tcase_add_test(claims, a_refusal_is_read_also_when_nothing_can_be_sent_any_more);
 	tcase_add_test(claims, a_hello_that_is_longer_is_read_to_its_end);
 	tcase_add_test(claims, a_stranger_hears_nothing_unless_the_place_is_his);
 	return claims_run(claims, "client-trouble");

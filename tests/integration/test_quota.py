@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import select
 import signal
 import sys
 import tempfile
@@ -11,6 +12,7 @@ import time
 import traceback
 import unittest
 
+import mgwire
 from daemon import Daemon, wait_for
 from mgctl_case import LIMIT, ROOT, StrangerTest
 from mgwire import LIMIT as CODE_LIMIT
@@ -57,6 +59,23 @@ def come(path, most):
     return clients, 0
 
 
+def told(wire):
+    """The refusal that is there to be read, and behind it the end; None: neither is."""
+    wire.socket.settimeout(1)
+    try:
+        hello = wire.read_hello()
+    except TimeoutError:
+        return None
+    return hello[12] if wire.is_closed(10) else "open"
+
+
+def wait_until_closed(wire, seconds=10):
+    """The other end has closed; what it has said before is still to be read."""
+    poll = select.poll()
+    poll.register(wire.socket, 0)
+    return any(event & select.POLLHUP for _, event in poll.poll(1000 * seconds))
+
+
 def has(client):
     """What its user has stored, and may have."""
     caller = client.whoami()
@@ -91,6 +110,21 @@ def stage(client, name, size):
 def close_all(clients):
     for client in clients:
         client.close()
+
+
+def knock(path):
+    """A connection of somebody else's: who it is tells the uid that is in effect now."""
+    os.seteuid(NOBODY)
+    try:
+        return Wire(path, shake=False)
+    finally:
+        os.seteuid(0)
+
+
+def hold_silent(path, count):
+    """Some of them; returns what ends them."""
+    held = [knock(path) for _ in range(count)]
+    return lambda: close_all(held)
 
 
 @unittest.skipUnless(ROOT, "needs root, to be somebody else")
@@ -133,10 +167,54 @@ class Quotas(unittest.TestCase):
 
         def act():
             silent = [Wire(daemon.path, shake=False) for _ in range(8)]
-            closed = [wire.is_closed(1) for wire in silent]
-            return closed
+            return [told(wire) for wire in silent]
 
-        self.assertEqual(as_uid(NOBODY, act), [False] * 4 + [True] * 4)
+        self.assertEqual(as_uid(NOBODY, act), [None] * 4 + [SESSIONS] * 4)
+        self.assertIn("twice as many as quota-sessions allows", daemon.log())
+
+    def test_who_knocks_without_a_hello_has_as_many_handshakes(self):
+        daemon = self.daemon("--quota-handshakes=5", "--quota-sessions=no")
+        begin = time.monotonic()
+        silent = [knock(daemon.path) for _ in range(30)]
+        self.addCleanup(close_all, silent)
+        # Whoever is served now stood behind them.
+        with Client(daemon.path) as root:
+            root.ping()
+        seconds = time.monotonic() - begin
+        refused = [told(wire) for wire in silent if wait_until_closed(wire, 0)]
+        let_in = len(silent) - len(refused)
+        self.assertGreaterEqual(let_in, 5)
+        self.assertLessEqual(let_in, 5 + 5 * seconds + 1)
+        self.assertEqual(refused, [HANDSHAKES] * len(refused))
+        self.assertTrue(as_uid(
+            NOBODY, lambda: wait_for(lambda: come(daemon.path, 1)[1] == 0, 30)))
+        # A handshake is paid for once, and by nobody else.
+        self.assertEqual(as_uid(NOBODY - 1, lambda: come(daemon.path, 5)[1]), 0)
+
+    def test_who_is_not_let_in_is_told_whenever_he_speaks(self):
+        daemon = self.daemon("--quota-sessions=1")
+        hello = mgwire.hello(os.urandom(32))
+
+        self.addCleanup(hold_silent(daemon.path, 2))
+        with self.subTest("never"), knock(daemon.path) as wire:
+            self.assertEqual(told(wire), SESSIONS)
+        with self.subTest("before it is looked at"):
+            os.kill(daemon.pid, signal.SIGSTOP)
+            try:
+                wire = knock(daemon.path)
+                wire.write(hello)
+            finally:
+                os.kill(daemon.pid, signal.SIGCONT)
+            self.assertEqual(told(wire), SESSIONS)
+            wire.close()
+        with self.subTest("after it was closed"), knock(daemon.path) as wire:
+            self.assertTrue(wait_until_closed(wire))
+            with self.assertRaises(mgwire.Closed):
+                wire.write(hello)
+            self.assertEqual(told(wire), SESSIONS)
+        with self.subTest("as it comes"):
+            self.assertEqual(as_uid(
+                NOBODY, lambda: [come(daemon.path, 1)[1] for _ in range(50)]), [SESSIONS] * 50)
 
     def test_handshakes_are_counted_in_time(self):
         daemon = self.daemon("--quota-handshakes=5", "--quota-sessions=no")
@@ -469,6 +547,14 @@ class Mgctl(StrangerTest):
         self.assertEqual(self.as_nobody("ping").returncode, 0)
         holder = Holder(self.path, NOBODY, 1)
         self.addCleanup(holder.end)
+        self.must_be_refused()
+
+    def test_mgctl_names_the_quota_also_when_it_is_not_let_in(self):
+        self.addCleanup(hold_silent(self.path, 2))
+        for _ in range(20):
+            self.must_be_refused()
+
+    def must_be_refused(self):
         refused = self.as_nobody("ping")
         self.assertEqual(refused.returncode, LIMIT)
         self.assertEqual(refused.stderr.decode(), "mgctl: as many connections of this user are "

@@ -70,6 +70,13 @@ static size_t count_descriptors(void)
 	return count;
 }
 
+static int take(struct peer *of, int socket)
+{
+	int r = peer_name(of, socket);
+
+	return r < 0 ? r : peer_take(of, socket);
+}
+
 /* Ourselves, at the other end of a pair. */
 static int take_self(void)
 {
@@ -77,7 +84,7 @@ static int take_self(void)
 	int r;
 
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
-	r = peer_take(&peer, ends[0]);
+	r = take(&peer, ends[0]);
 	close(ends[0]);
 	close(ends[1]);
 	return r;
@@ -270,7 +277,7 @@ START_TEST(another_process_is_taken_as_itself)
 {
 	struct visitor visitor = visitor_start(geteuid());
 
-	ck_assert_int_eq(peer_take(&peer, visitor.socket), 0);
+	ck_assert_int_eq(take(&peer, visitor.socket), 0);
 	ck_assert_int_eq(peer.pid, visitor.pid);
 	ck_assert_int_ne(peer.pid, getpid());
 	ck_assert_uint_eq(peer.uid, geteuid());
@@ -286,7 +293,7 @@ START_TEST(another_user_is_taken_as_that_user)
 	if (needs_root("another_user_is_taken_as_that_user"))
 		return;
 	visitor = visitor_start(STRANGER);
-	ck_assert_int_eq(peer_take(&peer, visitor.socket), 0);
+	ck_assert_int_eq(take(&peer, visitor.socket), 0);
 	ck_assert_uint_eq(peer.uid, STRANGER);
 	ck_assert_uint_eq(peer.gid, STRANGERS_GROUP);
 	ck_assert_int_eq(peer.pid, visitor.pid);
@@ -307,7 +314,7 @@ START_TEST(a_peer_is_who_connected_whatever_it_becomes)
 		return;
 	visitor = visitor_start(0);
 	visitor_must(&visitor, ORDER_EFFECTIVE);
-	ck_assert_int_eq(peer_take(&peer, visitor.socket), 0);
+	ck_assert_int_eq(take(&peer, visitor.socket), 0);
 	ck_assert_uint_eq(peer.uid, 0);
 	ck_assert_int_eq(peer_check(&peer), peer_checks() ? -EACCES : 0);
 	visitor_ends(&visitor);
@@ -326,7 +333,7 @@ START_TEST(the_label_is_the_kernels_and_has_an_end)
 		size = 0;
 	label[size] = '\0';
 	memset(&peer, 0x5a, sizeof(peer));
-	ck_assert_int_eq(peer_take(&peer, ends[0]), 0);
+	ck_assert_int_eq(take(&peer, ends[0]), 0);
 	ck_assert_ptr_nonnull(memchr(peer.label, '\0', sizeof(peer.label)));
 	ck_assert_str_eq(peer.label, label);
 	close(ends[0]);
@@ -345,7 +352,7 @@ static void take_from_inside(int socket)
 	child = fork();
 	must(child >= 0);
 	if (child == 0) {
-		must(peer_take(&peer, socket) == 0);
+		must(take(&peer, socket) == 0);
 		must(peer.pid == 0 && peer.uid == geteuid());
 		_exit(0);
 	}
@@ -384,9 +391,9 @@ static void is_no_peer(int fd, int error)
 {
 	memset(&peer, 0x5a, sizeof(peer));
 	if (error)
-		ck_assert_int_eq(peer_take(&peer, fd), error);
+		ck_assert_int_eq(take(&peer, fd), error);
 	else
-		ck_assert_int_lt(peer_take(&peer, fd), 0);
+		ck_assert_int_lt(take(&peer, fd), 0);
 	ck_assert_ptr_null(peer.groups);
 	ck_assert_uint_eq(peer.group_count, 0);
 	ck_assert_int_eq(peer.pidfd, -1);
@@ -501,7 +508,7 @@ START_TEST(a_pidfd_is_kept_where_it_can_be_asked_and_nowhere_else)
 {
 	struct visitor visitor = visitor_start(geteuid());
 
-	ck_assert_int_eq(peer_take(&peer, visitor.socket), 0);
+	ck_assert_int_eq(take(&peer, visitor.socket), 0);
 	if (peer_checks()) {
 		ck_assert_int_ge(peer.pidfd, 0);
 		ck_assert_int_eq(process_of(peer.pidfd), visitor.pid);
@@ -529,7 +536,7 @@ START_TEST(who_changes_its_user_is_found_out)
 		needs_checks("who_changes_its_user_is_found_out"))
 		return;
 	visitor = visitor_start(0);
-	ck_assert_int_eq(peer_take(&peer, visitor.socket), 0);
+	ck_assert_int_eq(take(&peer, visitor.socket), 0);
 	ck_assert_int_eq(peer_check(&peer), 0);
 	visitor_must(&visitor, ORDER_EFFECTIVE);
 	ck_assert_int_eq(peer_check(&peer), -EACCES);
@@ -550,7 +557,7 @@ START_TEST(a_peer_that_has_ended_is_found_out)
 	if (needs_checks("a_peer_that_has_ended_is_found_out"))
 		return;
 	visitor = visitor_start(geteuid());
-	ck_assert_int_eq(peer_take(&peer, visitor.socket), 0);
+	ck_assert_int_eq(take(&peer, visitor.socket), 0);
 	ck_assert_int_eq(peer_check(&peer), 0);
 	visitor_ends(&visitor);
 	/* Before it is waited for, and behind that. */
@@ -584,7 +591,7 @@ START_TEST(a_process_lives_as_long_as_any_of_its_threads)
 {
 	struct visitor visitor = visitor_start(geteuid());
 
-	ck_assert_int_eq(peer_take(&peer, visitor.socket), 0);
+	ck_assert_int_eq(take(&peer, visitor.socket), 0);
 	visitor_must(&visitor, ORDER_THREAD);
 	first_thread_must_end(visitor.pid);
 	ck_assert_int_eq(peer_check(&peer), 0);
@@ -610,7 +617,7 @@ START_TEST(a_peer_that_ended_before_it_was_taken_is_nobody)
 		visitor_ends(&visitor);
 		if (reaped)
 			visitor_is_gone(&visitor);
-		r = peer_take(&peer, socket);
+		r = take(&peer, socket);
 		if (r == 0) {
 			ck_assert_int_eq(peer.pid, visitor.pid);
 			ck_assert_int_eq(peer_check(&peer), -ESRCH);
@@ -650,7 +657,7 @@ START_TEST(taking_and_finishing_leaves_no_descriptor)
 	for (int i = 0; i < 50; i++) {
 		ck_assert_int_eq(take_self(), 0);
 		peer_finish(&peer);
-		ck_assert_int_lt(peer_take(&peer, -1), 0);
+		ck_assert_int_lt(take(&peer, -1), 0);
 	}
 	ck_assert_uint_eq(count_descriptors(), before);
 }
