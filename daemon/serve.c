@@ -28,13 +28,23 @@ struct greeting {
 	int result;
 };
 
+/* The one that was drawn ahead, unless a purge of the masters took it along. */
+static void bring_pair(struct served *served, struct channel_pair *pair)
+{
+	bool drawn = served->drawn;
+
+	served->drawn = false;
+	if (!drawn || channel_take_pair(&served->channel, pair, &served->daemon->coffer) < 0)
+		channel_draw(pair);
+}
+
 static int agree(struct greeting *greeting, struct channel_pair *pair, struct channel_keys *keys)
 {
 	struct served *served = greeting->served;
 	struct daemon *daemon = served->daemon;
 	int r;
 
-	channel_draw(pair);
+	bring_pair(served, pair);
 	hello_write(greeting->ours, CHANNEL_VERSION, CHANNEL_VERSION, CHANNEL_CHACHA20_POLY1305,
 		pair->open);
 	r = channel_agree(keys, pair, true, greeting->hello->bytes,
@@ -63,6 +73,23 @@ static void greet(void *argument)
 
 	greeting->result = pair && keys ? agree(greeting, pair, keys) : -ENOBUFS;
 	greeting->result = clear(bench, greeting->result);
+}
+
+static void draw(void *argument)
+{
+	struct greeting *greeting = argument;
+	struct served *served = greeting->served;
+	struct daemon *daemon = served->daemon;
+	struct channel_pair *pair = workbench_take(&daemon->bench, sizeof(*pair));
+
+	greeting->result = -ENOBUFS;
+	if (pair) {
+		channel_draw(pair);
+		greeting->result = channel_rest_pair(
+			&served->channel, daemon->next_channel++, pair, &daemon->coffer);
+	}
+	greeting->result = clear(&daemon->bench, greeting->result);
+	served->drawn = greeting->result == 0;
 }
 
 /* One visit of a connection. */
@@ -356,6 +383,14 @@ static void receive(void *argument)
 }
 
 /* -- the door ------------------------------------------------------------------------------ */
+
+int serve_draw(struct served *served)
+{
+	struct greeting greeting = { .served = served };
+
+	locked_stack_call(&served->daemon->stack, draw, &greeting);
+	return greeting.result;
+}
 
 int serve_hello(struct served *served, const struct hello *hello)
 {

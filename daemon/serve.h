@@ -19,11 +19,18 @@ struct served {
 	struct outbox *outbox;
 	struct peer peer;
 	struct channel channel;
+	bool drawn;     /* our key pair for the Hello rests there, until it is answered */
 	unsigned begun; /* parts of the frame that comes first which have been served */
 	unsigned next;  /* of what may be under way: which kind has the next step */
 	bool owed;      /* time was up before all kinds had theirs */
 	struct transfers transfers;
 };
+
+/*
+ * Draws our key pair for a Hello ahead of the answer: half of the work that the answer is. Returns
+ * 0 or a negative errno.
+ */
+int serve_draw(struct served *served);
 
 /*
  * Answers a Hello that both sides can live with: puts ours into the outbox and the frame keys to

@@ -55,20 +55,39 @@ static void turn_away(struct session *session)
 static bool admit(struct session *session)
 {
 	uint8_t hello[HELLO_SIZE];
-	enum hello_refusal refusal = HELLO_NOT_REFUSED;
+	enum hello_refusal refusal;
 
-	if (session->limited)
-		refusal = user_begin_session(session->user);
+	if (!session->limited || session->counted)
+		return true;
+	refusal = user_begin_session(session->user);
 	if (refusal == HELLO_NOT_REFUSED) {
-		session->counted = session->limited;
-		if (session->limited)
-			session->served.transfers.user = session->user;
+		session->counted = true;
+		session->served.transfers.user = session->user;
 		return true;
 	}
 	hello_write_refusal(hello, refusal);
 	say_hello(session, hello);
 	session_fail(session, "its user has as many sessions as quota-sessions allows", 0);
 	return false;
+}
+
+/*
+ * While several users are there a handshake has two turns, for it takes longer than anything else
+ * that one asks for at once: sockets are looked at in between. Whether this was the first of them.
+ */
+static bool greet_by_halves(struct session *session)
+{
+	struct sessions *sessions = session->sessions;
+	int r;
+
+	if (session->served.drawn || sessions->daemon->users.count < 2)
+		return false;
+	r = serve_draw(&session->served);
+	watch_view(sessions);
+	if (r < 0)
+		session_fail(session, "no key can be drawn for it", r);
+	session->behind = true;
+	return true;
 }
 
 /* Answers the client's Hello when it is whole. Returns the input that is left. */
@@ -88,7 +107,7 @@ static struct span session_greet(struct session *session, struct span input)
 		turn_away(session);
 		return input;
 	}
-	if (!admit(session))
+	if (!admit(session) || greet_by_halves(session))
 		return input;
 	if (sessions_full(sessions))
 		sessions_flush(sessions);

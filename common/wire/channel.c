@@ -9,6 +9,8 @@
 
 _Static_assert(FRAME_TAG_SIZE == crypto_aead_chacha20poly1305_ietf_ABYTES, "a frame's tag");
 _Static_assert(sizeof(struct channel_keys) == 2 * crypto_kx_SESSIONKEYBYTES, "one key a direction");
+_Static_assert(sizeof(struct channel_pair) == sizeof(struct channel_keys),
+	"one rests in the place of the other");
 
 /* Where things stand in a Hello. */
 enum {
@@ -138,6 +140,29 @@ int channel_take(const struct channel *channel, struct channel_keys *keys, struc
 {
 	return enclave_unwrap((uint8_t *)keys, channel->wrapped, sizeof(*keys), binding_of(channel),
 		coffer, COFFER_CHANNEL);
+}
+
+/* Nothing else under this master has version 2: a pair is taken for nothing else. */
+static struct enclave_binding pair_binding_of(const struct channel *channel)
+{
+	return (struct enclave_binding){ .secret = channel->number, .version = 2 };
+}
+
+int channel_rest_pair(struct channel *channel, uint64_t number, const struct channel_pair *pair,
+	struct coffer *coffer)
+{
+	*channel = (struct channel){ .number = number };
+	return enclave_wrap(channel->wrapped, (const uint8_t *)pair, sizeof(*pair),
+		pair_binding_of(channel), coffer, COFFER_CHANNEL);
+}
+
+int channel_take_pair(struct channel *channel, struct channel_pair *pair, struct coffer *coffer)
+{
+	int r = enclave_unwrap((uint8_t *)pair, channel->wrapped, sizeof(*pair),
+		pair_binding_of(channel), coffer, COFFER_CHANNEL);
+
+	sodium_memzero(channel, sizeof(*channel));
+	return r;
 }
 
 /* Four zero bytes and the frame's number in its direction: never sent, never used twice. */

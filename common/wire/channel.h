@@ -95,6 +95,15 @@ int channel_rest(struct channel *channel, uint64_t number, const struct channel_
 int channel_take(const struct channel *channel, struct channel_keys *keys, struct coffer *coffer);
 
 /*
+ * The same for a key pair that was drawn ahead: it rests where the frame keys will, and is taken
+ * once, for nothing of it rests there any more. Where the master was replaced meanwhile it is lost,
+ * and taking it gives -EBADMSG.
+ */
+int channel_rest_pair(struct channel *channel, uint64_t number, const struct channel_pair *pair,
+	struct coffer *coffer);
+int channel_take_pair(struct channel *channel, struct channel_pair *pair, struct coffer *coffer);
+
+/*
  * Opens the sealed part of a frame into `plain`, which has room for FRAME_PLAIN_MAX bytes. Returns
  * the number of bytes, or -EBADMSG: forged, replayed, reordered or under another key.
  */

@@ -107,7 +107,8 @@ static void prepare_channel(struct stage *stage)
 	randombytes_buf(stage->message, sizeof(stage->message));
 	if (channel_agree(&keys, &pair, false, client, server) != 0 ||
 		channel_agree(&stage->keys_agreed, &stage->pair, true, client, server) != 0 ||
-		channel_rest(&stage->channel, 7, &stage->keys_agreed, &stage->coffer) != 0)
+		channel_rest(&stage->channel, 7, &stage->keys_agreed, &stage->coffer) != 0 ||
+		channel_rest_pair(&stage->paired, 9, &stage->pair, &stage->coffer) != 0)
 		fail("no channel", EIO);
 	stage->frame_size = channel_seal(
 		&other, &keys, span_of(stage->message, STAGE_MESSAGE), 0, stage->frame);
@@ -194,6 +195,12 @@ static void know_masters(struct needles *needles, struct stage *stage)
 	know_wrapping(needles, stage->channel.wrapped, (struct enclave_binding){ .secret = 7 },
 		view->master[COFFER_CHANNEL]);
 	know_wrapping(needles, stage->rested.wrapped, (struct enclave_binding){ .secret = 8 },
+		view->master[COFFER_CHANNEL]);
+	know_wrapping(needles, stage->rested.wrapped,
+		(struct enclave_binding){ .secret = 8, .version = 2 },
+		view->master[COFFER_CHANNEL]);
+	know_wrapping(needles, stage->paired.wrapped,
+		(struct enclave_binding){ .secret = 9, .version = 2 },
 		view->master[COFFER_CHANNEL]);
 }
 

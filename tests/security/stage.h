@@ -42,6 +42,7 @@ struct stage {
 	uint8_t server_hello[HELLO_SIZE];
 	struct channel_keys keys_agreed; /* of the subject's side */
 	struct channel channel;          /* their rest */
+	struct channel paired;           /* the rest of its pair */
 	uint8_t message[STAGE_MESSAGE];
 	uint8_t frame[FRAME_HEADER_SIZE + FRAME_TAG_SIZE + STAGE_MESSAGE];
 	size_t frame_size;

@@ -209,6 +209,22 @@ static void do_channel_take(void *argument)
 	stage->result = channel_take(&stage->channel, &stage->drawn_keys, &stage->coffer);
 }
 
+/* A pair that is drawn ahead of the Hello that it answers. */
+static void do_channel_rest_pair(void *argument)
+{
+	struct stage *stage = argument;
+
+	stage->result = channel_rest_pair(&stage->rested, 8, &stage->pair, &stage->coffer);
+}
+
+static void do_channel_take_pair(void *argument)
+{
+	struct stage *stage = argument;
+	struct channel once = stage->paired;
+
+	stage->result = channel_take_pair(&once, &stage->drawn_pair, &stage->coffer);
+}
+
 static void do_channel_open(void *argument)
 {
 	struct stage *stage = argument;
@@ -422,6 +438,8 @@ static const struct thing {
 	{ "channel-agree", do_channel_agree, NULL, NULL },
 	{ "channel-rest", do_channel_rest, NULL, NULL },
 	{ "channel-take", do_channel_take, NULL, NULL },
+	{ "channel-rest-pair", do_channel_rest_pair, NULL, NULL },
+	{ "channel-take-pair", do_channel_take_pair, NULL, NULL },
 	{ "channel-open", do_channel_open, NULL, NULL },
 	{ "channel-seal", do_channel_seal, NULL, NULL },
 	{ "vault-put", do_put, begin_vault, NULL },

@@ -237,6 +237,34 @@ START_TEST(keys_at_rest_come_back_and_only_to_their_channel)
 }
 END_TEST
 
+START_TEST(a_key_pair_at_rest_comes_back_once_and_is_nothing_else)
+{
+	struct channel_pair back;
+	struct channel_keys keys;
+	struct channel kept;
+
+	ck_assert_int_eq(channel_rest_pair(&server, 7, &server_pair, &rig.coffer), 0);
+	ck_assert_ptr_null(memmem(&server, sizeof(server), server_pair.secret, 8));
+	kept = server;
+	ck_assert_int_lt(channel_take(&server, &keys, &rig.coffer), 0);
+	ck_assert_int_eq(channel_take_pair(&server, &back, &rig.coffer), 0);
+	ck_assert_mem_eq(&back, &server_pair, sizeof(back));
+	/* Nothing of it is left, neither when it was taken nor when it could not be. */
+	ck_assert(sodium_is_zero((const uint8_t *)&server, sizeof(server)));
+	ck_assert_int_eq(channel_take_pair(&server, &back, &rig.coffer), -EBADMSG);
+	server = kept;
+	server.number = 8;
+	ck_assert_int_eq(channel_take_pair(&server, &back, &rig.coffer), -EBADMSG);
+	server = kept;
+	coffer_replace(&rig.coffer, COFFER_CHANNEL);
+	ck_assert_int_eq(channel_take_pair(&server, &back, &rig.coffer), -EBADMSG);
+	ck_assert(sodium_is_zero((const uint8_t *)&server, sizeof(server)));
+	/* Frame keys are no pair. */
+	ck_assert_int_eq(channel_rest(&server, 7, &server_keys, &rig.coffer), 0);
+	ck_assert_int_eq(channel_take_pair(&server, &back, &rig.coffer), -EBADMSG);
+}
+END_TEST
+
 static char page[65536];
 
 static void read_page(void)
@@ -327,6 +355,7 @@ int main(void)
 	tcase_add_test(claims, a_hello_has_48_to_128_bytes);
 	tcase_add_test(claims, only_a_common_version_and_cipher_agree);
 	tcase_add_test(claims, keys_at_rest_come_back_and_only_to_their_channel);
+	tcase_add_test(claims, a_key_pair_at_rest_comes_back_once_and_is_nothing_else);
 	tcase_add_test(claims, the_protocol_page_gives_the_vectors_that_this_code_makes);
 	return claims_run(claims, "channel");
 }

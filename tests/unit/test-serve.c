@@ -371,6 +371,51 @@ static void serve_once(void *unused)
 	ck_assert_int_eq(serve(), 0);
 }
 
+/* The public key in the daemon's Hello, which is still where it lay in the outbox. */
+static void note_key(uint8_t public_key[static 32])
+{
+	memcpy(public_key, door.outbox.bytes + 16, 32);
+}
+
+static void draw_once(void *unused)
+{
+	(void)unused;
+	ck_assert_int_eq(serve_draw(&door.served), 0);
+}
+
+START_TEST(a_key_pair_is_drawn_ahead_and_used_for_one_handshake)
+{
+	uint8_t keys[4][32];
+	struct channel drawn;
+
+	draw_once(NULL);
+	door_must_be_clean(&door);
+	ck_assert(door.served.drawn);
+	drawn = door.served.channel;
+	for (int i = 0; i < 2; i++) {
+		door_shake_hands(&door);
+		door_must_be_clean(&door);
+		ck_assert(!door.served.drawn);
+		note_key(keys[i]);
+	}
+	ck_assert_mem_ne(keys[0], keys[1], 32);
+	/* It is the one that was drawn: a copy of it makes the same Hello, */
+	door.served.channel = drawn;
+	door.served.drawn = true;
+	door_shake_hands(&door);
+	note_key(keys[2]);
+	ck_assert_mem_eq(keys[0], keys[2], 32);
+	/* but where its master is no more, another one is drawn. */
+	coffer_replace(&door.daemon.coffer, COFFER_CHANNEL);
+	door.served.channel = drawn;
+	door.served.drawn = true;
+	door_shake_hands(&door);
+	note_key(keys[3]);
+	ck_assert_mem_ne(keys[0], keys[3], 32);
+	door_must_be_clean(&door);
+}
+END_TEST
+
 static void shake_hands_once(void *unused)
 {
 	(void)unused;
@@ -429,6 +474,8 @@ START_TEST(every_verb_leaves_room_on_the_locked_stack)
 		depth_leaves_room(what, serve_once);
 	}
 	depth_leaves_room("a handshake", shake_hands_once);
+	depth_leaves_room("its first half", draw_once);
+	depth_leaves_room("its second half", shake_hands_once);
 }
 END_TEST
 
@@ -447,6 +494,7 @@ int main(void)
 	tcase_add_test(claims, chunks_of_one_frame_are_served_one_by_one_while_others_wait);
 	tcase_add_test(claims, what_is_under_way_and_what_comes_in_take_turns);
 	tcase_add_test(claims, the_masters_are_parted_with_in_the_midst_of_a_long_turn);
+	tcase_add_test(claims, a_key_pair_is_drawn_ahead_and_used_for_one_handshake);
 	tcase_add_test(claims, every_verb_leaves_room_on_the_locked_stack);
 	return claims_run(claims, "serve");
 }
