@@ -155,7 +155,7 @@ static void take_connections(struct accepting *accepting, const struct listener 
 static bool let_pass(struct accepting *accepting)
 {
 	const struct users *users = &accepting->sessions->daemon->users;
-	bool passes = users->count > 1 && users->before_ns > 0 && accepting->waited < ACCEPT_WAITS;
+	bool passes = users->count > 0 && users->before_ns > 0 && accepting->waited < ACCEPT_WAITS;
 
 	accepting->waited = passes ? accepting->waited + 1 : 0;
 	return passes;

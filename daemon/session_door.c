@@ -117,19 +117,26 @@ static void let_in(struct sessions *sessions, const struct peer *peer, struct us
 	session_arm(session);
 }
 
+/* It is what the user had of this round, together with what he is served in it: no handshake. */
+static void put_on_account(struct user *user, uint64_t spent_ns)
+{
+	user_spend(user, spent_ns);
+	(void)user_let_in(user);
+}
+
 /* -- the door ------------------------------------------------------------------------------ */
 
 bool sessions_accept(struct sessions *sessions, int socket, const char *listener)
 {
 	struct daemon *daemon = sessions->daemon;
-	uint64_t now_us = daemon_now_ns() / 1000;
+	uint64_t begin_ns = daemon_now_ns();
 	enum hello_refusal refusal = HELLO_NOT_REFUSED;
 	struct user *user = NULL;
 	struct peer peer;
 	int r = peer_name(&peer, socket);
 
 	if (r == 0) {
-		user = user_enter(&daemon->users, (uint32_t)peer.uid, now_us);
+		user = user_enter(&daemon->users, (uint32_t)peer.uid, begin_ns / 1000);
 		r = user ? 0 : -ENOMEM;
 	}
 	if (r < 0) {
@@ -137,12 +144,14 @@ bool sessions_accept(struct sessions *sessions, int socket, const char *listener
 		return false;
 	}
 	if (!policy_privileged(&daemon->policy, &peer))
-		refusal = user_come(user, now_us);
+		refusal = user_come(user, begin_ns / 1000);
 	if (refusal == HELLO_NOT_REFUSED) {
 		let_in(sessions, &peer, user, socket, listener);
-		return true;
+	} else {
+		refuse(&peer, socket, refusal);
+		user_leave(user);
 	}
-	refuse(&peer, socket, refusal);
-	user_leave(user);
-	return false;
+	if (refusal != HELLO_NOT_REFUSED || daemon->users.count > 1)
+		put_on_account(user, daemon_now_ns() - begin_ns);
+	return refusal == HELLO_NOT_REFUSED;
 }
