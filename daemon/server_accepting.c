@@ -21,6 +21,14 @@
  * take one costs as much as to serve several, and nobody is to wait for both. */
 #define ACCEPT_WAITS 4
 
+/*
+ * Of the time while somebody is connected, one part in so many goes to those who are turned away:
+ * they come again at once, and what the kernel does behind each of them is more than we see of it.
+ * Others who come wait in the same queue, behind each of them for so many nanoseconds at most.
+ */
+#define REFUSALS_PART 4
+#define REFUSALS_NS 1000000
+
 /* Milliseconds without accepting after descriptors or memory ran out. */
 #define ACCEPT_PAUSE_MS 100
 
@@ -129,9 +137,9 @@ static void take_connections(struct accepting *accepting, const struct listener 
 {
 	const struct users *users = &accepting->sessions->daemon->users;
 	uint64_t until_ns = daemon_now_ns() + ACCEPT_NS;
-	bool alone = true;
 
-	for (int i = 0; may_take(i, alone && users->count < 2, until_ns); i++) {
+	/* Who is not let in may be somebody else, and leaves no trace among those who are there. */
+	for (int i = 0; may_take(i, !accepting->refused && users->count < 2, until_ns); i++) {
 		int socket = take_connection(listener->fd);
 
 		if (socket < 0) {
@@ -140,13 +148,11 @@ static void take_connections(struct accepting *accepting, const struct listener 
 				accept_later(accepting, errno);
 			return;
 		}
-		/* Who is not let in may be somebody else, and leaves no trace among those who are
-		 * there. */
 		if (!welcome(listener, socket)) {
 			close(socket);
-			alone = false;
+			accepting->refused = true;
 		} else if (!sessions_accept(accepting->sessions, socket, listener->name)) {
-			alone = false;
+			accepting->refused = true;
 		}
 	}
 }
@@ -155,24 +161,41 @@ static void take_connections(struct accepting *accepting, const struct listener 
 static bool let_pass(struct accepting *accepting)
 {
 	const struct users *users = &accepting->sessions->daemon->users;
-	bool passes = users->count > 0 && users->before_ns > 0 && accepting->waited < ACCEPT_WAITS;
+	bool passes = users->before_ns > 0 && accepting->waited < ACCEPT_WAITS;
 
+	if (users->count == 0)
+		return false;
+	if (accepting->again_ns > 0 && daemon_now_ns() < accepting->again_ns)
+		return true;
+	accepting->again_ns = 0;
 	accepting->waited = passes ? accepting->waited + 1 : 0;
 	return passes;
+}
+
+/* When what has been done since then will be one part of the whole. */
+static uint64_t rest_until(uint64_t begin_ns)
+{
+	uint64_t whole_ns = REFUSALS_PART * (daemon_now_ns() - begin_ns);
+
+	return begin_ns + (whole_ns < REFUSALS_NS ? whole_ns : REFUSALS_NS);
 }
 
 static void on_turn(uv_check_t *turn)
 {
 	struct accepting *accepting = turn->data;
+	uint64_t begin_ns;
 
 	if (!accepting->anybody || let_pass(accepting))
 		return;
-	accepting->anybody = false;
+	begin_ns = daemon_now_ns();
+	accepting->anybody = accepting->refused = false;
 	for (size_t i = 0; i < accepting->count; i++) {
 		if (accepting->called[i] && !accepting->over)
 			take_connections(accepting, accepting->listeners[i]);
 		accepting->called[i] = false;
 	}
+	if (accepting->refused)
+		accepting->again_ns = rest_until(begin_ns);
 }
 
 /* -- from beginning to end ----------------------------------------------------------------- */

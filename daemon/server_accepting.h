@@ -22,7 +22,9 @@ struct accepting {
 	bool anybody;                          /* or at any of them */
 	bool over;                             /* nobody is let in any more */
 	size_t count;                          /* of listeners */
+	bool refused;                          /* somebody was, in this round */
 	unsigned waited;                       /* rounds, for those who are connected */
+	uint64_t again_ns;                     /* of daemon_now_ns: until then nobody is let in */
 	uint64_t told_ms; /* when it was last said that connections have to wait; 0: never */
 	uv_check_t turn;
 	uv_timer_t pause;
