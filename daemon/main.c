@@ -14,6 +14,7 @@
 #include "daemon/daemon.h"
 #include "daemon/failpoint.h"
 #include "daemon/harden.h"
+#include "daemon/heap.h"
 #include "daemon/inherited.h"
 #include "daemon/keeper/estate.h"
 #include "daemon/keeper/handover.h"
@@ -26,10 +27,6 @@
 #include "daemon/reload.h"
 #include "daemon/server.h"
 #include "daemon/signals.h"
-
-#ifdef __GLIBC__
-#include <malloc.h>
-#endif
 
 /* As sysexits.h has them, and 2 for a wrong command line as every tool here. */
 enum exit_status {
@@ -251,18 +248,6 @@ static bool on_line(void *context)
 	return process->leaving;
 }
 
-/*
- * What was read and not served yet comes and goes all the time: the heap gives up to 2 MiB at its
- * end not back to the system, which would have others wait until it has cleared them again.
- */
-static void keep_heap(void)
-{
-#ifdef M_TRIM_THRESHOLD
-	(void)mallopt(M_TRIM_THRESHOLD, 2 << 20);
-	(void)mallopt(M_MMAP_THRESHOLD, 512 << 10);
-#endif
-}
-
 static int run(struct process *process)
 {
 	struct server_options options = { .daemon = &process->daemon,
@@ -278,7 +263,7 @@ static int run(struct process *process)
 		.context = process };
 	int r;
 
-	keep_heap();
+	heap_keep();
 	r = server_run(&options);
 	if (r < 0)
 		log_error("the loop cannot run: %s", strerror(-r));
