@@ -37,6 +37,12 @@
 #define FLOOD_CHUNK 16384 /* bytes of the value that comes with a request */
 #define FLOOD_DRAWN 4096  /* of one that is drawn */
 
+/*
+ * Bytes that a system call of those who flood reads or writes: a kernel that is not preemptible
+ * takes no processor away in the midst of one, whoever waits for it.
+ */
+#define FLOOD_PIECE ((size_t)4096)
+
 static struct bare_daemon house;
 
 /* -- who floods ---------------------------------------------------------------------------- */
@@ -80,13 +86,15 @@ static void fill(struct asked *asked, enum verb verb)
 }
 
 /* Asks again as soon as something is answered; answers are thrown away. */
-static void ask_on(struct bare *bare, enum verb verb)
+static void ask_on(struct bare *bare, const struct flood *flood)
 {
 	static uint8_t out[FLOOD_PIPELINE * (600 + ENCLAVE_CHUNK_SIZE)];
-	static uint8_t in[1 << 18];
+	static uint8_t in[FLOOD_PIECE];
 	static struct asked asked;
+	/* Small answers come in many pieces of the kernel's. */
+	bool large = flood->verb == VERB_GET && flood->value >= FLOOD_CHUNK;
 
-	fill(&asked, verb);
+	fill(&asked, flood->verb);
 	for (;;) {
 		size_t size = 0;
 
@@ -95,10 +103,11 @@ static void ask_on(struct bare *bare, enum verb verb)
 			memcpy(asked.request.number, &asked.request.id, sizeof(asked.request.id));
 			size += bare_seal(bare, out + size, &asked.request, asked.bytes);
 		}
-		bare_write(bare->fd, out, size);
-		for (size_t due = 1; due > 0; due--)
-			if (read(bare->fd, in, sizeof(in)) <= 0)
-				_exit(0);
+		for (size_t at = 0; at < size; at += FLOOD_PIECE)
+			bare_write(bare->fd, out + at,
+				size - at < FLOOD_PIECE ? size - at : FLOOD_PIECE);
+		if (read(bare->fd, in, large ? sizeof(in) : sizeof(in) / 8) <= 0)
+			_exit(0);
 	}
 }
 
@@ -223,7 +232,7 @@ static pid_t start_one(const struct flood *flood)
 	bare_open(&bare, house.path);
 	if (flood->verb == VERB_SET && flood->value > FLOOD_CHUNK)
 		set_on(&bare, flood->value);
-	ask_on(&bare, flood->verb);
+	ask_on(&bare, flood);
 	_exit(0);
 }
 
