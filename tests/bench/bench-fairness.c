@@ -38,10 +38,10 @@
 #define FLOOD_DRAWN 4096  /* of one that is drawn */
 
 /*
- * Bytes that a system call of those who flood reads or writes: a kernel that is not preemptible
- * takes no processor away in the midst of one, whoever waits for it.
+ * Bytes that a system call of those who flood reads, or writes without a pause: a kernel that is
+ * not preemptible takes no processor away in the midst of one, whoever waits for it.
  */
-#define FLOOD_PIECE ((size_t)4096)
+#define FLOOD_PIECE 8192
 
 static struct bare_daemon house;
 
@@ -103,9 +103,7 @@ static void ask_on(struct bare *bare, const struct flood *flood)
 			memcpy(asked.request.number, &asked.request.id, sizeof(asked.request.id));
 			size += bare_seal(bare, out + size, &asked.request, asked.bytes);
 		}
-		for (size_t at = 0; at < size; at += FLOOD_PIECE)
-			bare_write(bare->fd, out + at,
-				size - at < FLOOD_PIECE ? size - at : FLOOD_PIECE);
+		bare_write(bare->fd, out, size);
 		if (read(bare->fd, in, large ? sizeof(in) : sizeof(in) / 8) <= 0)
 			_exit(0);
 	}
@@ -220,6 +218,15 @@ static void store_flood(const struct flood *flood)
 		bare_die("what is to be fetched is not there");
 }
 
+/* What is sent: who has filled it sleeps, and goes on in a moment. */
+static void keep_short(const struct bare *bare)
+{
+	int piece = FLOOD_PIECE;
+
+	if (setsockopt(bare->fd, SOL_SOCKET, SO_SNDBUF, &piece, sizeof(piece)) < 0)
+		bare_die("setsockopt");
+}
+
 static pid_t start_one(const struct flood *flood)
 {
 	pid_t pid = fork_other();
@@ -230,6 +237,7 @@ static pid_t start_one(const struct flood *flood)
 	if (flood->come)
 		flood->come();
 	bare_open(&bare, house.path);
+	keep_short(&bare);
 	if (flood->verb == VERB_SET && flood->value > FLOOD_CHUNK)
 		set_on(&bare, flood->value);
 	ask_on(&bare, flood);
