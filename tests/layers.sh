@@ -101,7 +101,7 @@ BEGIN {
 
 	# Inside the daemon a file includes only from the rows below its own; the files that serve a
 	# request also one another. Peer is a leaf.
-	split("peer backlog users quantity bitmap block failpoint line config_fault bundle_setting policy_right;log admin_file ini_text;notify harden inherited;answers;config;listener companion;index term tally;ledger;policy vault audit repeat penalty alarm wait process;tokens;" \
+	split("peer backlog heap users quantity bitmap block failpoint line config_fault bundle_setting policy_right;log admin_file ini_text;notify harden inherited;answers;config;listener companion;index term tally;ledger;policy vault audit repeat penalty alarm wait process;tokens;" \
 		"daemon outbox;request desk transfer lifetime upload waiter walk sweep trial flow petition watch restore quota showing unlock;serve signals reload estate;session handover store bundle_load;server keeper;main", row, ";")
 	serving = "^(request|desk|transfer|lifetime|upload|waiter|walk|sweep|trial|flow|petition|watch|restore|quota|showing|unlock)$"
 	for (r in row) {
