@@ -109,7 +109,7 @@ void ledger_give(struct ledger *ledger, uint64_t offset);
  */
 bool ledger_wipe_later(struct ledger *ledger, bool later);
 
-/* Wipes 32 KiB of what was given back. Whether there was something. */
+/* Wipes 16 KiB of what was given back. Whether there was something. */
 bool ledger_wipe_some(struct ledger *ledger);
 void ledger_wipe_all(struct ledger *ledger);
 bool ledger_has_waste(const struct ledger *ledger);

@@ -10,7 +10,7 @@
  */
 
 /* Units that are wiped at a time. */
-#define PIECE_UNITS (LEDGER_LARGE / 2 / LEDGER_UNIT)
+#define PIECE_UNITS (LEDGER_LARGE / 4 / LEDGER_UNIT)
 
 #define WASTE_ROOM_MIN 64
 

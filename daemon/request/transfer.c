@@ -92,14 +92,21 @@ static struct download *download_queue(
 	return download;
 }
 
+/* Chunks of a frame: others wait while they are copied. */
+static size_t chunks_at_once(const struct daemon *daemon)
+{
+	return daemon->users.count > 1 ? 1 : FRAME_CHUNKS;
+}
+
 /* Announces up to a frame of chunks from `first` on and collects them. */
 static size_t gather(const struct daemon *daemon, const struct record *record, uint64_t first,
 	struct chunks *chunks, struct span pieces[FRAME_CHUNKS])
 {
 	uint64_t total = record_chunks(record);
+	size_t most = chunks_at_once(daemon);
 	size_t count = 0;
 
-	while (count < FRAME_CHUNKS && first + count < total) {
+	while (count < most && first + count < total) {
 		pieces[count] = record_chunk(daemon->vault, record, first + count);
 		if (pieces[count].size == 0)
 			return 0;

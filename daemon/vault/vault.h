@@ -383,7 +383,7 @@ bool vault_compact(struct vault *vault);
 uint64_t vault_expiry_ms(const struct vault *vault);
 
 /*
- * From now on the chunks of large values that have ended are wiped by vault_expire, 32 KiB at a
+ * From now on the chunks of large values that have ended are wiped by vault_expire, 16 KiB at a
  * time, so that nobody has to wait for all of them: their keys go at once, as ever. A purge of
  * everything wipes them, too.
  */

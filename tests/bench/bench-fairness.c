@@ -27,7 +27,7 @@
  * rounds slow: each of them has something to do all the time.
  */
 
-#define ROUNDS 5
+#define ROUNDS 9
 #define ASKED 2000   /* gets a round */
 #define PAUSE_US 200 /* between two of them */
 #define FLOOD_UID 60001
@@ -85,16 +85,30 @@ static void fill(struct asked *asked, enum verb verb)
 	asked->bytes = span_of(asked->chunk, sizeof(asked->chunk));
 }
 
-/* Asks again as soon as something is answered; answers are thrown away. */
-static void ask_on(struct bare *bare, const struct flood *flood)
+/* Somebody else reads all answers and throws them away: who asks never waits for one. */
+static void discard_answers(const struct bare *bare)
+{
+	static uint8_t in[FLOOD_PIECE];
+	pid_t pid = fork();
+
+	if (pid < 0)
+		bare_die("fork");
+	if (pid > 0)
+		return;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	while (read(bare->fd, in, sizeof(in)) > 0)
+		;
+	_exit(0);
+}
+
+/* Asks as often as the daemon takes it. */
+static void ask_on(struct bare *bare, enum verb verb)
 {
 	static uint8_t out[FLOOD_PIPELINE * (600 + ENCLAVE_CHUNK_SIZE)];
-	static uint8_t in[FLOOD_PIECE];
 	static struct asked asked;
-	/* Small answers come in many pieces of the kernel's. */
-	bool large = flood->verb == VERB_GET && flood->value >= FLOOD_CHUNK;
 
-	fill(&asked, flood->verb);
+	discard_answers(bare);
+	fill(&asked, verb);
 	for (;;) {
 		size_t size = 0;
 
@@ -104,8 +118,6 @@ static void ask_on(struct bare *bare, const struct flood *flood)
 			size += bare_seal(bare, out + size, &asked.request, asked.bytes);
 		}
 		bare_write(bare->fd, out, size);
-		if (read(bare->fd, in, large ? sizeof(in) : sizeof(in) / 8) <= 0)
-			_exit(0);
 	}
 }
 
@@ -240,7 +252,7 @@ static pid_t start_one(const struct flood *flood)
 	keep_short(&bare);
 	if (flood->verb == VERB_SET && flood->value > FLOOD_CHUNK)
 		set_on(&bare, flood->value);
-	ask_on(&bare, flood);
+	ask_on(&bare, flood->verb);
 	_exit(0);
 }
 
@@ -267,11 +279,24 @@ static void end_all(const pid_t pids[FLOOD_CLIENTS])
 struct waits {
 	double half; /* microseconds that half of the gets take at most */
 	double most; /* the same of 99 in 100 */
+	double busy; /* part of the time in which the daemon has a processor */
 };
+
+/* Microseconds of it that the daemon has had. */
+static double daemon_clock_us(void)
+{
+	struct timespec spent;
+	clockid_t clock;
+
+	if (clock_getcpuclockid(house.pid, &clock) != 0 || clock_gettime(clock, &spent) < 0)
+		bare_die("the daemon's clock");
+	return (double)spent.tv_sec * 1e6 + (double)spent.tv_nsec / 1e3;
+}
 
 static struct waits ask(struct bare *bare)
 {
 	static double took[ASKED];
+	double begin_us = measure_clock_us(), spent_us = daemon_clock_us();
 	uint8_t value[64];
 	size_t size;
 
@@ -284,8 +309,10 @@ static struct waits ask(struct bare *bare)
 			bare_die("get");
 		took[i] = measure_clock_us() - begin;
 	}
+	spent_us = daemon_clock_us() - spent_us;
+	begin_us = measure_clock_us() - begin_us;
 	qsort(took, ASKED, sizeof(took[0]), measure_by_value);
-	return (struct waits){ took[ASKED / 2], took[ASKED / 100 * 99] };
+	return (struct waits){ took[ASKED / 2], took[ASKED / 100 * 99], spent_us / begin_us };
 }
 
 static double middle(double values[ROUNDS])
@@ -327,7 +354,7 @@ static void begin(struct bare *bare, const struct flood *flood)
 
 static void row(const struct flood *flood)
 {
-	double half[2][ROUNDS], most[2][ROUNDS], ratio[ROUNDS];
+	double half[2][ROUNDS], most[2][ROUNDS], ratio[ROUNDS], busy[ROUNDS];
 	pid_t pids[FLOOD_CLIENTS];
 	struct bare bare;
 
@@ -344,12 +371,14 @@ static void row(const struct flood *flood)
 		most[0][i] = quiet.most;
 		most[1][i] = flooded.most;
 		ratio[i] = flooded.most / quiet.most;
+		busy[i] = 100 * flooded.busy;
 	}
 	bare_close(&bare);
 	if (bare_stop(&house) != 0)
 		bare_die("the daemon's end");
-	printf("%-28s %7.0f us %7.0f us %7.0f us %7.0f us %6.2f\n", flood->name, middle(half[0]),
-		middle(most[0]), middle(half[1]), middle(most[1]), middle(ratio));
+	printf("%-28s %7.0f us %7.0f us %7.0f us %7.0f us %6.2f %9.0f %%\n", flood->name,
+		middle(half[0]), middle(most[0]), middle(half[1]), middle(most[1]), middle(ratio),
+		middle(busy));
 	fflush(stdout);
 }
 
@@ -370,7 +399,7 @@ int main(int count, char **words)
 		FLOOD_CLIENTS, ROUNDS);
 	printf("flood                         quiet p50  quiet p99   flood p50  flood p99  ratio "
 	       "of "
-	       "p99\n");
+	       "p99  daemon busy\n");
 	/* With a word, those rows that have it in their name. */
 	for (size_t i = 0; i < sizeof(floods) / sizeof(floods[0]); i++)
 		if (count < 2 || strstr(floods[i].name, words[1]))

@@ -10,7 +10,7 @@
 /* Large blocks that were given back and are wiped later: nobody has them, and they do not stay. */
 
 #define SIZE ((size_t)262400)
-#define PIECES 9 /* of 32 KiB, in one of that size */
+#define PIECES 17 /* of 16 KiB, in one of that size */
 
 static struct ledger *new_later(void)
 {
