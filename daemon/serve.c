@@ -323,6 +323,11 @@ static int step_on(struct visit *visit, struct outgoing *outgoing)
 	return r;
 }
 
+static bool is_under_way(const struct transfers *transfers)
+{
+	return transfers->count > 0 || transfers->restore;
+}
+
 static int go_on(struct visit *visit, struct outgoing *outgoing)
 {
 	struct served *served = visit->served;
@@ -332,7 +337,7 @@ static int go_on(struct visit *visit, struct outgoing *outgoing)
 	served->owed = false;
 	if (transfers->count > 0 && vault_is_locked(served->daemon->vault))
 		r = transfers_refuse(transfers, served->daemon, &outgoing->answers);
-	if (r == 0 && (transfers->count > 0 || transfers->restore))
+	if (r == 0 && is_under_way(transfers))
 		r = step_on(visit, outgoing);
 	return r;
 }
@@ -344,10 +349,12 @@ static int take_turn(
 	struct served *served = visit->served;
 	int r = 0;
 
+	served->again = false;
 	if (served->owed) {
 		r = go_on(visit, outgoing);
 		if (r < 0 || !has_time(visit)) {
 			visit->end = SERVE_OVERTIME;
+			served->again = is_under_way(&served->transfers);
 			return r;
 		}
 	}
@@ -356,7 +363,7 @@ static int take_turn(
 		return r;
 	if (has_time(visit))
 		return go_on(visit, outgoing);
-	served->owed = served->transfers.count > 0 || served->transfers.restore;
+	served->owed = is_under_way(&served->transfers);
 	return 0;
 }
 

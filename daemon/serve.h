@@ -23,6 +23,7 @@ struct served {
 	unsigned begun; /* parts of the frame that comes first which have been served */
 	unsigned next;  /* of what may be under way: which kind has the next step */
 	bool owed;      /* time was up before all kinds had theirs */
+	bool again;     /* time was up when they had; who called us meanwhile may be of the first */
 	struct transfers transfers;
 };
 

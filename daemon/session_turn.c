@@ -67,8 +67,8 @@ static bool is_busy(const struct session *session)
 
 	return session->writes == 0 &&
 		(session->behind || session->put_off || session->served.owed ||
-			transfers->downloads || transfers->sweeps || transfers->walks ||
-			trials_running(transfers) || flows_due(transfers) ||
+			session->served.again || transfers->downloads || transfers->sweeps ||
+			transfers->walks || trials_running(transfers) || flows_due(transfers) ||
 			watches_due(transfers) || restore_running(transfers));
 }
 

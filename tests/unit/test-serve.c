@@ -286,6 +286,66 @@ START_TEST(chunks_of_one_frame_are_served_one_by_one_while_others_wait)
 }
 END_TEST
 
+/* Another session of the same daemon stores something, in time. */
+static void store_elsewhere(const char *name)
+{
+	static struct door other;
+	static uint8_t plain[FRAME_PLAIN_MAX], bytes[FRAME_SIZE_MAX];
+	struct request set = setting(name);
+	size_t used = 0, size;
+	enum serve_end end;
+	struct span input;
+
+	set.number[0] = 77;
+	other.served = (struct served){ .daemon = &door.daemon, .outbox = &other.outbox };
+	other.served.peer = (struct peer){ .pidfd = -1, .shown = &other.served.transfers.shown };
+	ck_assert_int_eq(outbox_init(&other.outbox), 0);
+	door_shake_hands(&other);
+	ck_assert_int_eq(message_append_request(plain, &used, sizeof(plain), &set), 0);
+	size = channel_seal(&other.channel, &other.keys, span_of(plain, used), 116, bytes);
+	memcpy(bytes + size, chunk, 116);
+	input = span_of(bytes, size + 116);
+	ck_assert_int_eq(serve_frames(&other.served, &input, UINT64_MAX, &end), 0);
+	outbox_finish(&other.outbox);
+}
+
+/* Whoever is called has a turn; if that is one that is owed to others, he has another one. */
+START_TEST(who_is_called_when_others_are_owed_a_turn_is_looked_at)
+{
+	struct request list = { .id = 9, .verb = VERB_LIST, .name = span_text("") };
+	struct request wait = {
+		.id = 10, .verb = VERB_GET, .name = span_text("A"), .wait_ms = 60000
+	};
+	struct request set = setting("a");
+	struct served *served = &door.served;
+	static uint8_t value[100];
+	struct span input;
+	enum serve_end end;
+	int got[16];
+
+	enclave_seal_chunk(chunk, value, sizeof(value), 0, true, key);
+	say(&set, 1, span_of(chunk, 116));
+	say(&wait, 1, span_of(NULL, 0));
+	ck_assert_int_eq(serve(), 0);
+	ck_assert_uint_eq(codes(got, 16), 1);
+	say(&list, 1, span_of(NULL, 0));
+	input = span_of(wire, wire_size);
+	/* Until the list is owed its last step, behind the get that waits. */
+	do {
+		ck_assert_int_eq(serve_frames(served, &input, 0, &end), 0);
+		(void)codes(got, 16);
+	} while (!(served->owed && served->next > 1));
+	store_elsewhere("A");
+	ck_assert_ptr_eq(wait_queue_next(&door.daemon.waits), &served->transfers.party);
+	/* It is in line as long as this holds. */
+	do {
+		ck_assert_int_eq(serve_frames(served, &input, 0, &end), 0);
+		(void)codes(got, 16);
+	} while (served->owed || served->again || served->transfers.walks);
+	ck_assert_ptr_null(served->transfers.waiters);
+}
+END_TEST
+
 /* However little time there is: each kind of what is under way has its step, and so has input. */
 START_TEST(what_is_under_way_and_what_comes_in_take_turns)
 {
@@ -493,6 +553,7 @@ int main(void)
 	tcase_add_test(claims, a_turn_in_time_serves_all_frames);
 	tcase_add_test(claims, chunks_of_one_frame_are_served_one_by_one_while_others_wait);
 	tcase_add_test(claims, what_is_under_way_and_what_comes_in_take_turns);
+	tcase_add_test(claims, who_is_called_when_others_are_owed_a_turn_is_looked_at);
 	tcase_add_test(claims, the_masters_are_parted_with_in_the_midst_of_a_long_turn);
 	tcase_add_test(claims, a_key_pair_is_drawn_ahead_and_used_for_one_handshake);
 	tcase_add_test(claims, every_verb_leaves_room_on_the_locked_stack);
