@@ -35,7 +35,8 @@ struct links {
 struct stretch {
 	uint16_t taken;
 	uint16_t small;
-	uint16_t wasted; /* blocks that begin in it and are waste */
+	uint16_t
+		wasted; /* where in it a block begins that is waste, counted from 1; 0: none does */
 };
 
 _Static_assert(STRETCH_UNITS <= UINT16_MAX, "a stretch that is full can be told");

@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "common/memory/os_memory.h"
 #include "daemon/ledger/ledger.h"
 #include "tests/unit/ledger_rig.h"
 
@@ -188,6 +189,45 @@ START_TEST(giving_it_back_once_more_kills)
 }
 END_TEST
 
+/* Pages from one place to another that have memory behind them. */
+static size_t resident(const struct ledger *ledger, uint64_t begin, uint64_t end)
+{
+	size_t page = os_memory_page();
+	uint8_t *first = (uint8_t *)ledger_at(ledger, begin, 1) - begin % page;
+	size_t pages = (end - begin / page * page + page - 1) / page, count = 0;
+	unsigned char *present = calloc(pages, 1);
+
+	ck_assert_ptr_nonnull(present);
+	ck_assert_int_eq(mincore(first, pages * page, present), 0);
+	for (size_t i = 0; i < pages; i++)
+		count += present[i] & 1;
+	free(present);
+	return count;
+}
+
+START_TEST(its_pages_go_back_to_the_kernel)
+{
+	enum { COUNT = 64 };
+	struct ledger *ledger = new_later();
+	uint64_t offsets[COUNT];
+	size_t before, after;
+
+	for (size_t i = 0; i < COUNT; i++) {
+		offsets[i] = take_filled(ledger, SIZE);
+		take(ledger, 16);
+	}
+	before = resident(ledger, offsets[0], offsets[COUNT - 1] + SIZE);
+	ck_assert_uint_ge(before, COUNT * SIZE / os_memory_page());
+	for (size_t i = 0; i < COUNT; i++)
+		ledger_give(ledger, offsets[i]);
+	ledger_wipe_all(ledger);
+	/* But for those at its ends, which it had in common with others. */
+	after = resident(ledger, offsets[0], offsets[COUNT - 1] + SIZE);
+	ck_assert_uint_le(after, 2 * COUNT);
+	ledger_free(ledger);
+}
+END_TEST
+
 static void add_claims(Suite *suite, const char *name, void (*set_up)(void))
 {
 	TCase *claims = tcase_create(name);
@@ -200,6 +240,7 @@ static void add_claims(Suite *suite, const char *name, void (*set_up)(void))
 	tcase_add_test(claims, whoever_wants_room_has_it_before_the_ledger_grows_for_ever);
 	tcase_add_test(claims, many_of_them_are_remembered);
 	tcase_add_test(claims, nothing_of_it_stays_in_a_file);
+	tcase_add_test(claims, its_pages_go_back_to_the_kernel);
 	tcase_add_test_raise_signal(claims, giving_it_back_once_more_kills, SIGABRT);
 	suite_add_tcase(suite, claims);
 }
