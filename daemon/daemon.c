@@ -232,11 +232,19 @@ static int find_process(void *context, uint32_t pid, uint64_t started, struct ho
 	return 0;
 }
 
+void daemon_wipe_later(struct daemon *daemon)
+{
+	daemon->wipes_later = true;
+	vault_wipe_later(daemon->vault);
+}
+
 int daemon_take_up(struct daemon *daemon)
 {
 	struct opening opening = { .daemon = daemon };
 	int r;
 
+	if (daemon->wipes_later)
+		vault_wipe_later(daemon->vault);
 	daemon_set_quotas(daemon, &daemon->users.quotas);
 	/* What was told of it was told by another one. */
 	daemon->told = vault_event_place(daemon->vault);

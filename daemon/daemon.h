@@ -82,6 +82,7 @@ struct daemon {
 	struct reloads reloads;
 	struct upgrades upgrades;
 	char quota_words[192]; /* request/quota.h */
+	bool wipes_later;      /* daemon_wipe_later */
 	bool adopted;          /* something was there before us, though it be empty */
 	bool ending;           /* somebody who may has asked for the end */
 };
@@ -176,6 +177,9 @@ void daemon_tell_adopted(const struct daemon *daemon);
  * the processes that secrets are bound to. Returns 0 or -ENOMEM. On the locked stack.
  */
 int daemon_take_up(struct daemon *daemon);
+
+/* Has this vault, and what comes in its place, wipe later (vault_wipe_later): by daemon_expire. */
+void daemon_wipe_later(struct daemon *daemon);
 
 /*
  * The configuration has been read anew, or refused: `fault` tells why then, else it is NULL.

@@ -252,7 +252,7 @@ int sessions_init(struct sessions *sessions, uv_loop_t *loop, struct daemon *dae
 		sessions_finish(sessions);
 		return -ENOMEM;
 	}
-	vault_wipe_later(daemon->vault);
+	daemon_wipe_later(daemon);
 	/* From here on there is something to close. */
 	sessions->loop = loop;
 	uv_prepare_init(loop, &sessions->before_poll);
