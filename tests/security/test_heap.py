@@ -77,7 +77,7 @@ class Heap(unittest.TestCase):
                 client.set(name, value)
                 self.assertEqual(client.get(name), value)
             client.generate(b"drawn", 40)
-            client.generate(b"many", 60000)
+            client.generate(b"many", 4096)
             values += [client.get(b"drawn"), client.get(b"many")]
             for name, value in ((b"value3", values[3]), (b"many", values[5])):
                 self.verify(hoarding, name, value, OK)
