@@ -322,6 +322,27 @@ START_TEST(what_is_held_against_a_guesser_outlives_the_worker)
 }
 END_TEST
 
+/* Nobody has to wait for all of a large value, whichever vault it was in. */
+START_TEST(a_vault_that_sees_wipes_later_as_the_blind_one_did)
+{
+	struct request removal = changing(VERB_REMOVE, "large");
+
+	daemon_wipe_later(&house);
+	lock_it();
+	next_worker();
+	daemon_wipe_later(&house);
+	unlock_it();
+	ck_assert_int_eq(store(&root, "large", VALUE_MAX)->code, 0);
+	/* It was adopted: whether to compact it is looked at first. */
+	while (daemon_expiry_ms(&house) == 0)
+		daemon_expire(&house);
+	ck_assert_int_eq(code_of(&root, removal), 0);
+	ck_assert_uint_eq(daemon_expiry_ms(&house), 0);
+	while (daemon_expiry_ms(&house) == 0)
+		daemon_expire(&house);
+}
+END_TEST
+
 /* It is held against him before the key is tried: whoever kills the worker then gains nothing. */
 START_TEST(a_guess_is_noted_before_it_is_tried)
 {
@@ -783,6 +804,7 @@ int main(void)
 	tcase_add_loop_test(claims, a_key_that_is_another_one_is_told_as_such, 0, 2);
 	tcase_add_test(claims, a_wrong_try_slows_down_whoever_made_it);
 	tcase_add_test(claims, what_is_held_against_a_guesser_outlives_the_worker);
+	tcase_add_test(claims, a_vault_that_sees_wipes_later_as_the_blind_one_did);
 	tcase_add_test(claims, a_guess_is_noted_before_it_is_tried);
 	tcase_add_test(claims, a_try_that_waits_can_be_called_off);
 	tcase_add_loop_test(claims, a_repeat_gets_the_first_answer, 0, 2);
