@@ -12,7 +12,7 @@
 
 #include "daemon/ledger/ledger_inside.h"
 
-/* Waste that is more than this part of all that is taken is made room of before the ledger grows.
+/* Where more than this part of all that is taken is waste, that is wiped before the ledger grows.
  */
 #define WASTE_PART 4
 

@@ -35,8 +35,7 @@ struct links {
 struct stretch {
 	uint16_t taken;
 	uint16_t small;
-	uint16_t
-		wasted; /* where in it a block begins that is waste, counted from 1; 0: none does */
+	uint16_t wasted; /* where in it a block of waste begins, from 1 on; 0: none does */
 };
 
 _Static_assert(STRETCH_UNITS <= UINT16_MAX, "a stretch that is full can be told");
